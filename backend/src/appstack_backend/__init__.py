@@ -1,0 +1,1 @@
+"""The reference backend: a product catalogue that shows how every part of an AppStack is meant to be used."""

@@ -1,0 +1,1 @@
+"""The lab: real Kubernetes components as processes, one network namespace per node."""

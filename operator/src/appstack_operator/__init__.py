@@ -1,0 +1,1 @@
+"""The AppStack operator: one level-triggered pass from an AppStack to its objects."""
