@@ -1,0 +1,85 @@
+# AppStack: `make up` and `make test` are the two commands; `make help` lists the rest.
+SHELL       := /bin/bash
+PYTHON      ?= python3
+VENV        ?= .venv
+CLUSTER     ?= lab
+KIND_NAME   ?= appstack
+NAMESPACE   ?= shop
+BIN         := $(VENV)/bin
+UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KIND_NAME) --namespace $(NAMESPACE)
+SOURCES     := operator/src backend/src lab/src
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up down env test test-unit test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo "  CLUSTER=lab|kind|current   where (now: $(CLUSTER)); NAMESPACE=$(NAMESPACE)"
+
+venv:
+	@$(PYTHON) lab/bootstrap.py $(VENV)
+
+up: venv ## Cluster, images, operator, example stack, a demo import
+	@$(UP) up
+
+down: venv ## Remove what `make up` made; nothing is left behind
+	@$(UP) down
+
+env: ## Print the shell settings: eval "$$(make -s env)"
+	@$(PYTHON) lab/bootstrap.py $(VENV) >&2
+	@$(UP) env
+
+tools: venv ## Build what the tests need: binaries and images (cached by content)
+	@$(BIN)/lab build binaries
+	@$(BIN)/lab build images
+
+test: venv lint tools ## Everything: lint, unit, lab, backend and cluster tests
+	@$(MAKE) --no-print-directory pytest TESTS=tests
+
+test-unit: venv ## Unit tests: seconds, no server
+	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+
+test-lab: venv ## Tests of the lab itself (root)
+	@$(BIN)/pytest tests/lab $(PYTEST_ARGS)
+
+test-backend: venv tools ## The backend against real servers on loopback (root)
+	@$(BIN)/pytest tests/backend $(PYTEST_ARGS)
+
+test-cluster: venv tools ## The operator and the stack on a real cluster
+	@$(MAKE) --no-print-directory pytest TESTS=tests/cluster
+
+ifeq ($(CLUSTER),kind)
+pytest: KIND_OPTIONS = --kind-bin "$$(command -v kind)" --kind-kubectl-bin "$$(command -v kubectl)"
+else
+pytest: KIND_OPTIONS = --kind-bin $(BIN)/lab --kind-kubectl-bin "$$($(BIN)/lab bin)/kubectl"
+endif
+.PHONY: pytest
+pytest:
+	@PATH="$$($(BIN)/lab bin):$$PATH" $(BIN)/pytest $(TESTS) --cluster-name appstack-test $(KIND_OPTIONS) $(PYTEST_ARGS)
+
+lint: venv ## Format check, ruff, types, layers, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/lint-imports
+
+format: venv ## Format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+generate: venv ## Write the generated files again: CRDs, error catalogue
+	@$(BIN)/appstack-operator crd --write
+	@$(BIN)/appstack-backend errors > docs/errors.md
+
+lock: venv ## Resolve the dependencies again into the lock files
+	@uv="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header"; \
+	$$uv operator/pyproject.toml -o operator/requirements.lock && \
+	$$uv backend/pyproject.toml -o backend/requirements.lock && \
+	$$uv --group pyproject.toml:dev operator/pyproject.toml backend/pyproject.toml lab/pyproject.toml -o requirements-dev.lock
+
+run-operator: venv ## The operator from this shell, against the cluster of `make up` (development)
+	@$(UP) run-operator
+
+clean: ## Remove the environment and build results of this tree (not the shared cache)
+	@rm -rf $(VENV) build .pytest-kind .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,90 @@
+"""Make the project's virtual environment from the locks. Standard library only: it runs before anything is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements-dev.lock"
+PACKAGES = ("operator", "backend", "lab")
+PYTHON_AT_LEAST = (3, 11)
+
+
+def main(argv: list[str]) -> int:
+    """Create or refresh the environment named in `argv[1]`; a quick no-op when it is current."""
+    venv = Path(argv[1] if len(argv) > 1 else ".venv").resolve()
+    if sys.version_info < PYTHON_AT_LEAST:
+        return fail(f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed. Try: make PYTHON=python3.12")
+    stamp = venv / ".stamp"
+    fingerprint = inputs_fingerprint()
+    if stamp.exists() and stamp.read_text() == fingerprint:
+        return 0
+    started = time.monotonic()
+    say(f"Python environment {venv} … (about a minute the first time)")
+    build_log = ROOT / "build" / "logs" / "bootstrap.log"
+    build_log.parent.mkdir(parents=True, exist_ok=True)
+    with build_log.open("w") as log:
+        for command in commands(venv):
+            log.write(f"$ {' '.join(command)}\n")
+            log.flush()
+            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, check=False)
+            if done.returncode:
+                return fail_with_log(command, build_log)
+    stamp.write_text(fingerprint)
+    say(f"Python environment ready after {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def inputs_fingerprint() -> str:
+    """One digest over everything that decides what is installed: a changed input installs again."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in (LOCK, *(ROOT / name / "pyproject.toml" for name in PACKAGES)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def commands(venv: Path) -> list[list[str]]:
+    """What to run, in order. pip verifies every file against the hashes of the lock."""
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    steps: list[list[str]] = []
+    if not has_venv_module():
+        steps += [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "python3-venv"]]
+    steps.append([sys.executable, "-m", "venv", *(["--clear"] if venv.exists() else []), str(venv)])
+    steps.append([*pip, "--require-hashes", "--requirement", str(LOCK)])
+    editable = [word for name in PACKAGES for word in ("--editable", str(ROOT / name))]
+    steps.append([*pip, "--no-deps", "--no-build-isolation", *editable])
+    return steps
+
+
+def has_venv_module() -> bool:
+    """Debian ships `venv` without its `ensurepip` half until python3-venv is installed."""
+    probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True, check=False)
+    return probe.returncode == 0 or shutil.which("apt-get") is None or os.geteuid() != 0
+
+
+def fail_with_log(command: list[str], log: Path) -> int:
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    return fail(
+        f"'{' '.join(command[:6])} …' failed.\n{tail}\n"
+        f"The whole log: {log}\n"
+        "Probable cause: the package index is out of reach, or python3-venv is missing and this is not root on Debian."
+    )
+
+
+def fail(message: str) -> int:
+    print(f"bootstrap: {message}", file=sys.stderr)
+    return 1
+
+
+def say(message: str) -> None:
+    print(f"bootstrap: {message}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv))

@@ -1,0 +1,146 @@
+"""The three kinds of cluster that `make up` knows: the lab, kind, and whatever the current kubeconfig names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from appstack_lab.up.steps import StepFailed
+
+if TYPE_CHECKING:
+    from appstack_lab.up.steps import Steps
+
+ROOT = Path(__file__).resolve().parents[4]
+BUILD = ROOT / "build"
+LAB = str(Path(sys.executable).parent / "lab")
+KIND_CONFIG = ROOT / "lab" / "kind.yaml"
+REGISTRY_VARIABLE = "APPSTACK_REGISTRY"
+
+Refs = dict[str, str]
+
+
+class Cluster(Protocol):
+    """What `make up` needs of a cluster."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The file that kubectl and helm use."""
+        ...
+
+    def ensure(self, steps: Steps) -> None:
+        """Create the cluster, or find it there already."""
+
+    def images(self, steps: Steps) -> Refs:
+        """Build what is missing and make it pullable on every node; return name -> reference."""
+
+    def delete(self, steps: Steps) -> None:
+        """Remove the cluster and all that was made for it."""
+
+
+@dataclass(frozen=True)
+class LabCluster:
+    """Processes and network namespaces on this machine."""
+
+    name: str
+    kubeconfig: Path = BUILD / "kubeconfig"
+
+    def ensure(self, steps: Steps) -> None:
+        steps.run(LAB, "build", "binaries", show=True)
+        BUILD.mkdir(exist_ok=True)
+        steps.run(LAB, "create", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
+
+    def images(self, steps: Steps) -> Refs:
+        steps.run(LAB, "build", "images", show=True)
+        refs = image_refs()
+        steps.run(LAB, "load", "docker-image", "--name", self.name, *refs.values(), show=True)
+        return refs
+
+    def delete(self, steps: Steps) -> None:
+        steps.run(LAB, "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
+
+
+@dataclass(frozen=True)
+class KindCluster:
+    """Nodes as Docker containers, made by kind."""
+
+    name: str
+    kubeconfig: Path = BUILD / "kubeconfig"
+
+    def ensure(self, steps: Steps) -> None:
+        for tool in ("docker", "kind"):
+            if shutil.which(tool) is None:
+                raise StepFailed(f"'{tool}' is not on PATH. Install it, or use the lab: make up CLUSTER=lab")
+        BUILD.mkdir(exist_ok=True)
+        if self.name not in steps.run("kind", "get", "clusters").split():
+            config = ("--config", str(KIND_CONFIG), "--kubeconfig", str(self.kubeconfig))
+            steps.run("kind", "create", "cluster", "--name", self.name, *config, show=True)
+        steps.run("kind", "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+
+    def images(self, steps: Steps) -> Refs:
+        steps.run(LAB, "build", "images", "--builder", "docker", show=True)
+        refs = image_refs()
+        steps.run("kind", "load", "docker-image", "--name", self.name, *refs.values(), show=True)
+        return refs
+
+    def delete(self, steps: Steps) -> None:
+        steps.run("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
+
+
+@dataclass(frozen=True)
+class CurrentCluster:
+    """Any cluster: images come from a registry that its nodes can pull from."""
+
+    kubeconfig: Path = Path(os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config")).split(":")[0])
+
+    def ensure(self, steps: Steps) -> None:
+        if not self.kubeconfig.exists():
+            raise StepFailed(f"There is no kubeconfig at {self.kubeconfig}. Set KUBECONFIG, or use CLUSTER=lab.")
+        steps.run("kubectl", "version")
+
+    def images(self, steps: Steps) -> Refs:
+        registry = os.environ.get(REGISTRY_VARIABLE)
+        if not registry:
+            raise StepFailed(
+                f"Nodes of this cluster must pull the images from a registry. Set {REGISTRY_VARIABLE} to one that you "
+                f"can push to and they can pull from, for example: {REGISTRY_VARIABLE}=registry.example.com/appstack"
+            )
+        if shutil.which("docker") is None:
+            raise StepFailed("'docker' is not on PATH; it builds and pushes the images.")
+        steps.run(LAB, "build", "images", "--builder", "docker", show=True)
+        pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
+        for name, ref in image_refs().items():
+            steps.run("docker", "tag", ref, pushed[name])
+            steps.run("docker", "push", "--quiet", pushed[name], show=True)
+        return pushed
+
+    def delete(self, steps: Steps) -> None:
+        """The cluster is not ours to delete; `make down` removes the operator and the stack from it."""
+
+
+def image_refs() -> Refs:
+    """The references of this tree's images, by name, without building anything."""
+    listed = subprocess.run([LAB, "images", "-o", "json"], capture_output=True, text=True, check=True).stdout
+    return {str(name): str(ref) for name, ref in json.loads(listed).items()}
+
+
+def tools_path() -> str:
+    """PATH for commands: the project's, then kubectl and helm as built by the lab, then the user's."""
+    found = subprocess.run([LAB, "bin"], capture_output=True, text=True, check=False).stdout.strip()
+    return ":".join(filter(None, [str(Path(sys.executable).parent), found, os.environ["PATH"]]))
+
+
+def select(kind: str, name: str) -> Cluster:
+    """The cluster that CLUSTER= names."""
+    match kind:
+        case "lab":
+            return LabCluster(name)
+        case "kind":
+            return KindCluster(name)
+        case _:
+            return CurrentCluster()

@@ -1,0 +1,136 @@
+"""The demo: a generated supplier feed goes through the API, the queue and a worker, and is read back."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from appstack_lab.up.stack import STACK
+from appstack_lab.up.steps import StepFailed, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from appstack_lab.up.steps import Steps
+
+ROWS = 20_000
+LIMIT_SECONDS = 300
+HEADER = "sku,name,category,supplier,price,currency,quantity,warehouse\n"
+FINAL = {"succeeded", "failed", "cancelled"}
+THINGS = ("Kettle", "Lamp", "Desk", "Chair", "Drill", "Rope", "Tent", "Mug", "Bottle", "Clock")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the demo measured."""
+
+    rows: int
+    imported: int
+    rejected: int
+    upload_seconds: float
+    total_seconds: float
+
+
+def run(steps: Steps, namespace: str) -> Numbers:
+    """Import ROWS products and read one back. Raises StepFailed with the API's own words."""
+    token = api_token(steps, namespace)
+    with api_connection(steps, namespace) as connect:
+        begun = time.monotonic()
+        job = post_feed(connect(), token)
+        uploaded = time.monotonic()
+        job = wait_for(steps, connect(), token, job["id"], begun + LIMIT_SECONDS)
+        done = time.monotonic()
+        if job["state"] != "succeeded":
+            raise StepFailed(steps.explain(f"The demo import ended as {job['state']}: {json.dumps(job)}"))
+        product = call(connect(), token, "GET", f"/v1/products/{sku(ROWS)}")
+        if product["sku"] != sku(ROWS):
+            raise StepFailed(f"The demo asked for {sku(ROWS)} and got {product}")
+    rows = job["rows"]
+    return Numbers(rows["received"], rows["imported"], rows["rejected"], uploaded - begun, done - begun)
+
+
+def feed() -> Iterator[bytes]:
+    """ROWS product lines as CSV, the same on every run."""
+    yield HEADER.encode()
+    for first in range(1, ROWS + 1, 1000):
+        numbers = range(first, min(first + 1000, ROWS + 1))
+        yield "".join(line(number) for number in numbers).encode()
+
+
+def line(number: int) -> str:
+    thing = THINGS[number % len(THINGS)]
+    supplier, price, quantity = f"Supplier {number % 40}", f"{number % 500}.{number % 100:02}", number % 1000
+    return f"{sku(number)},{thing} no. {number},{thing.lower()}s,{supplier},{price},EUR,{quantity},main\n"
+
+
+def sku(number: int) -> str:
+    return f"DEMO-{number:06}"
+
+
+def api_token(steps: Steps, namespace: str) -> str:
+    encoded = steps.run(
+        "kubectl", "get", "secret", f"{STACK}-api-token", "-n", namespace, "-o", "jsonpath={.data.token}"
+    )
+    return base64.b64decode(encoded).decode()
+
+
+@contextmanager
+def api_connection(steps: Steps, namespace: str) -> Iterator[Any]:
+    """A way to the API that works on any cluster: kubectl port-forward to a free local port."""
+    command = ["kubectl", "port-forward", f"service/{STACK}-api", ":80", "-n", namespace]
+    with steps.log.open("a") as log:
+        process = subprocess.Popen(command, env=steps.env, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        port = re.search(r":(\d+) ->", first)
+        if port is None:
+            raise StepFailed(steps.explain("kubectl port-forward to the API did not start."))
+        yield lambda: http.client.HTTPConnection("127.0.0.1", int(port.group(1)), timeout=60)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def post_feed(connection: http.client.HTTPConnection, token: str) -> dict[str, Any]:
+    headers = {"Content-Type": "text/csv", "Authorization": f"Bearer {token}", "Transfer-Encoding": "chunked"}
+    return call(connection, token, "POST", "/v1/imports", feed(), headers)
+
+
+def wait_for(
+    steps: Steps, connection: http.client.HTTPConnection, token: str, job_id: str, deadline: float
+) -> dict[str, Any]:
+    while True:
+        job = call(connection, token, "GET", f"/v1/imports/{job_id}")
+        if job["state"] in FINAL:
+            return job
+        if time.monotonic() > deadline:
+            raise StepFailed(steps.explain(f"The demo import did not end: {json.dumps(job)}"))
+        say(f"      {job['state']}: {job['rows']['imported']} of {job['rows']['received']} rows")
+        time.sleep(1)
+
+
+def call(
+    connection: http.client.HTTPConnection,
+    token: str,
+    method: str,
+    path: str,
+    body: Iterator[bytes] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """One request; the answer as JSON. Raises StepFailed with the problem that the API told."""
+    send = dict(headers or {"Authorization": f"Bearer {token}"})
+    connection.request(method, path, body=body, headers=send, encode_chunked=body is not None)
+    response = connection.getresponse()
+    text = response.read()
+    if response.status >= http.client.BAD_REQUEST:
+        raise StepFailed(f"{method} {path} was answered with {response.status}: {text.decode(errors='replace')}")
+    answer: dict[str, Any] = json.loads(text)
+    return answer
