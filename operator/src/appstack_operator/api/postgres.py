@@ -1,0 +1,122 @@
+"""spec.postgres: a PostgreSQL primary with replicas under Patroni, or an external database."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from appstack_operator.api.base import ApiModel, cel
+from appstack_operator.api.common import (
+    EXTERNAL_IS_NAMED,
+    NEVER_SHRINKS,
+    SAME_MODE,
+    External,
+    Mode,
+    Quantity,
+    Resources,
+    Storage,
+)
+
+# Replication, failover and the files of an instance are the operator's and Patroni's: a wrong value here
+# loses data or splits the cluster, so these are refused by name.
+OWNED_PARAMETERS = (
+    "archive_mode",
+    "cluster_name",
+    "config_file",
+    "data_directory",
+    "external_pid_file",
+    "fsync",
+    "full_page_writes",
+    "hba_file",
+    "hot_standby",
+    "ident_file",
+    "listen_addresses",
+    "max_replication_slots",
+    "max_wal_senders",
+    "port",
+    "primary_conninfo",
+    "primary_slot_name",
+    "recovery_target_timeline",
+    "restart_after_crash",
+    "synchronous_commit",
+    "synchronous_standby_names",
+    "unix_socket_directories",
+    "wal_level",
+    "wal_log_hints",
+)
+
+
+class SynchronousReplication(StrEnum):
+    """When a commit waits for a replica."""
+
+    OFF = "Off"
+    PREFERRED = "Preferred"
+    REQUIRED = "Required"
+
+
+class PoolMode(StrEnum):
+    """When pgbouncer gives a server connection to another client."""
+
+    SESSION = "session"
+    TRANSACTION = "transaction"
+
+
+class Pooler(ApiModel):
+    """A pgbouncer in front of the primary."""
+
+    enabled: bool = Field(default=False, description="Whether the pooler runs; DATABASE_URL then goes through it.")
+    replicas: int = Field(default=2, ge=1, le=10, description="Number of pooler pods.")
+    pool_mode: PoolMode = Field(
+        default=PoolMode.TRANSACTION, description="When a server connection changes its client."
+    )
+
+
+class PostgresStorage(Storage):
+    """The volume of each PostgreSQL instance."""
+
+    size: Quantity = Field(
+        default="10Gi",
+        description="Size of each volume. It may grow, never shrink.",
+        json_schema_extra=cel(NEVER_SHRINKS),
+    )
+
+
+class Postgres(ApiModel):
+    """The database of the stack."""
+
+    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
+
+    mode: Mode = Field(
+        default=Mode.MANAGED,
+        description="Managed by the operator, or External. Immutable.",
+        json_schema_extra=cel(SAME_MODE),
+    )
+    instances: int = Field(default=2, ge=1, le=5, description="Number of instances: one primary, the others replicas.")
+    synchronous_replication: SynchronousReplication = Field(
+        default=SynchronousReplication.PREFERRED,
+        description=(
+            "Off: commits never wait for a replica. Preferred: they wait while one is connected. "
+            "Required: without a replica, writes wait."
+        ),
+    )
+    storage: PostgresStorage = Field(default=PostgresStorage(), description="The volume of each instance.")
+    parameters: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
+        default={},
+        max_length=100,
+        description="Settings of postgresql.conf. Those that the operator owns are refused.",
+        json_schema_extra=cel(
+            (
+                f"self.all(key, !(key in {list(OWNED_PARAMETERS)!r}))",
+                (
+                    "parameters holds a setting that the operator owns: replication, durability, files and "
+                    "addresses cannot be set here; remove it"
+                ),
+            )
+        ),
+    )
+    resources: Resources = Field(default=Resources(), description="Requests and limits of a PostgreSQL container.")
+    pooler: Pooler = Field(default=Pooler(), description="pgbouncer in front of the primary.")
+    external: External | None = Field(
+        default=None,
+        description="With mode External: Secret with DATABASE_URL and optionally DATABASE_READONLY_URL.",
+    )

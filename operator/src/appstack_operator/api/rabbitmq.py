@@ -1,0 +1,63 @@
+"""spec.rabbitmq: a RabbitMQ cluster with quorum queues, or an external broker."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from appstack_operator.api.base import ApiModel, cel
+from appstack_operator.api.common import (
+    EXTERNAL_IS_NAMED,
+    NEVER_SHRINKS,
+    SAME_MODE,
+    External,
+    Mode,
+    Quantity,
+    Resources,
+    Storage,
+)
+
+
+class RabbitmqStorage(Storage):
+    """The volume of each RabbitMQ node."""
+
+    size: Quantity = Field(
+        default="5Gi",
+        description="Size of each volume. It may grow, never shrink.",
+        json_schema_extra=cel(NEVER_SHRINKS),
+    )
+
+
+class Rabbitmq(ApiModel):
+    """The message broker of the stack."""
+
+    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
+
+    mode: Mode = Field(
+        default=Mode.MANAGED,
+        description="Managed by the operator, or External. Immutable.",
+        json_schema_extra=cel(SAME_MODE),
+    )
+    replicas: Annotated[
+        int,
+        Field(
+            json_schema_extra=cel(
+                ("self in [1, 3, 5]", "replicas must be 1, 3 or 5: a majority must be able to go on"),
+                (
+                    "self >= oldSelf",
+                    (
+                        "RabbitMQ cannot be scaled down: a node that leaves takes its copies with it; "
+                        "create a new stack with fewer replicas and move the messages (shovel)"
+                    ),
+                ),
+            )
+        ),
+    ] = Field(default=3, ge=1, le=5, description="Number of RabbitMQ nodes: 1, 3 or 5. It may grow, never shrink.")
+    storage: RabbitmqStorage = Field(default=RabbitmqStorage(), description="The volume of each node.")
+    resources: Resources = Field(default=Resources(), description="Requests and limits of a RabbitMQ container.")
+    external: External | None = Field(
+        default=None,
+        description=(
+            "With mode External: Secret with RABBITMQ_URL and optionally RABBITMQ_MANAGEMENT_URL, without "
+            "which workers are not scaled on their backlog."
+        ),
+    )

@@ -1,0 +1,45 @@
+"""What the builders need to know beside the stack itself: images, passwords, addresses. Frozen, no IO."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The bundled images that this operator was configured with."""
+
+    backend: str
+    postgres: str
+    redis: str
+    rabbitmq: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Passwords of one stack: observed in its Secrets, or freshly generated for Secrets still to be made."""
+
+    postgres_app: str  # role `app`, Secret shop-postgres-app
+    postgres_superuser: str  # role `postgres`, Secret shop-postgres-superuser
+    postgres_replication: str  # role `replicator`, Secret shop-postgres-replication
+    postgres_rest: str  # Patroni's REST API (user `patroni`), Secret shop-postgres-rest
+    redis: str  # Redis and its Sentinels, Secret shop-redis-auth
+    rabbitmq: str  # user `app`, Secret shop-rabbitmq-auth
+    rabbitmq_erlang_cookie: str
+    api_token: str  # the first admin token of the bundled backend, Secret shop-api-token
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a builder may use beside the stack."""
+
+    images: Images
+    credentials: Credentials
+    # Name of a Service (shop-redis-0) -> its ClusterIP as observed; empty until it was created.
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    # Component (postgres, redis, rabbitmq) -> the decoded data of its external Secret.
+    external: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cluster_domain: str = "cluster.local"
+
+    def host(self, service: str, namespace: str) -> str:
+        """The full DNS name of a Service: resolved in one query with the ndots that our pods have."""
+        return f"{service}.{namespace}.svc.{self.cluster_domain}"

@@ -1,0 +1,78 @@
+"""The shape that all children share: names, labels, selectors, owner. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from appstack_operator.api import AppStack
+from appstack_operator.api.base import GROUP, KIND, VERSION
+
+Object = dict[str, Any]
+
+FIELD_MANAGER = "appstack-operator"
+API_VERSION = f"{GROUP}/{VERSION}"
+STACK_LABEL = f"{GROUP}/stack"
+COMPONENT_LABEL = f"{GROUP}/component"
+ROLE_LABEL = f"{GROUP}/role"
+
+
+def selector(stack: AppStack, component: str) -> dict[str, str]:
+    """The labels that select the pods of one component, and nothing else; they can never change."""
+    return {STACK_LABEL: stack.name, COMPONENT_LABEL: component}
+
+
+def labels(stack: AppStack, component: str) -> dict[str, str]:
+    """All labels of a child of one component."""
+    return {
+        "app.kubernetes.io/name": component,
+        "app.kubernetes.io/instance": stack.name,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "appstack",
+        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+        **selector(stack, component),
+    }
+
+
+def metadata(
+    stack: AppStack,
+    component: str,
+    *,
+    name: str | None = None,
+    annotations: Mapping[str, str] | None = None,
+    owned: bool = True,
+) -> Object:
+    """Metadata of a child: `shop-COMPONENT` unless named; owned children go when the stack goes."""
+    meta: Object = {
+        "name": name or f"{stack.name}-{component}",
+        "namespace": stack.namespace,
+        "labels": labels(stack, component),
+    }
+    if annotations:
+        meta["annotations"] = dict(annotations)
+    if owned:
+        meta["ownerReferences"] = [owner_reference(stack)]
+    return meta
+
+
+def owner_reference(stack: AppStack) -> Object:
+    """The reference by which the garbage collector knows that a child belongs to the stack."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": stack.name,
+        "uid": stack.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def content_hash(content: object, length: int = 16) -> str:
+    """Hex digits that are the same for the same content, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def component_of(obj: Object) -> str:
+    """The component that an object is labelled with; empty if none."""
+    return str((obj["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))

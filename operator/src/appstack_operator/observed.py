@@ -1,0 +1,121 @@
+"""What one pass saw: Kubernetes objects and the answers of the services. Frozen, no IO."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from appstack_operator.objects import Object, component_of
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresMember:
+    """What one instance answers on Patroni's REST API; `error` alone when it does not answer."""
+
+    pod: str
+    error: str = ""
+    role: str = ""  # primary, replica, sync_standby, ...
+    state: str = ""  # running, streaming, starting, ...
+    timeline: int | None = None
+    lag_bytes: int | None = None  # replicas: behind the primary
+    is_sync: bool = False  # holds every acknowledged commit
+    pending_restart: bool = False  # a changed parameter waits for a restart
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAnswers:
+    """The answers of all instances."""
+
+    members: tuple[PostgresMember, ...] = ()
+
+    @property
+    def primary(self) -> PostgresMember | None:
+        """The member that says it is primary, if exactly one does."""
+        primaries = [member for member in self.members if member.role == "primary"]
+        return primaries[0] if len(primaries) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelAnswer:
+    """What one Sentinel says about the stack's master; `error` alone when it does not answer."""
+
+    pod: str
+    error: str = ""
+    master: str = ""  # name of the pod (or its address, where no pod is known by it)
+    has_quorum: bool = False  # SENTINEL CKQUORUM
+    replicas: int = 0
+    other_sentinels: int = 0
+    flags: str = ""  # of the master: s_down, o_down, ...
+
+
+@dataclass(frozen=True, slots=True)
+class RedisInstance:
+    """What one Redis answers to INFO replication; `error` alone when it does not answer."""
+
+    pod: str
+    error: str = ""
+    role: str = ""  # master, slave
+    link_up: bool = False  # replicas: linked to their master
+    lag_bytes: int | None = None
+    connected_replicas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAnswers:
+    """The answers of all Sentinels and instances."""
+
+    sentinels: tuple[SentinelAnswer, ...] = ()
+    instances: tuple[RedisInstance, ...] = ()
+
+    @property
+    def master(self) -> str | None:
+        """The pod that all answering Sentinels name, if they agree."""
+        masters = {answer.master for answer in self.sentinels if not answer.error}
+        return masters.pop() if len(masters) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitmqNode:
+    """One node, as the management API of any node that answers describes it."""
+
+    name: str  # rabbit@shop-rabbitmq-0...
+    pod: str
+    is_running: bool = False
+    partitions: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()  # memory, disk
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitmqAnswers:
+    """The answer of the cluster; `error` alone when no node answers."""
+
+    error: str = ""
+    nodes: tuple[RabbitmqNode, ...] = ()
+    # Queue -> ready + unacknowledged messages. Queues that do not exist are absent.
+    backlog: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One consistent look at a stack: every list is uncached and by the stack's label."""
+
+    objects: Mapping[str, Mapping[str, Object]] = field(default_factory=dict)  # kind -> name -> object
+    postgres: PostgresAnswers = PostgresAnswers()
+    redis: RedisAnswers = RedisAnswers()
+    rabbitmq: RabbitmqAnswers = RabbitmqAnswers()
+    # Component -> the decoded data of its external Secret; None where that Secret is missing.
+    external: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
+    now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """An object of the stack, or None."""
+        return self.objects.get(kind, {}).get(name)
+
+    def of_kind(self, kind: str, component: str | None = None) -> list[Object]:
+        """All objects of a kind, of one component if named, ordered by name."""
+        by_name = self.objects.get(kind, {})
+        found = [by_name[name] for name in sorted(by_name)]
+        return found if component is None else [obj for obj in found if component_of(obj) == component]
+
+    def pods(self, component: str) -> list[Object]:
+        """The pods of a component, ordered by name."""
+        return self.of_kind("Pod", component)
