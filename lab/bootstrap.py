@@ -1,4 +1,4 @@
-"""Make the project's virtual environment from the locks. Standard library only: it runs before anything is installed."""
+"""Make the virtual environment from the locks. Standard library only: it runs before anything is installed."""
 
 from __future__ import annotations
 

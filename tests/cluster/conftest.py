@@ -1,0 +1,77 @@
+"""Fixtures of the cluster tests: one cluster, one operator from its chart, one full stack `shop` that they share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab.up import stack as deploy
+from appstack_lab.up.steps import Steps
+from tests.cluster.kit.kube import Kube
+from tests.cluster.kit.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_kind import KindCluster
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = ROOT / "build" / "logs" / "cluster-tests"
+SHOP_NAMESPACE = "shop"
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, str]:
+    """References of this tree's images by name (`make tools` has built them)."""
+    lab = Path(sys.executable).parent / "lab"
+    refs: dict[str, str] = json.loads(subprocess.check_output([str(lab), "images", "-o", "json"]))
+    return refs
+
+
+@pytest.fixture(scope="session")
+def kube(kind_cluster: KindCluster, images: dict[str, str]) -> Kube:
+    """The cluster with the images loaded."""
+    for ref in images.values():
+        kind_cluster.load_docker_image(ref)
+    return Kube(kind_cluster)
+
+
+@pytest.fixture(scope="session")
+def steps(kube: Kube) -> Steps:
+    """Runs what `make up` runs, against the test cluster."""
+    tools = str(Path(kube.kubectl_path).resolve().parent)
+    return Steps(total=0, log_dir=LOGS, env={**kube.env, "PATH": f"{tools}:{os.environ['PATH']}"})
+
+
+@pytest.fixture(scope="session")
+def operator(kube: Kube, steps: Steps, images: dict[str, str]) -> None:
+    """The operator, installed from its chart as `make up` does."""
+    with steps.step("operator", "operator", "see the log"):
+        deploy.install_operator(steps, images)
+
+
+@pytest.fixture(scope="session")
+def shop(kube: Kube, operator: None, steps: Steps) -> Stack:
+    """`examples/minimal.yaml`, applied and Ready."""
+    with steps.step("stack", "stack", "see the conditions"):
+        deploy.apply_example(steps, SHOP_NAMESPACE)
+    return Stack(kube, SHOP_NAMESPACE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed cluster test prints what a person would ask for first."""
+    report = yield
+    funcargs = getattr(item, "funcargs", {})
+    kube = funcargs.get("kube") or getattr(funcargs.get("shop"), "kube", None)
+    if report.failed and isinstance(kube, Kube):
+        report.sections.append(("the cluster", kube.describe_failure(SHOP_NAMESPACE)))
+    return report

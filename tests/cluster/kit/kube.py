@@ -1,0 +1,100 @@
+"""kubectl for tests: JSON in and out, port-forwards, and what a person needs when something failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytest_kind import KindCluster
+
+Object = dict[str, Any]
+
+WORTH_SEEING = (
+    ("get", "appstack", "-o", "yaml"),
+    ("get", "pods,pvc,jobs,svc,endpointslices", "-o", "wide"),
+    ("get", "events", "--sort-by=.lastTimestamp"),
+)
+
+
+class Kube:
+    """One cluster, seen through its kubectl."""
+
+    def __init__(self, cluster: KindCluster) -> None:
+        self.cluster = cluster
+        self.kubectl_path = str(cluster.kubectl_path)
+        self.kubeconfig: Path = cluster.kubeconfig_path.resolve()
+        self.env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+    def run(self, *words: str, stdin: str | None = None) -> str:
+        """kubectl WORDS; its standard output. Raises CalledProcessError with its standard error in the notes."""
+        done = subprocess.run(
+            [self.kubectl_path, *words], env=self.env, input=stdin, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def get(self, *words: str) -> Object:
+        """kubectl get WORDS -o json."""
+        found: Object = json.loads(self.run("get", *words, "-o", "json"))
+        return found
+
+    def items(self, *words: str) -> list[Object]:
+        """kubectl get WORDS -o json, its list."""
+        found: list[Object] = self.get(*words)["items"]
+        return found
+
+    @contextmanager
+    def port_forward(self, target: str, port: int, namespace: str) -> Iterator[int]:
+        """A local port that leads to TARGET (for example service/shop-api)."""
+        command = [self.kubectl_path, "port-forward", target, f":{port}", "-n", namespace]
+        with subprocess.Popen(
+            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                found = re.search(r":(\d+) ->", line)
+                assert found, f"port-forward to {target} said: {line}"
+                yield int(found.group(1))
+            finally:
+                process.terminate()
+
+    def describe_failure(self, namespace: str) -> str:
+        """Conditions, pods, events and the last log lines of a namespace."""
+        parts = [self._try(*words, "-n", namespace) for words in WORTH_SEEING]
+        for pod in self._try("get", "pods", "-o", "name", "-n", namespace).split():
+            logs = self._try("logs", pod, "-n", namespace, "--all-containers", "--prefix", "--tail=25")
+            parts.append(f"--- {pod}\n{logs}")
+        operator_logs = self._try("logs", "deployment/appstack-operator", "-n", "appstack-system", "--tail=60")
+        parts.append(f"--- operator\n{operator_logs}")
+        return "\n".join(parts)
+
+    def _try(self, *words: str) -> str:
+        try:
+            return self.run(*words)
+        except AssertionError as error:
+            return f"({error})"
+
+
+T = TypeVar("T")
+
+
+def wait_until(question: Callable[[], T], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
+    """Ask until the answer is truthy; fail with WHAT and the last answer after the hang limit."""
+    deadline = time.monotonic() + limit_seconds
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {limit_seconds} s: {what}; last answer: {answer!r}"
+        time.sleep(every_seconds)

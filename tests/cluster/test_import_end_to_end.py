@@ -1,0 +1,140 @@
+"""The main job on real input: Debian's package index goes in while a worker is killed, and comes out unchanged."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.kit.kube import wait_until
+from tests.feeds.debian import Row, as_csv, last_of_each, package_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cluster.kit.kube import Kube, Object
+    from tests.cluster.kit.stack import Api, Stack
+
+ROUNDS = 5  # a kill counts only if it struck a worker that held a chunk; this many tries to strike one
+
+
+@pytest.fixture(scope="module")
+def feed() -> list[Row]:
+    """The index, then stock in a second warehouse, then new prices for some: the last line of a key wins."""
+    index = package_index()
+    north = [replace(row, warehouse="north", quantity=7) for row in index[:3000]]
+    dearer = [replace(row, price="99999.99") for row in index[:2000]]
+    return [*index, *north, *dearer]
+
+
+@pytest.fixture(scope="module")
+def api(shop: Stack) -> Iterator[Api]:
+    with shop.api() as client:
+        yield client
+
+
+def test_a_real_feed_survives_a_killed_worker_row_by_row(shop: Stack, kube: Kube, api: Api, feed: list[Row]) -> None:
+    body = gzip.compress(as_csv(feed), compresslevel=1)
+    for number in range(ROUNDS):
+        began = time.monotonic()
+        job = api.post_feed(body, **{"Content-Encoding": "gzip", "Idempotency-Key": f"round-{number}"})
+        killed = kill_a_worker_that_holds_a_chunk(shop, kube, api, job["id"])
+        job = api.wait_for_job(job["id"])
+        print(f"round {number}: {len(feed)} rows in {time.monotonic() - began:.1f} s, killed {killed}, {job}")
+        assert job["state"] == "succeeded"
+        assert job["rows"] == {"received": len(feed), "imported": len(feed), "rejected": 0}
+        if killed and job["chunks"]["redelivered"] >= 1:
+            break
+    else:
+        pytest.fail(f"no kill struck a worker that held a chunk in {ROUNDS} rounds")
+    assert differences(exported(api), feed) == []
+    shop.wait_for("Ready")
+
+
+def test_the_product_pages_show_the_same_rows(api: Api, feed: list[Row]) -> None:
+    expected = {row.sku: row for row in feed}
+    seen = {product["sku"]: product for product in api.products() if product["sku"] in expected}
+    assert seen.keys() == expected.keys()
+    wrong = [sku for sku, row in expected.items() if (seen[sku]["name"], seen[sku]["price"]) != (row.name, row.price)]
+    assert wrong == []
+
+
+def test_the_same_key_and_body_give_the_same_job_and_another_body_is_refused(api: Api, feed: list[Row]) -> None:
+    key = {"Idempotency-Key": "same-key"}
+    first = api.post_feed(as_csv(feed[:10]), **key)
+    again = api.http.post("/v1/imports", content=as_csv(feed[:10]), headers={"Content-Type": "text/csv", **key})
+    other = api.http.post("/v1/imports", content=as_csv(feed[:11]), headers={"Content-Type": "text/csv", **key})
+    assert again.json()["id"] == first["id"]
+    assert other.status_code == 422
+    assert other.headers["Content-Type"] == "application/problem+json"
+
+
+def kill_a_worker_that_holds_a_chunk(shop: Stack, kube: Kube, api: Api, job_id: str) -> str:
+    """Delete, with no grace, a worker pod with an unacknowledged chunk of a running job; '' if none was caught."""
+    wait_until(lambda: api.job(job_id)["state"] != "receiving", f"import {job_id} is received", limit_seconds=300)
+    while api.job(job_id)["state"] in ("queued", "running"):
+        for pod in holders_of_chunks(shop, kube):
+            still_running = api.job(job_id)["state"] == "running"
+            kube.run("delete", "pod", pod, "-n", shop.namespace, "--grace-period=0", "--force", "--wait=false")
+            return pod if still_running else ""
+    return ""
+
+
+def holders_of_chunks(shop: Stack, kube: Kube) -> list[str]:
+    """Worker pods whose channel has an unacknowledged message, as the broker itself says."""
+    command = (
+        "rabbitmqctl",
+        "--quiet",
+        "--formatter",
+        "json",
+        "list_channels",
+        "messages_unacknowledged",
+        "connection",
+    )
+    columns = ("rabbitmqctl", "--quiet", "--formatter", "json", "list_connections", "pid", "peer_host")
+    broker = ("exec", "-n", shop.namespace, f"{shop.name}-rabbitmq-0", "--")
+    busy = {c["connection"] for c in json.loads(kube.run(*broker, *command)) if c["messages_unacknowledged"]}
+    hosts = {c["peer_host"] for c in json.loads(kube.run(*broker, *columns)) if c["pid"] in busy}
+    return [pod["metadata"]["name"] for pod in shop.pods("worker") if pod["status"].get("podIP") in hosts]
+
+
+def exported(api: Api) -> list[Object]:
+    """The whole catalogue, through an export job."""
+    answer = api.http.post("/v1/exports", json={"format": "csv", "filter": {}})
+    assert answer.status_code == 202, answer.text
+    location = answer.headers["Location"]
+    wait_until(lambda: api.http.get(location).json()["state"] == "succeeded", "the export succeeded", 300)
+    content = api.http.get(f"{location}/content")
+    assert content.is_success, content.text
+    return list(csv.DictReader(io.StringIO(content.text, newline="")))
+
+
+def differences(rows: list[Object], feed: list[Row]) -> list[str]:
+    """Every way in which the exported rows differ from the feed, each as a line for a person (at most 20)."""
+    exported_rows = {(row["sku"], row["warehouse"]): row for row in rows}
+    newest = {row.sku: row for row in feed}  # name, price and so on belong to the product, stock to the warehouse
+    found: list[str] = []
+    for key, stock in last_of_each(feed).items():
+        product = newest[stock.sku]
+        wanted = {
+            "sku": stock.sku,
+            "name": product.name,
+            "category": product.category,
+            "supplier": product.supplier,
+            "price": product.price,
+            "currency": product.currency,
+            "quantity": str(stock.quantity),
+            "warehouse": stock.warehouse,
+        }
+        got = exported_rows.get(key)
+        if got != wanted:
+            found.append(f"{key}: wanted {wanted}, got {got}")
+    if len(rows) != len(exported_rows):
+        found.append(f"{len(rows) - len(exported_rows)} rows twice")
+    return found[:20]
