@@ -11,7 +11,7 @@ KIND = "AppStack"
 PLURAL = "appstacks"
 
 # A resource quantity as people write it: 10Gi, 500m, 0.5, 1e3.
-QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][0-9]+|m|[kMGTPE]i?|Ki)?$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTPE]i?|[eE][0-9]+)?$"
 DNS_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 

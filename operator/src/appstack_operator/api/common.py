@@ -3,12 +3,24 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from appstack_operator.api.base import QUANTITY, ApiModel, cel
 
 Quantity = Annotated[str, Field(pattern=QUANTITY, max_length=20)]
 SecretName = Annotated[str, Field(min_length=1, max_length=253)]
+# In resources and settings people also write bare numbers (cpu: 1).
+NUMBER_OR_TEXT = {"x-kubernetes-int-or-string": True}
+ResourceQuantity = Annotated[
+    str,
+    Field(pattern=QUANTITY, max_length=20, json_schema_extra=NUMBER_OR_TEXT),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+]
+Setting = Annotated[
+    str,
+    Field(max_length=1000, json_schema_extra=NUMBER_OR_TEXT),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+]
 # Kubernetes' own types, passed through: the API server checks them when the pod is created.
 Passthrough = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 Arguments = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=100)]
@@ -29,7 +41,8 @@ SAME_MODE = (
     "mode cannot change: the data would stay behind; create a new stack and move the data",
 )
 EXTERNAL_IS_NAMED = (
-    "self.mode != 'External' || has(self.external)",
+    # has(): the API server checks the default of the parent, {}, before it fills in the parts.
+    "!has(self.mode) || self.mode != 'External' || has(self.external)",
     "mode External needs external.secretName: the Secret that says where the service is",
 )
 
@@ -59,8 +72,10 @@ class PullPolicy(StrEnum):
 class Resources(ApiModel):
     """Requests and limits of one container; what is left out keeps the operator's default."""
 
-    requests: dict[str, Quantity] = Field(default={}, max_length=10, description="What the scheduler reserves.")
-    limits: dict[str, Quantity] = Field(default={}, max_length=10, description="What the container may use at most.")
+    requests: dict[str, ResourceQuantity] = Field(default={}, max_length=10, description="What the scheduler reserves.")
+    limits: dict[str, ResourceQuantity] = Field(
+        default={}, max_length=10, description="What the container may use at most."
+    )
 
 
 class External(ApiModel):
@@ -87,8 +102,6 @@ class EnvVar(ApiModel):
 
 class Toleration(ApiModel):
     """A taint that the pods of the stack tolerate."""
-
-    model_config = ConfigDict(json_schema_extra={})
 
     key: str | None = Field(default=None, max_length=317, description="Key of the taint; empty means every taint.")
     operator: str | None = Field(default=None, max_length=10, description="Exists or Equal.")

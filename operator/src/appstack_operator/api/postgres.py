@@ -1,7 +1,6 @@
 """spec.postgres: a PostgreSQL primary with replicas under Patroni, or an external database."""
 
 from enum import StrEnum
-from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -14,6 +13,7 @@ from appstack_operator.api.common import (
     Mode,
     Quantity,
     Resources,
+    Setting,
     Storage,
 )
 
@@ -100,7 +100,7 @@ class Postgres(ApiModel):
         ),
     )
     storage: PostgresStorage = Field(default=PostgresStorage(), description="The volume of each instance.")
-    parameters: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
+    parameters: dict[str, Setting] = Field(
         default={},
         max_length=100,
         description="Settings of postgresql.conf. Those that the operator owns are refused.",

@@ -33,22 +33,21 @@ class MaxMemoryPolicy(StrEnum):
 class Redis(ApiModel):
     """Cache, sessions and rate limits of the stack: nothing that must never vanish."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            EXTERNAL_IS_NAMED,
-            (
-                "self.replicas != 2",
-                "replicas must be 1 or 3 to 5: with two, one lost instance stops all writes",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
 
     mode: Mode = Field(
         default=Mode.MANAGED,
         description="Managed by the operator, or External. Immutable.",
         json_schema_extra=cel(SAME_MODE),
     )
-    replicas: int = Field(default=3, ge=1, le=5, description="Number of Redis instances: 1, or 3 to 5.")
+    replicas: Annotated[
+        int,
+        Field(
+            json_schema_extra=cel(
+                ("self != 2", "replicas must be 1 or 3 to 5: with two, one lost instance stops all writes")
+            )
+        ),
+    ] = Field(default=3, ge=1, le=5, description="Number of Redis instances: 1, or 3 to 5.")
     sentinels: Annotated[int, Field(json_schema_extra=cel(("self in [1, 3, 5]", "sentinels must be 1, 3 or 5")))] = (
         Field(
             default=3,

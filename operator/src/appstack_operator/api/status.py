@@ -87,6 +87,8 @@ class SummaryStatus(ApiModel):
 
     api: str = Field(default="", description="Ready and wanted API pods: 2/2.")
     workers: str = Field(default="", description="Ready and wanted workers of all pools: 4/4.")
+    reason: str = Field(default="", description="The worst thing to know now, in one word; Healthy if none.")
+    message: str = Field(default="", description="The same in a sentence.")
 
 
 class CronJobStatus(ApiModel):
