@@ -1,0 +1,73 @@
+"""The loss of any one data pod: another takes over, the API goes on, and the stack is whole again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.cluster.kit.kube import wait_until
+
+if TYPE_CHECKING:
+    from tests.cluster.kit.kube import Kube
+    from tests.cluster.kit.stack import Api, Stack
+
+HANG_LIMIT_SECONDS = 150
+
+
+def kill(shop: Stack, kube: Kube, pod: str) -> None:
+    kube.run("delete", "pod", pod, "-n", shop.namespace, "--grace-period=0", "--force", "--wait=false")
+
+
+def names_with_role(shop: Stack, component: str, role: str) -> list[str]:
+    return [
+        pod["metadata"]["name"]
+        for pod in shop.pods(component)
+        if pod["metadata"]["labels"].get("appstack.dev/role") == role
+    ]
+
+
+def import_is_accepted(api: Api) -> bool:
+    """Whether a write is acknowledged: an accepted import stands in PostgreSQL."""
+    feed = b"sku,name,category,supplier,price,currency,quantity,warehouse\nFO-1,n,c,s,1.00,EUR,1,main\n"
+    try:
+        answer = api.http.post("/v1/imports", content=feed, headers={"Content-Type": "text/csv"}, timeout=5)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == httpx.codes.ACCEPTED
+
+
+def test_a_killed_primary_is_replaced_and_writes_go_on(shop: Stack, kube: Kube) -> None:
+    shop.wait_for("HighlyAvailable")
+    before = shop.object()["status"]["postgres"]["primary"]
+    with shop.api() as api:
+        kill(shop, kube, before)
+        began = time.monotonic()
+        wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
+        wait_until(lambda: import_is_accepted(api), "a write is acknowledged", HANG_LIMIT_SECONDS)
+        print(f"writes again {time.monotonic() - began:.1f} s after the kill")
+    assert len(names_with_role(shop, "postgres", "primary")) == 1
+    wait_until(lambda: shop.object()["status"]["postgres"]["primary"] != before, "the status names it", 60)
+    shop.wait_for("HighlyAvailable")
+
+
+def test_a_killed_redis_master_is_replaced(shop: Stack, kube: Kube) -> None:
+    shop.wait_for("HighlyAvailable")
+    (before,) = names_with_role(shop, "redis", "master")
+    kill(shop, kube, before)
+    wait_until(lambda: names_with_role(shop, "redis", "master") not in ([], [before]), "a new master", 150)
+    shop.wait_for("HighlyAvailable")
+    assert len(names_with_role(shop, "redis", "master")) == 1
+
+
+def test_a_killed_rabbitmq_node_comes_back_into_the_same_cluster(shop: Stack, kube: Kube) -> None:
+    shop.wait_for("HighlyAvailable")
+    kill(shop, kube, f"{shop.name}-rabbitmq-0")
+    with shop.api() as api:
+        job = api.post_feed(
+            b"sku,name,category,supplier,price,currency,quantity,warehouse\nMQ-1,n,c,s,1.00,EUR,1,main\n"
+        )
+        assert api.wait_for_job(job["id"])["state"] == "succeeded"
+    shop.wait_for("HighlyAvailable")
+    assert shop.object()["status"]["rabbitmq"]["runningNodes"] == 3

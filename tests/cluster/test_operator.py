@@ -1,0 +1,67 @@
+"""The operator in its pod: what it may do, and that it puts back what somebody changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.kit.kube import wait_until
+
+if TYPE_CHECKING:
+    from tests.cluster.kit.kube import Kube
+    from tests.cluster.kit.stack import Stack
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+OPERATOR = "system:serviceaccount:appstack-system:appstack-operator"
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [
+        ("*", "*"),
+        ("create", "clusterroles"),
+        ("delete", "nodes"),
+        ("create", "clusterrolebindings"),
+        ("update", "validatingwebhookconfigurations"),
+        ("impersonate", "users"),
+    ],
+)
+def test_it_may_not_do_what_it_does_not_need(kube: Kube, operator: None, verb: str, resource: str) -> None:
+    with pytest.raises(AssertionError, match="auth can-i"):
+        kube.run("auth", "can-i", verb, resource, "--all-namespaces", f"--as={OPERATOR}")
+
+
+def test_a_deleted_service_is_made_again(shop: Stack, kube: Kube) -> None:
+    before = kube.get("service", f"{shop.name}-api", "-n", shop.namespace)["metadata"]["uid"]
+    kube.run("delete", "service", f"{shop.name}-api", "-n", shop.namespace)
+
+    def is_new() -> bool:
+        found = kube.items("services", "-n", shop.namespace, "--field-selector", f"metadata.name={shop.name}-api")
+        return bool(found) and found[0]["metadata"]["uid"] != before
+
+    wait_until(is_new, "the Service is there again", limit_seconds=25)
+
+
+def test_a_changed_field_is_put_back(shop: Stack, kube: Kube) -> None:
+    name, where = f"{shop.name}-api", ("-n", shop.namespace)
+    kube.run("patch", "service", name, *where, "--type=merge", "-p", '{"spec":{"selector":{"app":"stolen"}}}')
+
+    def is_repaired() -> bool:
+        return "app" not in kube.get("service", name, *where)["spec"]["selector"]
+
+    wait_until(is_repaired, "the selector is the operator's again", limit_seconds=25)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_accepted_by_the_api_server(kube: Kube, operator: None, example: Path) -> None:
+    said = kube.run("apply", "--dry-run=server", "-n", "default", "-f", str(example))
+    assert "appstack.dev" in said
+
+
+def test_a_name_that_leaves_no_room_for_its_objects_is_refused(kube: Kube, operator: None) -> None:
+    manifest = {"apiVersion": "appstack.dev/v1alpha1", "kind": "AppStack", "metadata": {"name": "x" * 31}, "spec": {}}
+    with pytest.raises(AssertionError, match="30"):
+        kube.run("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest))
