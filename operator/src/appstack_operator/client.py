@@ -1,0 +1,152 @@
+"""The thin door to the API server: typed by kind, uncached, every request with a deadline."""
+
+import json
+from collections import Counter
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from appstack_operator.kinds import BY_NAME, Kind, Ref
+from appstack_operator.objects import FIELD_MANAGER, Object
+
+APPLY_PATCH = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class ApiError(Exception):
+    """The API server refused, or did not answer (status 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        """Keep the parts: callers decide by the status, people read the message."""
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+    @property
+    def is_conflict(self) -> bool:
+        """Somebody else was there first: AlreadyExists, or a changed object."""
+        return self.status == 409
+
+    @property
+    def is_passing(self) -> bool:
+        """Trying again may help: no answer, too many requests, a failing server."""
+        return self.status in (0, 408, 409, 410, 429) or self.status >= 500
+
+
+class Api:
+    """Reads and writes objects of the kinds that a stack is made of."""
+
+    def __init__(self, api_client: client.ApiClient, timeout_seconds: float = 10) -> None:
+        """Use a configured client; no request takes longer than the time-out."""
+        self._client = api_client
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self.requests: Counter[tuple[str, str]] = Counter()  # (verb, kind) -> number, for the metrics
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """Connect with the pod's service account, or with the current kubeconfig outside a cluster."""
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def list(self, kind: Kind, namespace: str, labels: str = "") -> list[Object]:
+        """All objects of a kind in a namespace, read from etcd, not from a cache."""
+        query = {"labelSelector": labels} if labels else {}
+        answer = await self._call("GET", "list", kind, kind.path(namespace), query)
+        return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer["items"]]
+
+    async def get(self, ref: Ref) -> Object | None:
+        """One object, or None where there is none."""
+        kind = BY_NAME[ref.kind]
+        try:
+            answer: Object = await self._call("GET", "get", kind, kind.path(ref.namespace, ref.name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return answer
+
+    async def create(self, obj: Object) -> Object:
+        """Make a new object; an object of that name is an error (409), never adopted."""
+        kind = BY_NAME[obj["kind"]]
+        path = kind.path(obj["metadata"]["namespace"])
+        answer: Object = await self._call("POST", "create", kind, path, {"fieldManager": FIELD_MANAGER}, obj)
+        return answer
+
+    async def apply(self, obj: Object, subresource: str = "", *, dry_run: bool = False) -> Object:
+        """Server-side apply: our fields become what `obj` says, fields of others stay."""
+        kind = BY_NAME[obj["kind"]]
+        path = kind.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        if subresource:
+            path = f"{path}/{subresource}"
+        answer: Object = await self._call("PATCH", "apply", kind, path, query, obj, APPLY_PATCH)
+        return answer
+
+    async def patch(self, ref: Ref, patch: Any) -> Object:
+        """A JSON patch (a list) or a merge patch (an object)."""
+        kind = BY_NAME[ref.kind]
+        content_type = JSON_PATCH if isinstance(patch, list) else MERGE_PATCH
+        query = {"fieldManager": FIELD_MANAGER}
+        answer: Object = await self._call(
+            "PATCH", "patch", kind, kind.path(ref.namespace, ref.name), query, patch, content_type
+        )
+        return answer
+
+    async def delete(self, ref: Ref, uid: str = "") -> None:
+        """Delete this very object (a uid names it); one that is gone already is fine."""
+        kind = BY_NAME[ref.kind]
+        options: Object = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._call("DELETE", "delete", kind, kind.path(ref.namespace, ref.name), {}, options)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def _call(
+        self,
+        method: str,
+        verb: str,
+        kind: Kind,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Any:
+        """One request; every failure is an ApiError."""
+        self.requests[verb, kind.name] += 1
+        resource = f"{path}?{urlencode(query)}" if query else path
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        try:
+            _, url, headers, _, _ = await self._client.param_serialize(
+                method, resource, header_params=headers, auth_settings=["BearerToken"]
+            )
+            response = await self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout)
+            content = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, "NoAnswer", f"the API server does not answer: {error!r}") from error
+        if response.status >= 400:
+            raise error_of(response.status, content)
+        return json.loads(content) if content else None
+
+
+def error_of(status: int, content: bytes) -> ApiError:
+    """The error in an answer of the API server, whose body usually is a Status object."""
+    try:
+        answer = json.loads(content)
+        return ApiError(status, str(answer.get("reason", "")), str(answer.get("message", "")))
+    except (ValueError, AttributeError):
+        return ApiError(status, "", content.decode(errors="replace")[:500])

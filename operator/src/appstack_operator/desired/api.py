@@ -1,0 +1,114 @@
+"""The HTTP API: Deployment, Service, disruption budget, and the HPA if one is asked for. Pure."""
+
+from appstack_operator.api import AppStack
+from appstack_operator.desired.backend import (
+    METRICS_PORT,
+    build_container,
+    build_disruption_budget,
+    build_pod_template,
+    is_bundled,
+)
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.environment import container_environment
+from appstack_operator.objects import Object, metadata, selector
+
+COMPONENT = "api"
+
+
+def build_api(stack: AppStack, context: Context) -> list[Object]:
+    """All objects of the API."""
+    objects = [build_service(stack), build_disruption_budget(stack, COMPONENT), build_deployment(stack, context)]
+    if stack.spec.backend.api.autoscaling:
+        objects.append(build_autoscaler(stack))
+    return objects
+
+
+def build_deployment(stack: AppStack, context: Context) -> Object:
+    """API pods that are replaced one by one, each new one ready before an old one goes."""
+    api = stack.spec.backend.api
+    spec: Object = {
+        "selector": {"matchLabels": selector(stack, COMPONENT)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "progressDeadlineSeconds": 300,
+        "revisionHistoryLimit": 3,
+        "template": build_pod_template(
+            stack, context, COMPONENT, build_api_container(stack, context), grace_seconds=60
+        ),
+    }
+    spec["template"]["spec"]["topologySpreadConstraints"][0]["matchLabelKeys"] = ["pod-template-hash"]
+    if api.autoscaling is None:
+        spec["replicas"] = api.replicas  # with an HPA the number is the HPA's
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(stack, COMPONENT),
+        "spec": spec,
+    }
+
+
+def build_api_container(stack: AppStack, context: Context) -> Object:
+    """The container with its probes, and a pause before it stops so that no request meets a closed door."""
+    api = stack.spec.backend.api
+    port = str(api.port)
+    own_port = {"PORT": port, "API_PORT": port} if is_bundled(stack) else {"PORT": port}
+    container = build_container(
+        stack,
+        context,
+        COMPONENT,
+        command=api.command,
+        args=api.args,
+        default_args=["api"],
+        env=container_environment(stack, context, COMPONENT, more=own_port),
+        wanted=api.resources,
+    )
+    container["ports"] = [{"name": "http", "containerPort": api.port, "protocol": "TCP"}]
+    if is_bundled(stack):
+        container["ports"].append({"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"})
+    return container | {
+        "startupProbe": probe(api.liveness_path, period=2, failures=90),
+        "livenessProbe": probe(api.liveness_path, period=10, failures=3),
+        "readinessProbe": probe(api.readiness_path, period=3, failures=2),
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+    }
+
+
+def probe(path: str, *, period: int, failures: int) -> Object:
+    """An HTTP probe of the API's port."""
+    return {
+        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def build_service(stack: AppStack) -> Object:
+    """One address for all API pods: port 80."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(stack, COMPONENT),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(stack, COMPONENT),
+            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def build_autoscaler(stack: AppStack) -> Object:
+    """The HPA that owns the number of API pods."""
+    wanted = stack.spec.backend.api.autoscaling
+    assert wanted is not None
+    cpu = {"type": "Utilization", "averageUtilization": wanted.target_cpu_utilization_percentage}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": metadata(stack, COMPONENT),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{stack.name}-{COMPONENT}"},
+            "minReplicas": wanted.min_replicas,
+            "maxReplicas": wanted.max_replicas,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": cpu}}],
+        },
+    }

@@ -1,0 +1,102 @@
+"""The Secrets with passwords: generated once, never overwritten, without an owner so that they can outlive a stack."""
+
+import base64
+from collections.abc import Mapping
+
+from appstack_operator.api import AppStack, Mode
+from appstack_operator.desired.context import Context, Credentials
+from appstack_operator.objects import Object, metadata
+from appstack_operator.observed import Observed
+
+# Field of Credentials -> (Secret's last name part, its key).
+PLACES: Mapping[str, tuple[str, str]] = {
+    "postgres_app": ("postgres-app", "password"),
+    "postgres_superuser": ("postgres-superuser", "password"),
+    "postgres_replication": ("postgres-replication", "password"),
+    "postgres_rest": ("postgres-rest", "password"),
+    "redis": ("redis-auth", "password"),
+    "rabbitmq": ("rabbitmq-auth", "password"),
+    "rabbitmq_erlang_cookie": ("rabbitmq-auth", "erlang-cookie"),
+    "api_token": ("api-token", "token"),
+}
+
+
+def encode(data: Mapping[str, str]) -> dict[str, str]:
+    """The data of a Secret as the API server keeps it."""
+    return {key: base64.b64encode(value.encode()).decode() for key, value in sorted(data.items())}
+
+
+def decode(secret: Object) -> dict[str, str]:
+    """The data of a Secret as people read it."""
+    data = secret.get("data") or {}
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+
+
+def known_credentials(stack: AppStack, seen: Observed, fresh: Credentials) -> Credentials:
+    """What the stack's Secrets hold; the fresh password where one is not there yet."""
+    values = {}
+    for field, (last_name, key) in PLACES.items():
+        secret = seen.get("Secret", f"{stack.name}-{last_name}")
+        values[field] = (decode(secret).get(key) if secret else None) or getattr(fresh, field)
+    return Credentials(**values)
+
+
+def build_credentials(stack: AppStack, context: Context) -> list[Object]:
+    """The Secrets of all services that the operator runs, and the first API token of the bundled image."""
+    secrets: list[Object] = []
+    if stack.spec.postgres.mode is Mode.MANAGED:
+        secrets += build_postgres_secrets(stack, context)
+    if stack.spec.redis.mode is Mode.MANAGED:
+        secrets.append(build_secret(stack, "redis", "redis-auth", {"password": context.credentials.redis}))
+    if stack.spec.rabbitmq.mode is Mode.MANAGED:
+        secrets.append(build_rabbitmq_secret(stack, context))
+    if stack.spec.backend.image is None:
+        secrets.append(build_secret(stack, "api", "api-token", {"token": context.credentials.api_token}))
+    return secrets
+
+
+def build_postgres_secrets(stack: AppStack, context: Context) -> list[Object]:
+    """The roles of the database and of Patroni's REST API."""
+    passwords = context.credentials
+    host = context.host(f"{stack.name}-postgres-rw", stack.namespace)
+    app = {
+        "username": "app",
+        "password": passwords.postgres_app,
+        "dbname": "app",
+        "host": host,
+        "port": "5432",
+        "uri": f"postgresql://app:{passwords.postgres_app}@{host}:5432/app",
+    }
+    roles = {
+        "postgres-app": app,
+        "postgres-superuser": {"username": "postgres", "password": passwords.postgres_superuser},
+        "postgres-replication": {"username": "replicator", "password": passwords.postgres_replication},
+        "postgres-rest": {"username": "patroni", "password": passwords.postgres_rest},
+    }
+    return [build_secret(stack, "postgres", last_name, data) for last_name, data in roles.items()]
+
+
+def build_rabbitmq_secret(stack: AppStack, context: Context) -> Object:
+    """The user of the broker, and the cookie by which its nodes know each other."""
+    password = context.credentials.rabbitmq
+    host = context.host(f"{stack.name}-rabbitmq", stack.namespace)
+    data = {
+        "username": "app",
+        "password": password,
+        "erlang-cookie": context.credentials.rabbitmq_erlang_cookie,
+        "host": host,
+        "port": "5672",
+        "uri": f"amqp://app:{password}@{host}:5672/%2F",
+    }
+    return build_secret(stack, "rabbitmq", "rabbitmq-auth", data)
+
+
+def build_secret(stack: AppStack, component: str, last_name: str, data: Mapping[str, str]) -> Object:
+    """A Secret that survives the stack: what it opens (a volume) may survive too."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(stack, component, name=f"{stack.name}-{last_name}", owned=False),
+        "type": "Opaque",
+        "data": encode(data),
+    }

@@ -1,0 +1,82 @@
+"""The worker pools: one Deployment each, scaled on its own. Pure."""
+
+from appstack_operator.api import AppStack, Worker
+from appstack_operator.desired.backend import (
+    METRICS_PORT,
+    build_container,
+    build_disruption_budget,
+    build_pod_template,
+    is_bundled,
+    workers_of,
+)
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.environment import container_environment
+from appstack_operator.objects import Object, metadata, selector
+
+
+def component_of_worker(worker: Worker) -> str:
+    """The component of a pool: also the last part of its Deployment's name."""
+    return f"worker-{worker.name}"
+
+
+def build_workers(stack: AppStack, context: Context) -> list[Object]:
+    """All objects of all pools."""
+    return [
+        obj
+        for worker in workers_of(stack)
+        for obj in (
+            build_disruption_budget(stack, component_of_worker(worker)),
+            build_deployment(stack, context, worker),
+        )
+    ]
+
+
+def build_deployment(stack: AppStack, context: Context, worker: Worker) -> Object:
+    """A pool whose pods finish the message in hand before they go."""
+    component = component_of_worker(worker)
+    template = build_pod_template(
+        stack,
+        context,
+        component,
+        build_worker_container(stack, context, worker),
+        grace_seconds=worker.termination_grace_period_seconds,
+    )
+    template["spec"]["topologySpreadConstraints"][0]["matchLabelKeys"] = ["pod-template-hash"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(stack, component),
+        "spec": {
+            "replicas": worker.autoscaling.min_replicas if worker.autoscaling else worker.replicas,
+            "selector": {"matchLabels": selector(stack, component)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": 300,
+            "revisionHistoryLimit": 3,
+            "template": template,
+        },
+    }
+
+
+def build_worker_container(stack: AppStack, context: Context, worker: Worker) -> Object:
+    """The container; only the bundled image is known to have a port to probe."""
+    component = component_of_worker(worker)
+    queues = ["--queues", ",".join(worker.queues)] if worker.queues else []
+    container = build_container(
+        stack,
+        context,
+        "worker",
+        command=worker.command,
+        args=worker.args,
+        default_args=["worker", *queues],
+        env=container_environment(stack, context, component, worker.env),
+        wanted=worker.resources,
+    )
+    if is_bundled(stack):
+        check = {"httpGet": {"path": "/metrics", "port": "metrics", "scheme": "HTTP"}, "timeoutSeconds": 5}
+        container |= {
+            "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
+            "startupProbe": {**check, "periodSeconds": 2, "failureThreshold": 90},
+            "livenessProbe": {**check, "periodSeconds": 20, "failureThreshold": 3},
+            "readinessProbe": {**check, "periodSeconds": 10, "failureThreshold": 2},
+        }
+    return container

@@ -1,0 +1,38 @@
+"""The operator's own configuration, from APPSTACK_… environment variables set by the chart."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from appstack_operator.desired.context import Images
+
+
+class Settings(BaseSettings):
+    """Which images to run, which namespaces to watch, where to listen."""
+
+    model_config = SettingsConfigDict(env_prefix="APPSTACK_", frozen=True)
+
+    image_backend: str = Field(description="The bundled backend.")
+    image_postgres: str = Field(description="PostgreSQL with Patroni.")
+    image_redis: str = Field(description="Redis with Sentinel.")
+    image_rabbitmq: str = Field(description="RabbitMQ.")
+    watch_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Comma-separated; empty: the whole cluster."
+    )
+    cluster_domain: str = Field(default="cluster.local", description="DNS domain of the cluster.")
+    metrics_port: int = Field(default=9000, description="Prometheus metrics.")
+    health_port: int = Field(default=8080, description="/healthz for the liveness probe.")
+    resync_seconds: float = Field(default=600, description="A pass at least so often, even if nothing happened.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("watch_namespaces", mode="before")
+    @classmethod
+    def split(cls, value: object) -> object:
+        """Turn a,b into its parts."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def images(self) -> Images:
+        """The bundled images, for the builders."""
+        return Images(self.image_backend, self.image_postgres, self.image_redis, self.image_rabbitmq)
