@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""Patroni's on_role_change: the new primary takes the role label, and takes it off whoever held it.
+
+Patroni labels its own pod alone: a primary whose node is cut off would stay in the `-rw` Service until its
+node is NotReady. Called as `take_role.py ACTION ROLE SCOPE`.
+"""
+
+import json
+import os
+import ssl
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+API = "https://kubernetes.default.svc"
+TIMEOUT_SECONDS = 2.0
+TRY_SECONDS = 30.0
+ROLE_LABEL = "appstack.dev/role"
+SCOPE_LABEL = "appstack.dev/patroni"
+
+
+def call(method: str, path: str, body: object = None) -> Any:
+    """One API request with the pod's own account; raises OSError when it fails."""
+    namespace = (ACCOUNT / "namespace").read_text()
+    request = urllib.request.Request(f"{API}/api/v1/namespaces/{namespace}/{path}", method=method)  # noqa: S310
+    request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/merge-patch+json")
+    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def changes(winner: str, role_of: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
+    """The labels to write: off the loser first, then on the winner.
+
+    The loser gets none, not `replica`: nobody knows whether it can serve reads. If it lives, its own
+    Patroni labels it again.
+    """
+    losers: list[tuple[str, str | None]] = []
+    losers += [(pod, None) for pod, role in role_of.items() if role == "primary" and pod != winner]
+    return losers if role_of.get(winner) == "primary" else [*losers, (winner, "primary")]
+
+
+def holds_lock(scope: str, pod: str) -> bool:
+    """Whether this pod is still leader: a late try must not undo the next failover."""
+    annotations = call("GET", f"configmaps/{scope}-leader")["metadata"].get("annotations", {})
+    return bool(annotations.get("leader") == pod)
+
+
+def take(scope: str, pod: str) -> None:
+    """One try: raises OSError when the API server does not answer."""
+    if not holds_lock(scope, pod):
+        return
+    query = urllib.parse.urlencode({"labelSelector": f"{SCOPE_LABEL}={scope}"})
+    pods = call("GET", f"pods?{query}")["items"]
+    role_of = {item["metadata"]["name"]: item["metadata"].get("labels", {}).get(ROLE_LABEL) for item in pods}
+    for name, role in changes(pod, role_of):
+        call("PATCH", f"pods/{name}", {"metadata": {"labels": {ROLE_LABEL: role}}})
+        print(f"role of {name}: {role}")
+
+
+def main() -> None:
+    """Try until it is done or no longer worth it."""
+    _, role, scope = sys.argv[1:4]
+    deadline = time.monotonic() + TRY_SECONDS
+    while role == "primary" and time.monotonic() < deadline:
+        try:
+            take(scope, os.environ["POD_NAME"])
+        except OSError as error:
+            print(f"the API server did not take the role label: {error}", file=sys.stderr)
+            time.sleep(0.5)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The three API calls that the label agent needs, with the pod's own account and short time limits."""
+
+import json
+import ssl
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+API = "https://kubernetes.default.svc"
+TIMEOUT_SECONDS = 3.0
+
+
+def namespace() -> str:
+    """The namespace of this pod."""
+    return (ACCOUNT / "namespace").read_text()
+
+
+def call(method: str, path: str, body: object = None) -> Any:
+    """One request; raises OSError (urllib's errors are) when it fails."""
+    request = urllib.request.Request(API + path, method=method)  # noqa: S310
+    request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/merge-patch+json")
+    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def labels_of_pods(selector: str) -> dict[str, dict[str, str]]:
+    """Pod -> its labels."""
+    query = urllib.parse.urlencode({"labelSelector": selector})
+    pods = call("GET", f"/api/v1/namespaces/{namespace()}/pods?{query}")["items"]
+    return {pod["metadata"]["name"]: pod["metadata"].get("labels", {}) for pod in pods}
+
+
+def set_label(pod: str, label: str, value: str | None) -> None:
+    """Set a label of a pod, or take it off."""
+    call("PATCH", f"/api/v1/namespaces/{namespace()}/pods/{pod}", {"metadata": {"labels": {label: value}}})

@@ -1,0 +1,67 @@
+"""The agent beside a Sentinel: keeps the role labels of the Redis pods right, so that `shop-redis-rw` follows."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+
+from appstack_redis import kube
+from appstack_redis.ask import ask_sentinels
+from appstack_redis.decide import agreed_master
+from appstack_redis.resp import Connection, RedisError
+from appstack_redis.settings import SENTINEL_PORT, Settings
+
+log = logging.getLogger("roles")
+
+ROLE_LABEL = "appstack.dev/role"
+LOOK_SECONDS = 0.5
+RELABEL_SECONDS = 10.0  # a new pod has no label, and somebody may have changed one
+
+
+def changes(master: str, labels_of: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """The labels to write, the loser's first: two masters in `-rw` are worse than none."""
+    wanted = {pod: "master" if pod == master else "replica" for pod in labels_of}
+    wrong = [(pod, role) for pod, role in wanted.items() if labels_of[pod].get(ROLE_LABEL) != role]
+    return sorted(wrong, key=lambda change: change[1] == "master")
+
+
+def local_master(settings: Settings) -> str | None:
+    """The address that our own Sentinel names: cheap enough to ask twice a second."""
+    try:
+        with Connection("127.0.0.1", SENTINEL_PORT, settings.password) as connection:
+            answer = connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings.group().master_name)
+            return str(answer[0]) if answer else None
+    except (OSError, RedisError):
+        return None
+
+
+def relabel(settings: Settings, selector: str) -> str | None:
+    """Write what most Sentinels agree on. Returns the address they name; None if they do not agree."""
+    group = settings.group()
+    address = agreed_master(ask_sentinels(group, settings.password), group.quorum)
+    master = group.pod_at(address) if address else None
+    if master is None:
+        return None
+    for pod, role in changes(master, kube.labels_of_pods(selector)):
+        kube.set_label(pod, ROLE_LABEL, role)
+        log.info("%s is %s", pod, role)
+    return address
+
+
+def run(settings: Settings) -> int:
+    """The command `roles`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    selector = os.environ["REDIS_SELECTOR"]
+    labelled, due = None, 0.0
+    while True:
+        seen = local_master(settings)
+        if seen and (seen != labelled or time.monotonic() > due):
+            try:
+                labelled = relabel(settings, selector)
+                due = time.monotonic() + RELABEL_SECONDS
+            except OSError as error:
+                labelled = None
+                log.warning("the API server did not take the labels: %s", error)
+        time.sleep(LOOK_SECONDS)

@@ -1,0 +1,73 @@
+"""Starts a Sentinel: finds the master first, keeps the Sentinel's identity, then becomes it."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+
+from appstack_redis.ask import ask_members, ask_sentinels
+from appstack_redis.decide import Member, named_master
+from appstack_redis.settings import REDIS_PORT, SENTINEL_PORT, Group, Settings
+
+log = logging.getLogger("sentinel")
+
+
+def serving_master(members: list[Member]) -> str | None:
+    """The pod that serves as master; of several the one with the newest data."""
+    masters = [member for member in members if member.serves == "master"]
+    return max(masters, key=lambda member: member.freshness).pod if masters else None
+
+
+def find_master(settings: Settings) -> tuple[Group, str]:
+    """Wait until somebody is master: other Sentinels know, or a Redis serves as one. Returns its address."""
+    said = False
+    while True:
+        group = settings.group()
+        if settings.pod in group.sentinels:
+            address = named_master(ask_sentinels(group, settings.password))
+            if address and group.pod_at(address):
+                return group, address
+            pod = serving_master(list(ask_members(group).values()))
+            if pod:
+                return group, group.redis[pod]
+        if not said:
+            log.info("waiting for a master")
+            said = True
+        time.sleep(0.5)
+
+
+def identity(group: Group, pod: str) -> str:
+    """The same run id after every restart: a new one would leave a ghost that counts as a voter."""
+    return hashlib.sha1(f"{group.master_name}/{pod}".encode(), usedforsecurity=False).hexdigest()
+
+
+def configuration(base: str, group: Group, pod: str, password: str, master: str) -> str:
+    """sentinel.conf of a Sentinel that starts to watch the master at this address."""
+    name, secret = group.master_name, json.dumps(password)
+    lines = [
+        f"sentinel myid {identity(group, pod)}",
+        f"requirepass {secret}",
+        f"sentinel sentinel-pass {secret}",
+        f"sentinel announce-ip {group.sentinels[pod]}",
+        f"sentinel announce-port {SENTINEL_PORT}",
+        f"sentinel monitor {name} {master} {REDIS_PORT} {group.quorum}",
+        f"sentinel auth-pass {name} {secret}",
+    ]
+    # What is said about a master must come after the line that names it.
+    of_master = [line for line in base.splitlines() if name in line.split()]
+    general = [line for line in base.splitlines() if name not in line.split()]
+    return "\n".join([*general, *lines, *of_master]) + "\n"
+
+
+def run(settings: Settings) -> int:
+    """The command `sentinel`: replaces itself with redis-sentinel."""
+    path = settings.data_dir / "sentinel.conf"
+    # A restarted container goes on with what it knew: its votes among it.
+    if not path.exists():
+        group, master = find_master(settings)
+        base = (settings.config_dir / "sentinel.conf").read_text()
+        path.touch(mode=0o600)
+        path.write_text(configuration(base, group, settings.pod, settings.password, master))
+        log.info("watching %s at %s", group.master_name, master)
+    os.execvp("redis-sentinel", ["redis-sentinel", str(path)])  # noqa: S606

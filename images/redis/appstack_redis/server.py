@@ -1,0 +1,275 @@
+"""The keeper of one Redis: asks before it starts, records how new the data is, hands over before it stops."""
+
+import json
+import logging
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import asdict, replace
+
+from appstack_redis import record as records
+from appstack_redis.ask import ask_failover, ask_member, ask_members, ask_sentinels
+from appstack_redis.decide import Decision, Member, Step, may_be_promoted, named_master, next_step
+from appstack_redis.probes import serve
+from appstack_redis.record import Record
+from appstack_redis.resp import Connection, RedisError, info
+from appstack_redis.settings import REDIS_PORT, Group, Settings
+
+log = logging.getLogger("keeper")
+
+SILENCE_SECONDS = 20.0  # a server that has not answered for so long is not alive
+HAND_OVER_SECONDS = 10.0
+SHUTDOWN_SECONDS = 12.0
+NEVER_PROMOTE, PROMOTE = 0, 100  # replica-priority
+
+
+class Keeper:
+    """One Redis server as a child process, and what this pod knows about its data."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load the record of the volume; start nothing yet."""
+        self.settings = settings
+        self.record_path = settings.data_dir / "appstack-record.json"
+        kept = records.load(self.record_path)
+        self.member = Member(settings.pod, kept.generation, kept.offset, kept.was_master)
+        self.server: subprocess.Popen[bytes] | None = None
+        self.stop = threading.Event()
+        self._connection: Connection | None = None
+        self._answered = time.monotonic()
+        self._lineage = ""  # the master_replid whose generation we hold
+
+    def live(self) -> bool:
+        """Whether the pod should be left alone: it waits on purpose, or its server answers."""
+        return self.server is None or time.monotonic() - self._answered < SILENCE_SECONDS
+
+    def ready(self) -> bool:
+        """Whether the server holds the stack's data; stays true while a replica looks for a new master."""
+        return self.member.in_sync and time.monotonic() - self._answered < SILENCE_SECONDS / 4
+
+    def state(self) -> str:
+        """What other keepers may know."""
+        return json.dumps(asdict(self.member))
+
+    def run(self) -> int:
+        """Keep the server until the pod is told to stop."""
+        while not self.stop.is_set():
+            decision = self.decide()
+            if decision is None:
+                break
+            self.start(decision)
+            self.watch()
+        self.shut_down()
+        return 0
+
+    # Before the server starts
+
+    def decide(self) -> Decision | None:
+        """Look until this pod may start; None when it is told to stop first."""
+        began, said, sure = time.monotonic(), "", False
+        while not self.stop.wait(0.5):
+            group = self.settings.group()
+            if self.settings.pod not in group.redis:
+                decision = Decision(Step.WAIT, "this pod has no address in members.json yet")
+            else:
+                decision = self.look(group, time.monotonic() - began)
+            if decision.why != said:
+                log.info("%s: %s", decision.step.value, decision.why)
+                said = decision.why
+            if decision.step is Step.HAND_OVER:
+                refusal = ask_failover(group, self.settings.password)
+                log.info("failover asked for: %s", refusal or "agreed")
+            if decision.step is Step.FOLLOW or (decision.step is Step.LEAD and sure):
+                return decision
+            # A second look before leading: a member with newer data may have appeared meanwhile.
+            sure = decision.step is Step.LEAD
+        return None
+
+    def look(self, group: Group, waited_seconds: float) -> Decision:
+        """Ask everybody and apply the rules."""
+        answers = ask_sentinels(group, self.settings.password)
+        address = named_master(answers)
+        members = {**ask_members(group, without=self.settings.pod), self.settings.pod: self.member}
+        return next_step(
+            self.settings.pod,
+            group.pod_at(address) if address else None,
+            members,
+            len(group.redis),
+            group.min_replicas,
+            waited_seconds,
+        )
+
+    def start(self, decision: Decision) -> None:
+        """Write the configuration and start the server."""
+        group = self.settings.group()
+        if decision.step is Step.LEAD:
+            self.begin_generation(group)
+        self.settings.run_dir.mkdir(parents=True, exist_ok=True)
+        path = self.settings.run_dir / "redis.conf"
+        path.touch(mode=0o600)
+        base = (self.settings.config_dir / "redis.conf").read_text()
+        path.write_text(base + "\n".join(self.own_lines(group, decision.master)) + "\n")
+        self._lineage, self._answered = "", time.monotonic()
+        self.server = subprocess.Popen(["redis-server", str(path)])
+
+    def own_lines(self, group: Group, master: str) -> list[str]:
+        """The part of redis.conf that is this pod's own."""
+        password = json.dumps(self.settings.password)
+        lines = [
+            f"dir {self.settings.data_dir}",
+            f"requirepass {password}",
+            f"masterauth {password}",
+            f"replica-announce-ip {group.redis[self.settings.pod]}",
+            f"replica-announce-port {REDIS_PORT}",
+            # Not to be promoted before it holds what its master holds: an old volume must not win.
+            f"replica-priority {NEVER_PROMOTE if master else PROMOTE}",
+        ]
+        return [*lines, f"replicaof {group.redis[master]} {REDIS_PORT}"] if master else lines
+
+    def begin_generation(self, group: Group) -> None:
+        """Mark that from now on this pod's data is the newest: a new master's first act."""
+        others = ask_members(group, without=self.settings.pod).values()
+        newest = max([self.member.generation, *(other.generation for other in others)])
+        self.member = replace(self.member, generation=newest + 1, offset=0, was_master=True)
+        records.save(self.record_path, Record(newest + 1, 0, was_master=True))
+
+    # While it runs
+
+    def watch(self) -> None:
+        """Look at the server every second until it ends or the pod is told to stop."""
+        began = time.monotonic()
+        while not self.stop.wait(1.0):
+            if self.server is None or self.server.poll() is not None:
+                log.warning("the server ended with %s", self.server and self.server.returncode)
+                break
+            try:
+                self.observe(time.monotonic() - began)
+            except RedisError as error:  # LOADING and the like: it answers
+                self._answered = time.monotonic()
+                log.info("the server says: %s", error)
+            except OSError as error:
+                self.disconnect()
+                log.warning("the server does not answer: %s", error)
+        else:
+            return
+        self.disconnect()
+        self.server = None
+        self.member = replace(self.member, serves="", in_sync=False)
+
+    def connection(self) -> Connection:
+        """The connection to our own server."""
+        if self._connection is None:
+            self._connection = Connection("127.0.0.1", REDIS_PORT, self.settings.password, 2.0)
+        return self._connection
+
+    def disconnect(self) -> None:
+        """Forget the connection: the next look makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def observe(self, running_seconds: float) -> None:
+        """One look: role, link, offset; keeps the record and the promotion rule up to date."""
+        facts = info(self.connection(), "replication")
+        self._answered = time.monotonic()
+        group = self.settings.group()
+        if facts["role"] == "master":
+            self.observe_master(group, facts)
+        elif facts.get("master_link_status") == "up":
+            self.observe_linked_replica(group, facts)
+        else:
+            self.observe_lost_replica(group, running_seconds)
+
+    def observe_master(self, group: Group, facts: dict[str, str]) -> None:
+        """A master; it begins a generation where it was a replica until now."""
+        if self.member.serves == "replica":
+            log.info("promoted to master")
+            self.begin_generation(group)
+        if not self.member.in_sync:
+            self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
+        self._lineage = facts["master_replid"]
+        self.keep(int(facts["master_repl_offset"]), serves="master", was_master=True)
+
+    def observe_linked_replica(self, group: Group, facts: dict[str, str]) -> None:
+        """A replica that holds its master's data: it takes over the master's generation, and may be promoted."""
+        if not self.member.in_sync:
+            self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
+            log.info("in sync with %s", facts["master_host"])
+        if self._lineage != facts["master_replid"]:
+            pod = group.pod_at(facts["master_host"])
+            master = ask_member(pod, facts["master_host"]) if pod else None
+            if master is None or master.serves != "master":
+                self.member = replace(self.member, serves="replica", in_sync=True)
+                return  # offset and generation must be of one lineage: keep the old pair for now
+            self._lineage = facts["master_replid"]
+            self.member = replace(self.member, generation=master.generation)
+        self.keep(int(facts["slave_repl_offset"]), serves="replica", was_master=False)
+
+    def keep(self, offset: int, *, serves: str, was_master: bool) -> None:
+        """Record how new the data is."""
+        self.member = replace(self.member, offset=offset, serves=serves, was_master=was_master, in_sync=True)
+        records.save(self.record_path, Record(self.member.generation, offset, was_master))
+
+    def observe_lost_replica(self, group: Group, running_seconds: float) -> None:
+        """A replica without a link; where nobody leads and it is the newest, it offers itself."""
+        self.member = replace(self.member, serves="replica")
+        if self.member.in_sync:
+            return  # Sentinels may promote it: it held everything when the link broke
+        address = named_master(ask_sentinels(group, self.settings.password))
+        members = {**ask_members(group, without=self.settings.pod), self.settings.pod: self.member}
+        named = group.pod_at(address) if address else None
+        if may_be_promoted(self.settings.pod, named, members, len(group.redis), group.min_replicas, running_seconds):
+            self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
+            log.info("nobody leads and this pod holds the newest data: %s", ask_failover(group, self.settings.password))
+
+    # Before it stops
+
+    def shut_down(self) -> None:
+        """Hand over, then end the server."""
+        self.member = replace(self.member, stopping=True)
+        if self.server is None or self.server.poll() is not None:
+            return
+        self.hand_over()
+        self.server.terminate()
+        try:
+            self.server.wait(SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+
+    def hand_over(self) -> None:
+        """While this pod is master and another one can be: have a Sentinel fail over, wait until demoted."""
+        group, asked_at = self.settings.group(), 0.0
+        deadline = time.monotonic() + HAND_OVER_SECONDS
+        while time.monotonic() < deadline and self.is_master():
+            heirs = [pod for pod, other in ask_members(group, self.settings.pod).items() if is_heir(other)]
+            if not heirs:
+                log.info("no other member could be master: stopping as it is")
+                return
+            if time.monotonic() - asked_at > 2.0:
+                refusal = ask_failover(group, self.settings.password)
+                log.info("handing over: %s", refusal or "agreed")
+                asked_at = time.monotonic()
+            time.sleep(0.1)
+
+    def is_master(self) -> bool:
+        """Whether the server is master right now."""
+        try:
+            return bool(self.connection().call("ROLE")[0] == "master")
+        except (OSError, RedisError):
+            self.disconnect()
+            return False
+
+
+def is_heir(member: Member) -> bool:
+    """Whether a member could take over."""
+    return member.in_sync and not member.stopping
+
+
+def run(settings: Settings) -> int:
+    """The command `server`."""
+    keeper = Keeper(settings)
+    # In a thread of its own: set() in the handler itself could meet the lock that wait() holds.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=keeper.stop.set).start())
+    serve(state=keeper.state, live=keeper.live, ready=keeper.ready)
+    return keeper.run()
