@@ -81,14 +81,15 @@ class Api:
         """Make a new object; an object of that name is an error (409), never adopted."""
         kind = BY_NAME[obj["kind"]]
         path = kind.path(obj["metadata"]["namespace"])
-        answer: Object = await self._call("POST", "create", kind, path, {"fieldManager": FIELD_MANAGER}, obj)
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        answer: Object = await self._call("POST", "create", kind, path, query, obj)
         return answer
 
-    async def apply(self, obj: Object, subresource: str = "", *, dry_run: bool = False) -> Object:
+    async def apply(self, obj: Object, subresource: str = "", *, manager: str = FIELD_MANAGER) -> Object:
         """Server-side apply: our fields become what `obj` says, fields of others stay."""
         kind = BY_NAME[obj["kind"]]
         path = kind.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": manager, "force": "true"}
         if subresource:
             path = f"{path}/{subresource}"
         answer: Object = await self._call("PATCH", "apply", kind, path, query, obj, APPLY_PATCH)

@@ -1,0 +1,136 @@
+"""The only writer: performs a plan in its order, and can be killed between any two writes."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appstack_operator.api import AppStack
+from appstack_operator.assess.verdict import Reason
+from appstack_operator.client import Api, ApiError
+from appstack_operator.kinds import Ref
+from appstack_operator.objects import STACK_LABEL, Object, component_of
+from appstack_operator.ownership import HASH, annotation, entry_of_ours
+from appstack_operator.plan import Action, Verb, belongs_to
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A write that did not succeed."""
+
+    target: Ref
+    component: str
+    reason: Reason
+    message: str
+    is_passing: bool  # trying again may help by itself
+
+
+async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Failure]:
+    """Perform a plan; after a failure the stages behind it wait."""
+    failures: list[Failure] = []
+    failed_stage = None
+    for action in actions:
+        if failed_stage is not None and action.stage > failed_stage:
+            break
+        try:
+            await perform(stack, action, api)
+            logger.info("%s", action, extra={"action": action.verb.value, "target": str(action.target)})
+        except ApiError as error:
+            failures.append(failure_of(action, error))
+            failed_stage = action.stage
+            logger.warning("%s failed: %s", action, error.message, extra={"target": str(action.target)})
+    return failures
+
+
+def failure_of(action: Action, error: ApiError) -> Failure:
+    """What a refused write means."""
+    component = component_of(action.manifest) if action.manifest else ""
+    reason = Reason.FOREIGN_OBJECT if isinstance(error, ForeignObjectError) else Reason.APPLY_REFUSED
+    return Failure(action.target, component, reason, f"{action.target}: {error.message}", error.is_passing)
+
+
+class ForeignObjectError(ApiError):
+    """An object of the wanted name exists and is not this stack's."""
+
+    def __init__(self, ref: Ref) -> None:
+        """Say what to do about it."""
+        super().__init__(
+            422, "ForeignObject", f"{ref} exists and does not belong to this stack; rename or delete it, or the stack"
+        )
+
+
+async def perform(stack: AppStack, action: Action, api: Api) -> None:
+    """One write."""
+    if action.verb in (Verb.DELETE, Verb.RESTART):
+        await api.delete(action.target, action.uid)
+        return
+    assert action.manifest is not None
+    if action.verb is Verb.CREATE:
+        await create(stack, action.manifest, api)
+    else:
+        await take_over_and_apply(action.manifest, action.uid, api)
+
+
+async def create(stack: AppStack, manifest: Object, api: Api) -> None:
+    """Make a new object; what has the name already is only touched if it is the stack's own."""
+    try:
+        await api.create(manifest)
+    except ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        ref = Ref.of(manifest)
+        live = await api.get(ref)
+        # Ours without its label (somebody took it off), or a leftover of a former stack of this name.
+        if live is None or not is_ours(stack, live):
+            raise ForeignObjectError(ref) from error
+        await take_over_and_apply(manifest, live["metadata"]["uid"], api, live)
+
+
+def is_ours(stack: AppStack, live: Object) -> bool:
+    """Whether the stack may go on with an object that it did not see in its lists."""
+    owners = live["metadata"].get("ownerReferences") or []
+    if any(owner.get("uid") == stack.metadata.uid for owner in owners):
+        return True
+    label = (live["metadata"].get("labels") or {}).get(STACK_LABEL, stack.name)
+    return not owners and label == stack.name and bool(annotation(live, HASH)) and belongs_to(stack, live)
+
+
+async def take_over_and_apply(manifest: Object, uid: str, api: Api, live: Object | None = None) -> None:
+    """Server-side apply to this very object."""
+    ref = Ref.of(manifest)
+    live = live or await api.get(ref)
+    if live is not None:
+        await own_by_apply(ref, live, api)
+        await hand_over_replicas(ref, manifest, live, api)
+    await api.apply({**manifest, "metadata": {**manifest["metadata"], "uid": uid}})
+
+
+async def own_by_apply(ref: Ref, live: Object, api: Api) -> None:
+    """Turn our ownership from the creation (an Update) into that of an apply, or dropped fields would stay."""
+    entry = entry_of_ours(live)
+    if entry is None or entry["operation"] == "Apply":
+        return
+    position = live["metadata"]["managedFields"].index(entry)
+    path = f"/metadata/managedFields/{position}"
+    await api.patch(
+        ref,
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": f"{path}/operation", "value": "Apply"},
+        ],
+    )
+
+
+async def hand_over_replicas(ref: Ref, manifest: Object, live: Object, api: Api) -> None:
+    """Before an HPA takes the replicas over: dropping them from an apply alone would reset them to 1."""
+    if ref.kind != "Deployment" or "replicas" in manifest["spec"]:
+        return
+    entry = entry_of_ours(live)
+    if entry and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {}):
+        keep = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
+        }
+        await api.apply({**keep, "spec": {"replicas": live["spec"]["replicas"]}}, manager="appstack-handover")

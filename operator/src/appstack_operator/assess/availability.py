@@ -1,0 +1,69 @@
+"""Would the stack go on after the loss of any one pod or node? Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from appstack_operator.api import AppStack, Mode
+from appstack_operator.assess.pods import is_ready
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pods of which a number must be left for the service to go on."""
+
+    component: str
+    pods: int  # that the spec asks for
+    needed: int  # that must survive
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the spec asks for no spare pod."""
+        return self.pods <= self.needed
+
+
+def groups_of(stack: AppStack) -> Iterator[Group]:
+    """What has to survive, by the spec. Workers may pause while one moves, so they are not here."""
+    spec = stack.spec
+    if spec.postgres.mode is Mode.MANAGED:
+        yield Group("postgres", spec.postgres.instances, 1)
+    if spec.redis.mode is Mode.MANAGED:
+        yield Group("redis", spec.redis.replicas, 1)
+        yield Group("redis-sentinel", spec.redis.sentinels, spec.redis.sentinels // 2 + 1)
+    if spec.rabbitmq.mode is Mode.MANAGED:
+        yield Group("rabbitmq", spec.rabbitmq.replicas, spec.rabbitmq.replicas // 2 + 1)
+    scaled = spec.backend.api.autoscaling
+    yield Group("api", scaled.min_replicas if scaled else spec.backend.api.replicas, 1)
+
+
+def assess_availability(stack: AppStack, seen: Observed) -> Verdict:
+    """The first group that one loss would stop speaks."""
+    groups = list(groups_of(stack))
+    for group in groups:
+        if group.is_single:
+            return Verdict.false(
+                Reason.SINGLE_INSTANCE, f"the spec asks for {group.pods} {group.component} pod(s): no spare one"
+            )
+    for group in groups:
+        if verdict := nodes_are_shared_safely(group, seen):
+            return verdict
+    return Verdict.true(Reason.HEALTHY, "the loss of any one pod or node ends nothing")
+
+
+def nodes_are_shared_safely(group: Group, seen: Observed) -> Verdict | None:
+    """No node carries so many pods of a group that its loss leaves too few."""
+    pods = [pod for pod in seen.pods(group.component) if is_ready(pod)]
+    if len(pods) <= group.needed:
+        return Verdict.false(
+            Reason.REPLICA_MISSING, f"{len(pods)} of {group.pods} {group.component} pods are ready: no spare one"
+        )
+    on_node = Counter(str(pod["spec"].get("nodeName")) for pod in pods)
+    node, count = max(on_node.items(), key=lambda item: (item[1], item[0]))
+    if len(pods) - count >= group.needed:
+        return None
+    return Verdict.false(
+        Reason.SHARED_NODE,
+        f"{count} of {len(pods)} {group.component} pods run on node {node}: its loss would leave too few",
+    )

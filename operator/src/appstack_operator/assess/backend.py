@@ -1,0 +1,117 @@
+"""Verdicts about the user's code: migrations, API, workers, scheduled jobs. Pure."""
+
+from appstack_operator.api import AppStack
+from appstack_operator.assess.deployments import assess_deployment
+from appstack_operator.assess.pods import condition, last_words, pods_can_run, ready_count
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.backend import cron_jobs_of, image_of, migrations_of, workers_of
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.cronjobs import component_of_cron_job
+from appstack_operator.desired.migrations import COMPONENT as MIGRATE
+from appstack_operator.desired.migrations import job_name
+from appstack_operator.desired.workers import component_of_worker
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+
+
+def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verdict:
+    """Whether the database's schema is that of the wanted image."""
+    if migrations_of(stack) is None:
+        return Verdict.true(Reason.NOT_DECLARED, "the image declares no migrations")
+    name, image = job_name(stack, context), image_of(stack, context)
+    job = seen.get("Job", name)
+    if job is None:
+        return Verdict.false(Reason.MIGRATION_PENDING, f"Job {name} for image {image} has not been started")
+    if condition(job, "Complete").get("status") == "True":
+        return Verdict.true(Reason.HEALTHY, f"Job {name} has migrated the database for image {image}")
+    pods = [pod for pod in seen.pods(MIGRATE) if is_pod_of(pod, name)]
+    failed = condition(job, "Failed")
+    if failed.get("status") == "True":
+        return Verdict.false(
+            Reason.MIGRATION_FAILED,
+            f"Job {name} for image {image} failed ({failed.get('reason')}): {words_of(pods) or failed.get('message')}",
+        )
+    stuck = pods_can_run([pod for pod in pods if pod.get("status", {}).get("phase") == "Pending"], seen)
+    return stuck or Verdict.false(Reason.MIGRATION_RUNNING, f"Job {name} for image {image} runs")
+
+
+def is_pod_of(pod: Object, job: str) -> bool:
+    """Whether a Job made this pod."""
+    return any(owner.get("name") == job for owner in pod["metadata"].get("ownerReferences") or [])
+
+
+def words_of(pods: list[Object]) -> str:
+    """The last words of the newest failed pod."""
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True):
+        for status in pod.get("status", {}).get("containerStatuses") or []:
+            if status.get("state", {}).get("terminated", {}).get("exitCode"):
+                return f"pod {pod['metadata']['name']}: {last_words(status)}"
+    return ""
+
+
+def assess_api(stack: AppStack, seen: Observed) -> Verdict:
+    """Whether all API pods take requests."""
+    api = stack.spec.backend.api
+    return assess_deployment(f"{stack.name}-api", "api", None if api.autoscaling else api.replicas, seen)
+
+
+def assess_workers(stack: AppStack, seen: Observed) -> Verdict:
+    """Whether all pools are complete: the first one with a trouble speaks."""
+    pools = workers_of(stack)
+    if not pools:
+        return Verdict.true(Reason.NOT_DECLARED, "the spec declares no workers")
+    verdicts = [
+        assess_deployment(
+            f"{stack.name}-{component_of_worker(pool)}",
+            component_of_worker(pool),
+            None if pool.autoscaling else pool.replicas,
+            seen,
+        )
+        for pool in pools
+    ]
+    troubled = [verdict for verdict in verdicts if not verdict.is_true]
+    moving = [verdict for verdict in verdicts if verdict.reason is not Reason.HEALTHY]
+    return next(iter([*troubled, *moving, *verdicts]))
+
+
+def api_serves(stack: AppStack, seen: Observed) -> bool:
+    """Whether at least one API pod takes requests."""
+    return ready_count(seen.pods("api")) > 0
+
+
+def workers_serve(stack: AppStack, seen: Observed) -> bool:
+    """Whether every pool that should have a worker has one."""
+    return all(
+        ready_count(seen.pods(component_of_worker(pool))) > 0
+        for pool in workers_of(stack)
+        if (pool.autoscaling.min_replicas if pool.autoscaling else pool.replicas) > 0
+    )
+
+
+def assess_cron_jobs(stack: AppStack, seen: Observed) -> Verdict:
+    """Whether every scheduled job exists and its last finished run succeeded."""
+    jobs = cron_jobs_of(stack)
+    if not jobs:
+        return Verdict.true(Reason.NOT_DECLARED, "the spec declares no scheduled jobs")
+    for job in jobs:
+        if seen.get("CronJob", f"{stack.name}-{job.name}") is None:
+            return Verdict.false(Reason.CREATING, f"CronJob {stack.name}-{job.name} does not exist yet")
+    for job in jobs:
+        runs = [run for run in seen.of_kind("Job", component_of_cron_job(job)) if finished_at(run)]
+        last = max(runs, key=finished_at, default=None)
+        if last and condition(last, "Failed").get("status") == "True":
+            words = words_of([pod for pod in seen.pods(component_of_cron_job(job)) if is_pod_of(pod, name_of(last))])
+            said = words or condition(last, "Failed").get("message")
+            return Verdict.false(Reason.CRON_JOB_FAILED, f"Job {name_of(last)} of CronJob {job.name} failed: {said}")
+    return Verdict.true(Reason.HEALTHY, f"{len(jobs)} scheduled jobs are in place")
+
+
+def finished_at(run: Object) -> str:
+    """When a Job ended, as Kubernetes writes times (they sort as text); empty while it runs."""
+    ends = (condition(run, kind) for kind in ("Complete", "Failed"))
+    return next((str(end["lastTransitionTime"]) for end in ends if end.get("status") == "True"), "")
+
+
+def name_of(obj: Object) -> str:
+    """Name of an object."""
+    return str(obj["metadata"]["name"])

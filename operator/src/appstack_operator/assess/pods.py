@@ -1,0 +1,112 @@
+"""What can be wrong with the pods of any component, and how to say it so that the cause is named. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+
+PULL_TROUBLE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+CONFIG_TROUBLE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod takes traffic: ready, and not on its way out."""
+    return "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"
+
+
+def ready_count(pods: Iterable[Object]) -> int:
+    """How many of the pods are ready."""
+    return sum(is_ready(pod) for pod in pods)
+
+
+def condition(obj: Object, kind: str) -> Object:
+    """A condition of any object; empty if it has none of that type."""
+    found = (item for item in obj.get("status", {}).get("conditions") or [] if item["type"] == kind)
+    return next(found, {})
+
+
+def pods_can_run(pods: Iterable[Object], seen: Observed) -> Verdict | None:
+    """Nothing keeps a pod from running: no missing node, volume, image, no crash."""
+    verdicts = (trouble(pod, seen) for pod in pods if not is_ready(pod))
+    return next((verdict for verdict in verdicts if verdict), None)
+
+
+def trouble(pod: Object, seen: Observed) -> Verdict | None:
+    """The first thing that keeps this pod from running."""
+    checks = (volumes_are_bound, node_is_found, images_are_there, containers_stay_up)
+    return next((verdict for check in checks if (verdict := check(pod, seen))), None)
+
+
+def volumes_are_bound(pod: Object, seen: Observed) -> Verdict | None:
+    """Every claim of the pod has its volume (once the pod has a node: many volumes are bound only then)."""
+    for volume in pod["spec"].get("volumes") or []:
+        name = volume.get("persistentVolumeClaim", {}).get("claimName")
+        claim = seen.get("PersistentVolumeClaim", name) if name else None
+        if claim and claim.get("status", {}).get("phase") == "Pending" and not is_unschedulable(pod):
+            wanted = claim["spec"].get("storageClassName")
+            of_class = f" of storage class '{wanted}'" if wanted else ""
+            return Verdict.false(
+                Reason.VOLUME_PENDING, f"PersistentVolumeClaim {name} is Pending: no volume{of_class} yet"
+            )
+    return None
+
+
+def is_unschedulable(pod: Object) -> bool:
+    """Whether the scheduler has said that no node fits."""
+    return condition(pod, "PodScheduled").get("reason") == "Unschedulable"
+
+
+def node_is_found(pod: Object, seen: Observed) -> Verdict | None:
+    """A node can take the pod."""
+    if not is_unschedulable(pod):
+        return None
+    message = condition(pod, "PodScheduled").get("message", "")
+    return Verdict.false(Reason.POD_UNSCHEDULABLE, f"pod {pod['metadata']['name']} is unschedulable: {message}")
+
+
+def images_are_there(pod: Object, seen: Observed) -> Verdict | None:
+    """Every image could be pulled."""
+    for status, waiting in waiting_containers(pod):
+        if waiting.get("reason") in PULL_TROUBLE:
+            message = waiting.get("message") or waiting["reason"]
+            return Verdict.false(
+                Reason.IMAGE_PULL_FAILED,
+                f"image {status['image']} of pod {pod['metadata']['name']} cannot be pulled: {message}",
+            )
+    return None
+
+
+def containers_stay_up(pod: Object, seen: Observed) -> Verdict | None:
+    """No container ends soon after its start, and every one could be started."""
+    name = pod["metadata"]["name"]
+    for status, waiting in waiting_containers(pod):
+        if waiting.get("reason") == "CrashLoopBackOff":
+            return Verdict.false(
+                Reason.CRASH_LOOPING, f"container {status['name']} of pod {name} crashes: {last_words(status)}"
+            )
+        if waiting.get("reason") in CONFIG_TROUBLE:
+            said = waiting.get("message") or waiting["reason"]
+            reason = Reason.SECRET_MISSING if "secret" in said and "not found" in said else Reason.CRASH_LOOPING
+            return Verdict.false(reason, f"container {status['name']} of pod {name} cannot start: {said}")
+    return None
+
+
+def waiting_containers(pod: Object) -> Iterator[tuple[Object, Object]]:
+    """(container status, its waiting state), init containers first."""
+    status = pod.get("status", {})
+    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
+        if waiting := each.get("state", {}).get("waiting"):
+            yield each, waiting
+
+
+def last_words(container_status: Object) -> str:
+    """How a container ended last: its exit code and the end of its log."""
+    ended = container_status.get("lastState", {}).get("terminated") or container_status.get("state", {}).get(
+        "terminated", {}
+    )
+    if not ended:
+        return "no exit code is known"
+    said = " | ".join((ended.get("message") or "").strip().splitlines()[-3:])
+    code = f"exit code {ended.get('exitCode')} ({ended.get('reason', 'Error')})"
+    return f"{code}: {said[-500:]}" if said else code

@@ -1,0 +1,122 @@
+"""All verdicts about a stack, and the few that sum them up. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from appstack_operator.api import AppStack, Mode
+from appstack_operator.assess.availability import assess_availability
+from appstack_operator.assess.backend import (
+    api_serves,
+    assess_api,
+    assess_cron_jobs,
+    assess_migrations,
+    assess_workers,
+    workers_serve,
+)
+from appstack_operator.assess.postgres import assess_postgres
+from appstack_operator.assess.rabbitmq import assess_rabbitmq
+from appstack_operator.assess.redis import assess_redis
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.context import Context
+from appstack_operator.observed import Observed
+
+# Causes before symptoms: the first that does not serve is what Ready reports.
+SERVING = ("PostgresReady", "RedisReady", "RabbitMQReady", "APIReady", "WorkersReady")
+EXTERNAL_NEEDS = {
+    "postgres": (("DATABASE_URL",),),
+    "redis": (("REDIS_URL",), ("REDIS_SENTINELS", "REDIS_SENTINEL_MASTER")),
+    "rabbitmq": (("RABBITMQ_URL",),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Condition type -> verdict, and which parts serve a user even if not all is well with them."""
+
+    verdicts: Mapping[str, Verdict]
+    serves: Mapping[str, bool]
+    missing_inputs: Verdict | None = None  # a Secret of the user's that is missing or useless
+
+
+def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessment:
+    """All component verdicts."""
+    spec = stack.spec
+    data = {
+        "PostgresReady": external(spec.postgres.mode, "postgres", stack, seen) or assess_postgres(stack, seen),
+        "RedisReady": external(spec.redis.mode, "redis", stack, seen) or assess_redis(stack, seen),
+        "RabbitMQReady": external(spec.rabbitmq.mode, "rabbitmq", stack, seen) or assess_rabbitmq(stack, seen),
+    }
+    verdicts = data | {
+        "MigrationsApplied": assess_migrations(stack, seen, context),
+        "APIReady": assess_api(stack, seen),
+        "WorkersReady": assess_workers(stack, seen),
+        "CronJobsReady": assess_cron_jobs(stack, seen),
+    }
+    serves = {
+        "PostgresReady": data["PostgresReady"].is_true or postgres_serves(stack, seen),
+        "RedisReady": data["RedisReady"].is_true or redis_serves(stack, seen),
+        "RabbitMQReady": data["RabbitMQReady"].is_true or rabbitmq_serves(stack, seen),
+        "APIReady": api_serves(stack, seen),
+        "WorkersReady": workers_serve(stack, seen),
+    }
+    missing = (SECRET_REASONS & {verdict.reason} for verdict in data.values())
+    trouble = next((verdict for verdict, found in zip(data.values(), missing, strict=True) if found), None)
+    return Assessment(verdicts, serves, trouble)
+
+
+SECRET_REASONS = {Reason.SECRET_MISSING, Reason.SECRET_INVALID}
+
+
+def external(mode: Mode, component: str, stack: AppStack, seen: Observed) -> Verdict | None:
+    """The verdict about a service of somebody else; None if the operator runs it."""
+    if mode is Mode.MANAGED:
+        return None
+    service = getattr(stack.spec, component)
+    name = service.external.secret_name if service.external else ""
+    secret = seen.external.get(component)
+    if secret is None:
+        return Verdict.false(Reason.SECRET_MISSING, f"Secret {name} for the external {component} does not exist")
+    ways = EXTERNAL_NEEDS[component]
+    if not any(all(secret.get(key) for key in way) for way in ways):
+        needed = ", or ".join(" and ".join(way) for way in ways)
+        return Verdict.false(Reason.SECRET_INVALID, f"Secret {name} for the external {component} lacks {needed}")
+    return Verdict.true(Reason.HEALTHY, f"external, at the address in Secret {name}")
+
+
+def postgres_serves(stack: AppStack, seen: Observed) -> bool:
+    """Whether one instance takes writes."""
+    return stack.spec.postgres.mode is Mode.MANAGED and seen.postgres.primary is not None
+
+
+def redis_serves(stack: AppStack, seen: Observed) -> bool:
+    """Whether the master that the Sentinels agree on says that it is one."""
+    masters = {instance.pod for instance in seen.redis.instances if instance.role == "master"}
+    return stack.spec.redis.mode is Mode.MANAGED and seen.redis.master in masters
+
+
+def rabbitmq_serves(stack: AppStack, seen: Observed) -> bool:
+    """Whether a majority of the nodes runs."""
+    running = sum(node.is_running for node in seen.rabbitmq.nodes)
+    return stack.spec.rabbitmq.mode is Mode.MANAGED and running > stack.spec.rabbitmq.replicas // 2
+
+
+def assess_ready(assessment: Assessment) -> Verdict:
+    """Whether a user is served: reads, writes, background work."""
+    for name in SERVING:
+        if assessment.serves[name]:
+            continue
+        migration = assessment.verdicts["MigrationsApplied"]
+        cause = migration if name == "APIReady" and not migration.is_true else assessment.verdicts[name]
+        message = cause.message if not cause.is_true else f"{name}: no instance serves"
+        return Verdict.false(cause.reason if not cause.is_true else Reason.STATE_UNKNOWN, message)
+    return Verdict.true(Reason.HEALTHY, "users are served: reads, writes, background work")
+
+
+def assess_highly_available(stack: AppStack, seen: Observed, assessment: Assessment, ready: Verdict) -> Verdict:
+    """Whether the loss of any one pod or node now would not end that."""
+    if not ready.is_true:
+        return ready
+    for name in SERVING[:-1]:
+        if not assessment.verdicts[name].is_true:
+            return assessment.verdicts[name]
+    return assess_availability(stack, seen)

@@ -1,0 +1,52 @@
+"""What must stand before what: data services, migrations, API and workers, cron jobs. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appstack_operator.assess.stack import Assessment
+from appstack_operator.assess.verdict import Verdict
+from appstack_operator.desired.stack import Stage
+
+DATA = ("PostgresReady", "RedisReady", "RabbitMQReady")
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Stages whose turn has not come, each with the reason. A closed gate changes nothing behind it."""
+
+    closed: Mapping[Stage, str] = field(default_factory=dict)
+
+    def is_open(self, stage: Stage) -> bool:
+        """Whether objects of the stage may be written."""
+        return stage not in self.closed
+
+
+def set_gates(assessment: Assessment) -> Gates:
+    """Close the first stage that has to wait, and all behind it."""
+    closed: dict[Stage, str] = {}
+    why = ""
+    for stage in Stage:
+        why = why or why_closed(stage, assessment)
+        if why:
+            closed[stage] = why
+    return Gates(closed)
+
+
+def why_closed(stage: Stage, assessment: Assessment) -> str:
+    """What this stage itself waits for; empty if for nothing."""
+    if stage is Stage.ENVIRONMENT:
+        return sentence(assessment.missing_inputs)
+    if stage is Stage.MIGRATIONS:
+        waiting = [name for name in DATA if not assessment.serves[name]]
+        return "; ".join(f"waits for {name}: {assessment.verdicts[name].message}" for name in waiting)
+    if stage is Stage.BACKEND and not assessment.verdicts["MigrationsApplied"].is_true:
+        return f"waits for MigrationsApplied: {assessment.verdicts['MigrationsApplied'].message}"
+    if stage is Stage.CRON_JOBS:
+        waiting = [name for name in ("APIReady", "WorkersReady") if not assessment.serves[name]]
+        return "; ".join(f"waits for {name}: {assessment.verdicts[name].message}" for name in waiting)
+    return ""
+
+
+def sentence(verdict: Verdict | None) -> str:
+    """The message of a verdict, if there is one."""
+    return verdict.message if verdict else ""

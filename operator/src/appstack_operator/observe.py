@@ -1,0 +1,62 @@
+"""All reads of a pass: uncached lists by the stack's label and the answers of its services, in one Observed."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from appstack_operator.api import AppStack, Mode
+from appstack_operator.client import Api
+from appstack_operator.desired.context import Credentials
+from appstack_operator.desired.credentials import decode, known_credentials
+from appstack_operator.kinds import CHILDREN, Ref
+from appstack_operator.objects import STACK_LABEL, Object
+from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
+from appstack_operator.services.postgres import observe_postgres
+from appstack_operator.services.rabbitmq import observe_rabbitmq
+from appstack_operator.services.redis import observe_redis
+
+
+async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) -> Observed:
+    """One look at everything that belongs to the stack."""
+    objects, external = await asyncio.gather(observe_objects(api, stack), observe_external(api, stack))
+    seen = Observed(objects=objects, external=external, now=now)
+    postgres, redis, rabbitmq = await observe_services(stack, seen, known_credentials(stack, seen, fresh))
+    return Observed(objects, postgres, redis, rabbitmq, external, now)
+
+
+async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Object]]:
+    """Kind -> name -> object, of all kinds that a stack is made of."""
+    selector = f"{STACK_LABEL}={stack.name}"
+    lists = await asyncio.gather(*(api.list(kind, stack.namespace, selector) for kind in CHILDREN))
+    return {
+        kind.name: {obj["metadata"]["name"]: obj for obj in found} for kind, found in zip(CHILDREN, lists, strict=True)
+    }
+
+
+async def observe_external(api: Api, stack: AppStack) -> dict[str, Mapping[str, str] | None]:
+    """The Secrets of the services that the operator does not run."""
+    spec = stack.spec
+    names = {
+        component: service.external.secret_name
+        for component, service in (("postgres", spec.postgres), ("redis", spec.redis), ("rabbitmq", spec.rabbitmq))
+        if service.mode is Mode.EXTERNAL and service.external
+    }
+    secrets = await asyncio.gather(*(api.get(Ref("Secret", stack.namespace, name)) for name in names.values()))
+    return {component: decode(secret) if secret else None for component, secret in zip(names, secrets, strict=True)}
+
+
+async def observe_services(
+    stack: AppStack, seen: Observed, credentials: Credentials
+) -> tuple[PostgresAnswers, RedisAnswers, RabbitmqAnswers]:
+    """What the services themselves say; a service without pods has nothing to say."""
+
+    async def nothing() -> None:
+        return None
+
+    redis_pods = [*seen.pods("redis"), *seen.pods("redis-sentinel")]
+    postgres, redis, rabbitmq = await asyncio.gather(
+        observe_postgres(stack, pods, credentials) if (pods := seen.pods("postgres")) else nothing(),
+        observe_redis(stack, redis_pods, credentials) if redis_pods else nothing(),
+        observe_rabbitmq(stack, pods, credentials) if (pods := seen.pods("rabbitmq")) else nothing(),
+    )
+    return postgres or PostgresAnswers(), redis or RedisAnswers(), rabbitmq or RabbitmqAnswers()

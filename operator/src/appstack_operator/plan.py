@@ -1,0 +1,148 @@
+"""What to write, in which order, and why: desired x observed x gates -> actions. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from itertools import chain
+
+from appstack_operator.api import AppStack
+from appstack_operator.desired.stack import Stage, Wanted
+from appstack_operator.gates import Gates
+from appstack_operator.kinds import CHILDREN, Ref
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
+from appstack_operator.restarts import next_restarts
+
+
+class Verb(Enum):
+    """What a write does to an object."""
+
+    CREATE = "create"
+    APPLY = "apply"
+    DELETE = "delete"
+    RESTART = "restart"
+
+
+class Impact(IntEnum):
+    """What a user of the stack may notice, the worst last."""
+
+    NO_OP = 0
+    IN_PLACE = 1
+    ROLLING = 2
+    FAILOVER = 3
+    DESTRUCTIVE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One write: the dry run prints it, apply performs it."""
+
+    verb: Verb
+    target: Ref
+    impact: Impact
+    why: str
+    stage: Stage
+    manifest: Object | None = None  # None: nothing is sent (delete, restart)
+    uid: str = ""  # of the object that was seen; a new one of that name is not meant
+
+    def __str__(self) -> str:
+        """One line of a plan."""
+        return f"{self.verb.value} {self.target} [{self.impact.name.lower().replace('_', '-')}]: {self.why}"
+
+
+def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
+    """All writes that bring what was seen closer to what is wanted; empty when nothing is to be done."""
+    writes = (
+        action for item in wanted if gates.is_open(item.stage) and (action := plan_write(stack, item, seen)) is not None
+    )
+    return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
+
+
+def worst(actions: Sequence[Action]) -> Impact:
+    """The worst impact of a plan."""
+    return max((action.impact for action in actions), default=Impact.NO_OP)
+
+
+def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
+    """Create what is missing, apply what has changed or drifted, leave the rest alone."""
+    target = Ref.of(item.manifest)
+    live = seen.get(target.kind, target.name)
+    manifest = stamped(item.manifest)
+    if live is None:
+        return Action(Verb.CREATE, target, Impact.IN_PLACE, "does not exist yet", item.stage, manifest)
+    if item.is_created_only or "deletionTimestamp" in live["metadata"]:
+        return None
+    uid = live["metadata"]["uid"]
+    if not belongs_to(stack, live):
+        # Left by a former stack of this name and about to be collected, or somebody else's: apply finds out.
+        return Action(Verb.CREATE, target, Impact.IN_PLACE, "belongs to somebody else", item.stage, manifest)
+    if annotation(live, HASH) != annotation(manifest, HASH):
+        impact, why = describe_change(manifest, live)
+        return Action(Verb.APPLY, target, impact, why, item.stage, manifest, uid)
+    if lost := lost_fields(manifest, live):
+        why = f"somebody else changed {', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}"
+        return Action(Verb.APPLY, target, impact_of_drift(lost), why, item.stage, manifest, uid)
+    return None
+
+
+def belongs_to(stack: AppStack, live: Object) -> bool:
+    """Whether an object with the stack's label is this stack's: owned by it, or ours and left without an owner."""
+    controllers = [owner for owner in live["metadata"].get("ownerReferences") or [] if owner.get("controller")]
+    if not controllers:
+        return bool(annotation(live, HASH))
+    return controllers[0].get("uid") == stack.metadata.uid
+
+
+def describe_change(manifest: Object, live: Object) -> tuple[Impact, str]:
+    """How far a change of the wanted content reaches, and what it is."""
+    is_rolling = annotation(live, TEMPLATE_HASH) != annotation(manifest, TEMPLATE_HASH)
+    impact = Impact.ROLLING if is_rolling else Impact.IN_PLACE
+    before, after = images_of(live), images_of(manifest)
+    for name in sorted(after):
+        if name in before and before[name] != after[name]:
+            return impact, f"image {before[name]} -> {after[name]}"
+    return impact, "the pods' template changed" if is_rolling else "the wanted content changed"
+
+
+def impact_of_drift(lost: Sequence[str]) -> Impact:
+    """Drift in a pod template restarts pods when it is repaired."""
+    return Impact.ROLLING if any(path.startswith("spec.template.spec") for path in lost) else Impact.IN_PLACE
+
+
+def images_of(obj: Object) -> dict[str, str]:
+    """Container -> image of a workload's pod template."""
+    spec = obj.get("spec", {})
+    template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template") or {}
+    pod = template.get("spec", {})
+    return {each["name"]: each["image"] for each in (*pod.get("initContainers", ()), *pod.get("containers", ()))}
+
+
+def plan_prunes(stack: AppStack, wanted: Sequence[Wanted], seen: Observed) -> Iterator[Action]:
+    """Take away what this stack made and no longer asks for."""
+    names = {Ref.of(item.manifest) for item in wanted}
+    for kind in reversed(CHILDREN):
+        if not kind.is_pruned:
+            continue
+        for live in seen.of_kind(kind.name):
+            target = Ref(kind.name, stack.namespace, live["metadata"]["name"])
+            if target in names or "deletionTimestamp" in live["metadata"] or not is_made_by(stack, live):
+                continue
+            uid = live["metadata"]["uid"]
+            yield Action(
+                Verb.DELETE, target, Impact.DESTRUCTIVE, "the spec no longer asks for it", Stage.CRON_JOBS, None, uid
+            )
+
+
+def is_made_by(stack: AppStack, live: Object) -> bool:
+    """Whether this stack owns the object and a pass made it (a CronJob's Job or a ReplicaSet is not ours)."""
+    owners = live["metadata"].get("ownerReferences") or []
+    return bool(annotation(live, HASH)) and any(owner.get("uid") == stack.metadata.uid for owner in owners)
+
+
+def plan_restarts(seen: Observed) -> Iterator[Action]:
+    """Replace pods of data services whose template is old: one at a time, the primary last."""
+    for restart in next_restarts(seen):
+        impact = Impact.FAILOVER if restart.is_primary else Impact.ROLLING
+        target = Ref("Pod", restart.namespace, restart.pod)
+        yield Action(Verb.RESTART, target, impact, restart.why, Stage.DATA_SERVICES, None, restart.uid)
