@@ -1,0 +1,79 @@
+"""RabbitMQ: connections, the queues there are, and publishing with confirmation."""
+
+import asyncio
+from typing import Any
+
+import aio_pika
+import msgspec
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from yarl import URL
+
+QUEUES = ("bulk", "notifications")
+CONNECT_SECONDS, PUBLISH_SECONDS, HEARTBEAT_SECONDS = 5.0, 10.0, 10
+# Quorum queues bury a message after 20 deliveries by default; our workers decide that, with a reason.
+ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
+TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
+
+
+def dead_letters(queue: str) -> str:
+    """The queue where hopeless messages of a queue wait for a person."""
+    return f"{queue}.dead"
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """A plain connection: when it breaks it stays broken, and its owner makes a new one."""
+    address = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
+    return await aio_pika.connect(address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name})
+
+
+async def declare_queues(channel: AbstractChannel, queues: tuple[str, ...] = QUEUES) -> None:
+    """Declare the queues and their dead-letter queues; harmless if they exist."""
+    for queue in queues:
+        for name in (queue, dead_letters(queue)):
+            await channel.declare_queue(name, durable=True, arguments={**ARGUMENTS}, timeout=CONNECT_SECONDS)
+
+
+class Publisher:
+    """Publishes; a message counts as sent once a quorum of the broker confirmed it."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._lock = asyncio.Lock()
+
+    async def publish(
+        self, queue: str, message_id: str, body: dict[str, Any] | bytes, headers: dict[str, Any] | None = None
+    ) -> None:
+        """Raises one of TROUBLE, and starts over with a new connection next time, unless confirmed."""
+        try:
+            channel = await self._open()
+            message = aio_pika.Message(
+                body if isinstance(body, bytes) else msgspec.json.encode(body),
+                message_id=message_id,
+                content_type="application/json",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                headers=headers or {},
+            )
+            await channel.default_exchange.publish(message, routing_key=queue, mandatory=True, timeout=PUBLISH_SECONDS)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> AbstractChannel:
+        async with self._lock:
+            if self._channel is None or self._channel.is_closed or self._connection is None:
+                self._connection = await connect(self._url, self._name)
+                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                await declare_queues(self._channel)
+            return self._channel
+
+    async def close(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            try:
+                async with asyncio.timeout(2):
+                    await connection.close()
+            except TROUBLE:
+                pass

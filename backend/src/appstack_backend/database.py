@@ -1,0 +1,125 @@
+"""PostgreSQL: pools that forget dead servers at once, and work that is repeated after a failover."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.logs import get_logger
+from appstack_backend.metrics import DATABASE_POOL, DATABASE_RETRIES
+
+log = get_logger()
+T = TypeVar("T")
+Connection = AsyncConnection[TupleRow]
+
+# A dead server is noticed by the client's kernel within about ten seconds. There is deliberately no
+# statement_timeout here: a timeout ends COMMIT's wait for the synchronous standby with a mere warning.
+CONNECT = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+READ_ONLY = "25006"  # we reached a server that is no primary (any more)
+BUSY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout: the server is fine
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed later, on this server or on its successor."""
+    return isinstance(error, psycopg.OperationalError) or getattr(error, "sqlstate", None) == READ_ONLY
+
+
+def server_is_lost(error: BaseException) -> bool:
+    """Whether the pool's other connections are as dead as this one."""
+    return is_transient(error) and getattr(error, "sqlstate", None) not in (*BUSY, "57014")
+
+
+class Database:
+    """A pool of connections to one DSN. Open it once per process."""
+
+    def __init__(self, dsn: str, name: str, size: int, patience_seconds: float) -> None:
+        self.name = name
+        self.patience_seconds = patience_seconds
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            kwargs=CONNECT,
+            min_size=1,
+            max_size=size,
+            timeout=3.0,
+            # Give up a failed attempt at once: the next request makes a new one, instead of
+            # everybody waiting for the end of a backoff that started during the failover.
+            reconnect_timeout=0.1,
+            name=name,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Start the pool; connections come when the server does."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2.0)
+
+    def report(self) -> None:
+        """Copy the pool's figures to the metrics."""
+        figures = self._pool.get_stats()
+        for what in ("pool_size", "pool_available", "requests_waiting"):
+            DATABASE_POOL.labels(self.name, what).set(figures.get(what, 0))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction, not repeated: the caller sees what fails."""
+        async with self._pool.connection() as conn:
+            yield conn
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float | None = None) -> T:
+        """Do the work in one transaction, again on a transient failure until patience ends.
+
+        The work must be idempotent: a commit whose answer was lost is repeated too. Raises
+        DatabaseUnavailable when patience ends, anything else at once.
+        """
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        give_up_at, pause = time.monotonic() + patience, FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with self._pool.connection() as conn:
+                    return await work(conn)
+            except psycopg.Error as error:
+                if not is_transient(error):
+                    raise
+                await self.forget_server(error)
+                if time.monotonic() + pause > give_up_at:
+                    raise DatabaseUnavailable() from error
+                DATABASE_RETRIES.labels(self.name).inc()
+                log.warning("database work is repeated", pool=self.name, error=str(error).strip())
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def forget_server(self, error: BaseException) -> None:
+        """Drop pooled connections if the error says that their server is gone."""
+        if server_is_lost(error):
+            await self._pool.drain()
+
+    async def fetch_all(self, query: Any, parameters: Any = None) -> list[dict[str, Any]]:
+        """All rows of one read, as dictionaries; repeated on a transient failure."""
+
+        async def read(conn: Connection) -> list[dict[str, Any]]:
+            async with conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+                await cursor.execute(query, parameters)
+                return await cursor.fetchall()
+
+        return await self.run(read)
+
+    async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None:
+        """The only row of one read or idempotent write, or None."""
+        rows = await self.fetch_all(query, parameters)
+        return rows[0] if rows else None

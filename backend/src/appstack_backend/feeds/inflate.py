@@ -1,0 +1,39 @@
+"""gzip to bytes, in pieces of bounded size, whatever the stream unpacks to."""
+
+import zlib
+from collections.abc import Iterator
+
+from appstack_backend.errors import ImportCompressionInvalid
+
+PIECE_BYTES = 64 << 10
+GZIP = 31  # zlib's window bits for a gzip header and trailer
+
+
+class Inflater:
+    """Unpacks a gzip stream of one or more members."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(GZIP)
+        self._is_empty = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the bytes fed so far end where a member ends."""
+        return self._is_empty or self._member.eof
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The unpacked bytes, at most PIECE_BYTES at a time. Raises ImportCompressionInvalid."""
+        while data:
+            if self._member.eof:
+                data = data.lstrip(b"\0")  # padding between members and at the end is allowed
+                if not data:
+                    return
+                self._member = zlib.decompressobj(GZIP)
+            self._is_empty = False
+            try:
+                piece = self._member.decompress(data, PIECE_BYTES)
+            except zlib.error:
+                raise ImportCompressionInvalid() from None
+            data = self._member.unconsumed_tail or self._member.unused_data
+            if piece:
+                yield piece

@@ -1,0 +1,64 @@
+"""Who sent a request: bearer tokens with scopes; `API_ADMIN_TOKEN` is the first of them and needs no database."""
+
+import hashlib
+import hmac
+import secrets
+import time
+
+from starlette.requests import Request
+
+from appstack_backend.errors import ScopeMissing, TokenInvalid, TokenMissing
+from appstack_backend.http.context import ApiState, Caller
+from appstack_backend.repository import tokens
+
+SCOPES = ("read", "write", "admin")
+ANYBODY = Caller("anybody", frozenset())
+ADMIN = Caller("admin", frozenset(SCOPES))
+REMEMBERED_SECONDS = 5.0  # a revoked token works at most this much longer
+MOST_REMEMBERED = 10_000
+
+
+def new_token() -> str:
+    """A token, shown once."""
+    return f"as_{secrets.token_urlsafe(32)}"
+
+
+def digest(token: str) -> bytes:
+    """What is stored of it."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Authenticator:
+    """Tells callers by their tokens, remembering the answers for a moment."""
+
+    def __init__(self, state: ApiState) -> None:
+        self._state = state
+        self._admin = digest(state.settings.api_admin_token) if state.settings.api_admin_token else None
+        self._remembered: dict[bytes, tuple[float, Caller]] = {}
+
+    async def caller(self, request: Request, scope: str | None) -> Caller:
+        """Raises TokenMissing, TokenInvalid or ScopeMissing. Scope admin includes the others."""
+        if scope is None:
+            return ANYBODY
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            raise TokenMissing()
+        caller = await self._lookup(digest(token.strip()))
+        if scope not in caller.scopes and "admin" not in caller.scopes:
+            raise ScopeMissing(f"this needs a token with the scope {scope}")
+        return caller
+
+    async def _lookup(self, token_digest: bytes) -> Caller:
+        if self._admin and hmac.compare_digest(token_digest, self._admin):
+            return ADMIN
+        until, caller = self._remembered.get(token_digest, (0.0, ANYBODY))
+        if until > time.monotonic():
+            return caller
+        row = await tokens.by_hash(self._state.stores.database, token_digest)
+        if row is None:
+            raise TokenInvalid()
+        caller = Caller(f"token:{row['id']}", frozenset(row["scopes"]))
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[token_digest] = (time.monotonic() + REMEMBERED_SECONDS, caller)
+        return caller

@@ -1,0 +1,140 @@
+"""What a request handler is given: the process's services, the caller, and small helpers for requests and answers."""
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from appstack_backend.cache import Cache
+from appstack_backend.errors import NotFound, RequestInvalid
+from appstack_backend.processes import Stores
+from appstack_backend.settings import Settings
+
+DEFAULT_LIMIT, MOST = 50, 500
+encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class ApiState:
+    """What the process knows about itself."""
+
+    settings: Settings
+    stores: Stores
+    cache: Cache
+    is_draining: bool = False
+    schema_missing: list[int] | None = None  # None: the database was not seen yet
+    uploads: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request with its surroundings."""
+
+    request: Request
+    state: ApiState
+    caller: Caller
+    request_id: str
+    _query: dict[str, str] = field(default_factory=dict)
+
+    def path_uuid(self, name: str = "id") -> UUID:
+        """An id from the path; what is no id names nothing."""
+        try:
+            return UUID(self.request.path_params[name])
+        except ValueError:
+            raise NotFound() from None
+
+    def limit(self) -> int:
+        """The page size asked for."""
+        text = self.request.query_params.get("limit", str(DEFAULT_LIMIT))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MOST):
+            raise RequestInvalid(f"limit must be a number from 1 to {MOST}")
+        return int(text)
+
+    def cursor(self) -> list[Any] | None:
+        """Where the page starts, as `next_cursor` of the page before said."""
+        text = self.request.query_params.get("cursor")
+        if not text:
+            return None
+        try:
+            values = msgspec.json.decode(base64.urlsafe_b64decode(text.encode() + b"=="))
+        except (binascii.Error, msgspec.DecodeError, ValueError):
+            raise RequestInvalid("cursor is not one that this API gave out") from None
+        if not isinstance(values, list):
+            raise RequestInvalid("cursor is not one that this API gave out")
+        return values
+
+    def text_cursor(self) -> str:
+        """A cursor of one text; empty for the first page."""
+        values = self.cursor() or [""]
+        if len(values) != 1 or not isinstance(values[0], str) or "\0" in values[0]:
+            raise RequestInvalid("cursor is not one that this API gave out")
+        return values[0]
+
+    def number_cursor(self) -> int:
+        """A cursor of one number; 0 for the first page."""
+        values = self.cursor() or [0]
+        if len(values) != 1 or not isinstance(values[0], int) or not 0 <= values[0] < 1 << 62:
+            raise RequestInvalid("cursor is not one that this API gave out")
+        return values[0]
+
+    def age_cursor(self) -> tuple[datetime, UUID] | None:
+        """A cursor of a time and an id."""
+        values = self.cursor()
+        if values is None:
+            return None
+        try:
+            moment, job_id = datetime.fromisoformat(values[0]), UUID(values[1])
+        except (IndexError, TypeError, ValueError, AttributeError):
+            raise RequestInvalid("cursor is not one that this API gave out") from None
+        if moment.tzinfo is None:
+            raise RequestInvalid("cursor is not one that this API gave out")
+        return moment, job_id
+
+    def filters(self, *names: str) -> dict[str, str]:
+        """The given ones of some query parameters."""
+        given = {name: self.request.query_params.get(name, "") for name in names}
+        if any("\0" in value or len(value) > 1_000 for value in given.values()):
+            raise RequestInvalid("a filter is too long or contains a NUL character")
+        return {name: value for name, value in given.items() if value}
+
+    async def json(self, most_bytes: int = 64 << 10) -> dict[str, Any]:
+        """The body as a JSON object."""
+        body = bytearray()
+        async for piece in self.request.stream():
+            body += piece
+            if len(body) > most_bytes:
+                raise RequestInvalid(f"the body is longer than {most_bytes} bytes")
+        try:
+            value = msgspec.json.decode(bytes(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise RequestInvalid("the body is not JSON") from None
+        if not isinstance(value, dict):
+            raise RequestInvalid("the body is not a JSON object")
+        return value
+
+
+def next_cursor(rows: list[Any], limit: int, *values: Any) -> str | None:
+    """The cursor behind a page; None if it was the last."""
+    if len(rows) < limit:
+        return None
+    return base64.urlsafe_b64encode(encode(values)).decode().rstrip("=")
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(encode(value), status, headers, media_type="application/json")

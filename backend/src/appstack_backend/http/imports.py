@@ -1,0 +1,125 @@
+"""/v1/imports: feeds in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from appstack_backend.errors import (
+    ImportFinished,
+    ImportTruncated,
+    MediaTypeUnsupported,
+    NotFound,
+    RequestInvalid,
+    UploadsBusy,
+)
+from appstack_backend.http.context import Call, answer, next_cursor
+from appstack_backend.imports.receive import Services, Upload, receive
+from appstack_backend.repository import imports as repository
+
+MEDIA_TYPES = {
+    "text/csv": "csv",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+}
+IDLE_SECONDS = 60.0  # a sender that is silent for longer is taken for gone
+LONGEST_KEY = 200
+
+
+def shown(job: repository.Job) -> dict[str, Any]:
+    """An import as the API shows it."""
+    return {
+        "id": job["id"],
+        "kind": "import",
+        "state": job["state"],
+        "format": job["format"],
+        "code": job["error_code"],
+        "message": job["error_message"],
+        "rows": {name: job[f"rows_{name}"] for name in ("received", "imported", "rejected")},
+        "chunks": {name: job[f"chunks_{name}"] for name in ("total", "done", "redelivered")},
+        "created_at": job["created_at"],
+        "started_at": job["started_at"],
+        "finished_at": job["finished_at"],
+    }
+
+
+async def create(call: Call) -> Response:
+    """Take a feed as the body, streamed, and answer when all of it is stored."""
+    state = call.state
+    upload = described(call)
+    if state.uploads >= state.settings.import_max_uploads:
+        raise UploadsBusy()
+    state.uploads += 1
+    try:
+        services = Services(state.stores.database, state.settings, state.stores.relay.poke)
+        job = await receive(services, upload, body_of(call.request))
+    finally:
+        state.uploads -= 1
+    return answer(shown(job), 202, {"location": f"/v1/imports/{job['id']}"})
+
+
+def described(call: Call) -> Upload:
+    """What the headers say about the body."""
+    headers = call.request.headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if media_type not in MEDIA_TYPES:
+        raise MediaTypeUnsupported("Content-Type must be text/csv or application/x-ndjson")
+    if encoding not in ("identity", "gzip"):
+        raise MediaTypeUnsupported("Content-Encoding must be gzip or absent")
+    key = headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise RequestInvalid(f"Idempotency-Key must have 1 to {LONGEST_KEY} printable characters")
+    return Upload(MEDIA_TYPES[media_type], encoding == "gzip", call.caller.name, key, call.request_id)
+
+
+async def body_of(request: Request) -> AsyncIterator[bytes]:
+    """The pieces of the body. Raises ImportTruncated if it ends before it should."""
+    length = request.headers.get("content-length")
+    received = 0
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                piece = await anext(stream, None)
+        except (ClientDisconnect, TimeoutError):
+            raise ImportTruncated("the connection ended before the body did") from None
+        if piece is None:
+            break
+        received += len(piece)
+        if piece:
+            yield piece
+    if length is not None and received < int(length):
+        raise ImportTruncated("the body is shorter than its Content-Length")
+
+
+async def show(call: Call) -> Response:
+    return answer(shown(await known(call)))
+
+
+async def show_errors(call: Call) -> Response:
+    """Rejected rows in the order of the file."""
+    job, limit = await known(call), call.limit()
+    rows = await repository.page_of_errors(call.state.stores.database, job["id"], call.number_cursor(), limit)
+    return answer({"items": rows, "next_cursor": next_cursor(rows, limit, rows[-1]["line"] if rows else 0)})
+
+
+async def cancel(call: Call) -> Response:
+    """Stop an import; what was applied stays."""
+    job = await known(call)
+    cancelled = await repository.cancel(call.state.stores.database, job["id"])
+    if cancelled is None:
+        cancelled = await known(call)
+        if cancelled["state"] != "cancelled":
+            raise ImportFinished(f"the import is finished: {cancelled['state']}")
+    call.state.stores.relay.poke()
+    return answer(shown(cancelled))
+
+
+async def known(call: Call) -> repository.Job:
+    job = await repository.by_id(call.state.stores.database, call.path_uuid())
+    if job is None:
+        raise NotFound("there is no such import")
+    return job

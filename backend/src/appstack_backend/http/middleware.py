@@ -1,0 +1,122 @@
+"""The one place where a request gets its id, its log line, its metrics, and where every failure becomes a problem."""
+
+import re
+import time
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from appstack_backend import errors, logs
+from appstack_backend.database import is_transient
+from appstack_backend.http.context import ApiState, encode
+from appstack_backend.metrics import ERRORS, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT
+
+log = logs.get_logger()
+is_request_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+STATUS_ERRORS: dict[int, type[errors.ApiError]] = {404: errors.NotFound, 405: errors.MethodNotAllowed}
+QUIET = ("livez", "readyz")
+
+
+def as_api_error(error: BaseException) -> errors.ApiError:
+    """What the user is told of a failure: never more than the catalogue says."""
+    if isinstance(error, errors.ApiError):
+        return error
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return errors.SchemaNotReady()
+    if is_transient(error):
+        return errors.DatabaseUnavailable()
+    if isinstance(error, HTTPException):
+        return STATUS_ERRORS.get(error.status_code, errors.RequestInvalid)()
+    return errors.InternalError()
+
+
+def problem_response(error: errors.ApiError, cause: BaseException, request_id: str) -> Response:
+    """The answer to a failed request."""
+    headers = {"cache-control": "no-store"}
+    if error.retry_after_seconds is not None:
+        headers["retry-after"] = str(error.retry_after_seconds)
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(cause, HTTPException) and cause.headers:
+        headers.update(cause.headers)
+    return Response(encode(error.problem(request_id)), error.status, headers, "application/problem+json")
+
+
+class RequestMiddleware:
+    """Outermost: nothing gets past it."""
+
+    def __init__(self, app: ASGIApp, state: ApiState) -> None:
+        self._app, self._state = app, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if is_request_id(given) else uuid4().hex
+        scope["appstack.request_id"] = request_id
+        logs.clear()
+        logs.bind(request_id=request_id)
+        exchange = Exchange(scope, send, request_id)
+        self._state.in_flight += 1
+        REQUESTS_IN_FLIGHT.inc()
+        try:
+            await self._app(scope, receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = 499
+        except Exception as error:
+            await exchange.fail(error, receive)
+        finally:
+            self._state.in_flight -= 1
+            REQUESTS_IN_FLIGHT.dec()
+            exchange.finish()
+
+
+class Exchange:
+    """One request and what was answered."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope, self._send, self._request_id = scope, send, request_id
+        self._started = time.perf_counter()
+        self.status = 0
+        self.code: str | None = None
+
+    async def send(self, message: Message) -> None:
+        """Add the request id to every answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+        await self._send(message)
+
+    async def fail(self, cause: Exception, receive: Receive) -> None:
+        """Answer with a problem; when the answer had begun already, only the log tells."""
+        error = as_api_error(cause)
+        self.code = error.code
+        ERRORS.labels(error.code).inc()
+        trace = {"exc_info": cause} if error.log_level == "error" else {}
+        getattr(log, error.log_level)("request failed", code=error.code, cause=repr(cause), **trace)
+        if self.status:
+            raise cause  # the server cuts the connection: the client must not take the rest for complete
+        await problem_response(error, cause, self._request_id)(self._scope, receive, self.send)
+
+    def finish(self) -> None:
+        seconds = time.perf_counter() - self._started
+        route = self._scope.get("appstack.route", "none")
+        method = self._scope["method"] if route != "none" else "any"
+        REQUESTS.labels(method, route, self.status).inc()
+        REQUEST_SECONDS.labels(method, route).observe(seconds)
+        if route.strip("/") not in QUIET:
+            extra: dict[str, Any] = {"code": self.code} if self.code else {}
+            log.info(
+                "request",
+                method=self._scope["method"],
+                path=self._scope["path"],
+                route=route,
+                status=self.status,
+                milliseconds=round(seconds * 1000, 1),
+                **extra,
+            )

@@ -1,0 +1,85 @@
+"""The API process: one granian server in one event loop, so that metrics and memory are those of one process."""
+
+import asyncio
+import signal
+from contextlib import suppress
+
+import psycopg
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from appstack_backend import schema
+from appstack_backend.cache import Cache
+from appstack_backend.errors import ApiError
+from appstack_backend.http.app import build_app
+from appstack_backend.http.context import ApiState
+from appstack_backend.logs import get_logger
+from appstack_backend.processes import Stores, keep_house
+from appstack_backend.settings import Settings
+
+log = get_logger()
+SCHEMA_POLL_SECONDS, SCHEMA_WATCH_SECONDS = 1.0, 15.0
+
+
+async def run_api(settings: Settings) -> None:
+    """Serve until SIGTERM; then let the endpoints forget this pod, finish the requests, and end."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    async with Stores(settings, "api") as stores:
+        state = ApiState(settings, stores, Cache(settings))
+        server = Server(
+            build_app(state),
+            address=settings.api_host,
+            port=settings.api_port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backlog=1024,
+            log_enabled=False,
+        )
+        tasks = [
+            asyncio.create_task(server.serve(), name="server"),
+            asyncio.create_task(keep_house(stores), name="house"),
+            asyncio.create_task(watch_schema(state), name="schema"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        ]
+        log.info("api started", port=settings.api_port)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            log.error("a part of the process ended", parts=[task.get_name() for task in done])
+        await drain(state)
+        server.stop()  # type: ignore[no-untyped-call]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await tasks[0]
+        for task in tasks:
+            task.cancel()
+        await state.cache.close()
+    log.info("api stopped")
+    for task in done:
+        task.result()
+
+
+async def drain(state: ApiState) -> None:
+    """Fail readiness, go on serving until nobody sends any more, then wait for the requests at hand."""
+    state.is_draining = True
+    log.info("draining", in_flight=state.in_flight)
+    await asyncio.sleep(state.settings.drain_pause_seconds)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(state.settings.drain_timeout_seconds):
+            while state.in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def watch_schema(state: ApiState) -> None:
+    """Know whether the database has the schema that this code needs."""
+    migrations = schema.load_migrations()
+    while True:
+        try:
+            applied = {row["version"] for row in await state.stores.database.fetch_all(schema.APPLIED)}
+            state.schema_missing = schema.missing_versions(applied, migrations)
+        except psycopg.errors.UndefinedTable:
+            state.schema_missing = schema.missing_versions(set(), migrations)
+        except (ApiError, psycopg.Error) as error:
+            log.warning("the schema cannot be read now", error=str(error).strip())
+        await asyncio.sleep(SCHEMA_POLL_SECONDS if state.schema_missing != [] else SCHEMA_WATCH_SECONDS)

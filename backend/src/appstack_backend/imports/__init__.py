@@ -1,0 +1,1 @@
+"""Imports: receiving a feed, and applying its chunks to the catalogue."""

@@ -1,0 +1,67 @@
+"""The command line: one image, many roles."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from appstack_backend import errors, schema
+from appstack_backend.http.run import run_api
+from appstack_backend.jobs.run import JOBS, run_job
+from appstack_backend.logs import configure_logging, get_logger
+from appstack_backend.metrics import serve_metrics
+from appstack_backend.settings import Settings, load_settings
+from appstack_backend.worker.run import run_worker
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="appstack-backend", description=__doc__)
+    roles = parser.add_subparsers(dest="role", required=True)
+    roles.add_parser("api", help="serve the HTTP API")
+    worker = roles.add_parser("worker", help="work on messages")
+    worker.add_argument("--queues", required=True, help="names, separated by commas")
+    roles.add_parser("migrate", help="bring the database's schema up to date")
+    roles.add_parser("job", help="run a scheduled job once").add_argument("name", choices=sorted(JOBS))
+    roles.add_parser("errors", help="print docs/errors.md")
+    return parser
+
+
+def run(settings: Settings, args: argparse.Namespace) -> None:
+    """Run one role to its end."""
+    if args.role == "migrate":
+        applied = schema.migrate(settings.database_url, schema.load_migrations())
+        get_logger().info("the schema is up to date", applied=applied)
+    elif args.role == "job":
+        asyncio.run(run_job(settings, args.name))
+    elif args.role == "worker":
+        asyncio.run(run_worker(settings, [queue.strip() for queue in args.queues.split(",") if queue.strip()]))
+    else:
+        asyncio.run(run_api(settings))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process's exit code."""
+    args = build_parser().parse_args(argv)
+    if args.role == "errors":
+        sys.stdout.write(errors.catalogue_page())
+        return 0
+    try:
+        settings = load_settings()
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, item["loc"])).upper() + ": " + item["msg"] for item in error.errors())
+        sys.stderr.write(f"appstack-backend: the environment is incomplete: {names}\n")
+        return 2
+    configure_logging(settings.log_level, settings.appstack_component or args.role, settings.pod_name)
+    serve_metrics(settings.metrics_host, settings.metrics_port)
+    try:
+        run(settings, args)
+    except Exception:
+        get_logger().exception("the process failed", role=args.role)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""All SQL of the backend, one module per subject; nothing here decides."""

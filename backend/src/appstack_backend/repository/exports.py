@@ -1,0 +1,122 @@
+"""SQL of exports: the job, and the pieces of its file."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from appstack_backend.database import Connection, Database
+
+Job = dict[str, Any]
+
+CREATE = """
+    WITH job AS (
+        INSERT INTO exports (id, state, format, filter, owner, request_id)
+        VALUES (%(id)s, 'queued', %(format)s, %(filter)s, %(owner)s, %(request_id)s)
+        ON CONFLICT DO NOTHING RETURNING *
+    ), message AS (
+        INSERT INTO outbox (queue, message_id, body)
+        SELECT 'bulk', 'export.run/' || id, jsonb_build_object(
+            'kind', 'export.run', 'export_id', id, 'request_id', request_id)
+        FROM job
+    )
+    SELECT * FROM job"""
+BY_ID = "SELECT * FROM exports WHERE id = %(id)s"
+PAGE = """
+    SELECT * FROM exports
+    WHERE (created_at, id) < (%(before)s::timestamptz, %(before_id)s::uuid)
+    ORDER BY created_at DESC, id DESC LIMIT %(limit)s"""
+START = """
+    UPDATE exports SET state = 'running', started_at = coalesce(started_at, now())
+    WHERE id = %(id)s AND state IN ('queued', 'running') RETURNING *"""
+LOCK = "SELECT 1 FROM exports WHERE id = %(id)s AND state = 'running' FOR UPDATE"
+ADD_PIECE = "INSERT INTO export_pieces (export_id, number, content) VALUES (%(id)s, %(number)s, %(content)s)"
+PIECE = "SELECT content FROM export_pieces WHERE export_id = %(id)s AND number = %(number)s"
+FINISH = """
+    WITH job AS (
+        UPDATE exports SET state = 'succeeded', rows = %(rows)s, bytes = %(bytes)s, finished_at = now()
+        WHERE id = %(id)s RETURNING *
+    )
+    INSERT INTO outbox (queue, message_id, body)
+    SELECT 'notifications', 'export.finished/' || id, jsonb_build_object(
+        'kind', 'event', 'event', 'export.finished', 'id', id, 'state', state, 'request_id', request_id)
+    FROM job"""
+FAIL = """
+    UPDATE exports SET state = 'failed', error_code = 'INTERNAL_ERROR', finished_at = now()
+    WHERE id = %(id)s AND state IN ('queued', 'running')"""
+
+ROWS = """
+    SELECT p.sku, p.name, p.category, p.supplier, trim_scale(p.price)::text AS price, p.currency,
+        s.quantity, s.warehouse
+    FROM products p LEFT JOIN stock s ON s.sku = p.sku
+    {where} ORDER BY p.sku, s.warehouse"""
+FILTERS = {
+    "category": "p.category = {category}",
+    "supplier": "p.supplier = {supplier}",
+    "q": "to_tsvector('simple', p.name) @@ plainto_tsquery('simple', {q})",
+}
+FORMATS = {
+    "csv": "COPY ({rows}) TO STDOUT (FORMAT csv, HEADER)",
+    # JSON never contains these two characters unescaped, so CSV with them is the bare JSON line.
+    "ndjson": "COPY (SELECT to_json(r) FROM ({rows}) r) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')",
+}
+
+
+def copy_out(file_format: str, filters: dict[str, str]) -> sql.Composed:
+    """The COPY that writes the file: the columns of an import, one line per product and warehouse."""
+    given = {name: sql.Literal(value) for name, value in filters.items() if name in FILTERS}
+    conditions = [sql.SQL(FILTERS[name]).format(**{name: value}) for name, value in given.items()]
+    where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
+    rows = sql.SQL(ROWS).format(where=where)
+    return sql.SQL(FORMATS[file_format]).format(rows=rows)
+
+
+async def create(
+    database: Database, job_id: UUID, file_format: str, filters: dict[str, str], owner: str, request_id: str
+) -> Job:
+    values = {"id": job_id, "format": file_format, "filter": Jsonb(filters), "owner": owner, "request_id": request_id}
+    job = await database.fetch_one(CREATE, values) or await by_id(database, job_id)
+    assert job is not None
+    return job
+
+
+async def by_id(database: Database, job_id: UUID) -> Job | None:
+    return await database.fetch_one(BY_ID, {"id": job_id})
+
+
+async def page(database: Database, before: datetime, before_id: UUID, limit: int) -> list[Job]:
+    """Jobs, newest first, older than the given one."""
+    return await database.fetch_all(PAGE, {"before": before, "before_id": before_id, "limit": limit})
+
+
+async def start(database: Database, job_id: UUID) -> Job | None:
+    """The job, now running; None if it is done."""
+    return await database.fetch_one(START, {"id": job_id})
+
+
+async def lock(conn: Connection, job_id: UUID) -> bool:
+    """Whether the job still waits for its file; others wait until the caller's transaction ends."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LOCK, {"id": job_id})
+        return await cursor.fetchone() is not None
+
+
+async def add_piece(conn: Connection, job_id: UUID, number: int, content: bytes) -> None:
+    await conn.execute(ADD_PIECE, {"id": job_id, "number": number, "content": content})
+
+
+async def finish(conn: Connection, job_id: UUID, rows: int, size: int) -> None:
+    await conn.execute(FINISH, {"id": job_id, "rows": rows, "bytes": size})
+
+
+async def fail(database: Database, job_id: UUID) -> None:
+    await database.fetch_all(FAIL + " RETURNING id", {"id": job_id})
+
+
+async def piece(database: Database, job_id: UUID, number: int) -> bytes | None:
+    """One piece of the file; None behind the last."""
+    row = await database.fetch_one(PIECE, {"id": job_id, "number": number})
+    return row["content"] if row else None

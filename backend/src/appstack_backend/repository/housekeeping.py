@@ -1,0 +1,47 @@
+"""SQL of the scheduled purge: old jobs and payloads, in batches, so that no statement runs for long."""
+
+from typing import Any
+
+from appstack_backend.database import Database
+
+BATCH = 500
+DELETE_IMPORTS = """
+    DELETE FROM imports WHERE id IN (
+        SELECT id FROM imports
+        WHERE created_at < now() - make_interval(days => %(days)s) AND state IN ('succeeded', 'failed', 'cancelled')
+        ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    RETURNING 1"""
+DELETE_EXPORTS = """
+    DELETE FROM exports WHERE id IN (
+        SELECT id FROM exports
+        WHERE created_at < now() - make_interval(days => %(days)s) AND state IN ('succeeded', 'failed')
+        ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    RETURNING 1"""
+EMPTY_PAYLOADS = """
+    UPDATE import_chunks SET payload = NULL WHERE (import_id, number) IN (
+        SELECT c.import_id, c.number FROM imports i JOIN import_chunks c ON c.import_id = i.id
+        WHERE i.finished_at < now() - make_interval(hours => %(hours)s)
+          AND c.payload IS NOT NULL AND c.state = 'done'
+        LIMIT %(batch)s FOR UPDATE OF c SKIP LOCKED)
+    RETURNING 1"""
+DELETE_MARKS = """
+    DELETE FROM processed_messages WHERE message_id IN (
+        SELECT message_id FROM processed_messages
+        WHERE processed_at < now() - make_interval(days => %(days)s)
+        ORDER BY processed_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    RETURNING 1"""
+PURGES = {
+    "imports": DELETE_IMPORTS,
+    "exports": DELETE_EXPORTS,
+    "payloads": EMPTY_PAYLOADS,
+    "marks": DELETE_MARKS,
+}
+
+
+async def purge(database: Database, what: str, days: int, hours: int) -> int:
+    """Purge all that is old enough of one kind; returns how many rows."""
+    values: dict[str, Any] = {"days": days, "hours": hours, "batch": BATCH}
+    total = 0
+    while count := len(await database.fetch_all(PURGES[what], values)):
+        total += count
+    return total

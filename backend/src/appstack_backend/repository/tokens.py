@@ -1,0 +1,36 @@
+"""SQL of tokens. Only hashes are stored: a token is random and long, so a plain SHA-256 will do."""
+
+from typing import Any
+from uuid import UUID
+
+from appstack_backend.database import Database
+
+BY_HASH = "SELECT id, name, scopes FROM tokens WHERE hash = %(hash)s AND revoked_at IS NULL"
+CREATE = """
+    INSERT INTO tokens (id, name, hash, scopes) VALUES (%(id)s, %(name)s, %(hash)s, %(scopes)s)
+    ON CONFLICT DO NOTHING RETURNING id, name, scopes, created_at, revoked_at"""
+PAGE = """
+    SELECT id, name, scopes, created_at, revoked_at FROM tokens
+    WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"""
+REVOKE = """
+    UPDATE tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = %(id)s
+    RETURNING id, name, scopes, created_at, revoked_at"""
+
+
+async def by_hash(database: Database, digest: bytes) -> dict[str, Any] | None:
+    return await database.fetch_one(BY_HASH, {"hash": digest})
+
+
+async def create(
+    database: Database, token_id: UUID, name: str, digest: bytes, scopes: list[str]
+) -> dict[str, Any] | None:
+    return await database.fetch_one(CREATE, {"id": token_id, "name": name, "hash": digest, "scopes": scopes})
+
+
+async def page(database: Database, after: UUID, limit: int) -> list[dict[str, Any]]:
+    return await database.fetch_all(PAGE, {"after": after, "limit": limit})
+
+
+async def revoke(database: Database, token_id: UUID) -> dict[str, Any] | None:
+    """The token, now revoked; None if it is unknown."""
+    return await database.fetch_one(REVOKE, {"id": token_id})

@@ -1,0 +1,80 @@
+"""What a process finds in its environment: the names of the stack's contract and the backend's own knobs."""
+
+from typing import Self
+
+from pydantic import AliasChoices, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting has the name of its environment variable, in lower case."""
+
+    model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True)
+
+    # The contract: what every container of a stack is given.
+    database_url: str
+    database_readonly_url: str = ""
+    redis_sentinels: str = ""
+    redis_sentinel_master: str = ""
+    redis_password: str = ""
+    redis_url: str = ""
+    rabbitmq_url: str = ""
+    api_admin_token: str = ""
+    appstack_name: str = "appstack"
+    appstack_component: str = ""
+    pod_name: str = Field("local", validation_alias=AliasChoices("POD_NAME", "HOSTNAME"))
+    pod_namespace: str = ""
+
+    # Where to listen.
+    api_host: str = "0.0.0.0"  # noqa: S104
+    api_port: int = 8000
+    metrics_host: str = "0.0.0.0"  # noqa: S104
+    metrics_port: int = 9000
+    log_level: str = "INFO"
+
+    # Imports.
+    import_chunk_rows: int = Field(2_000, ge=1, le=20_000)
+    import_chunk_bytes: int = Field(1 << 20, ge=1 << 10)
+    import_max_line_bytes: int = Field(64 << 10, ge=1 << 10)
+    import_max_stored_errors: int = Field(10_000, ge=1)
+    import_lease_seconds: float = Field(30.0, gt=0)
+    import_max_uploads: int = Field(8, ge=1)
+
+    # Patience.
+    database_pool_size: int = Field(10, ge=3)
+    database_patience_seconds: float = Field(10.0, ge=0)
+    redis_timeout_seconds: float = Field(0.1, gt=0)
+    redis_breaker_seconds: float = Field(2.0, gt=0)
+    cache_ttl_seconds: int = Field(30, ge=1)
+    drain_pause_seconds: float = Field(5.0, ge=0)
+    drain_timeout_seconds: float = Field(25.0, ge=0)
+    worker_concurrency: int = Field(2, ge=1, le=20)
+    worker_max_deliveries: int = Field(10, ge=1)
+    worker_watch_seconds: float = Field(10.0, gt=0)
+    outbox_poll_seconds: float = Field(1.0, gt=0)
+
+    # Retention of what purge-expired removes.
+    keep_jobs_days: int = Field(30, ge=1)
+    keep_payloads_hours: int = Field(24, ge=1)
+
+    @model_validator(mode="after")
+    def sentinels_come_with_their_master(self) -> Self:
+        if self.redis_sentinels and not self.redis_sentinel_master:
+            raise ValueError("REDIS_SENTINELS needs REDIS_SENTINEL_MASTER")
+        return self
+
+    @property
+    def readonly_url(self) -> str:
+        """The DSN of reads that may lag; the primary's where no other is given."""
+        return self.database_readonly_url or self.database_url
+
+    @property
+    def sentinel_addresses(self) -> list[tuple[str, int]]:
+        """(host, port) of each Sentinel."""
+        pairs = (item.strip().rpartition(":") for item in self.redis_sentinels.split(",") if item.strip())
+        return [(host, int(port)) for host, _, port in pairs]
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises pydantic.ValidationError that names what is missing."""
+    return Settings()  # type: ignore[call-arg]  # filled from the environment

@@ -1,0 +1,51 @@
+"""The worker process: consumers, a relay, and an orderly end."""
+
+import asyncio
+import signal
+from typing import Any
+
+from appstack_backend.cache import Cache
+from appstack_backend.logs import get_logger
+from appstack_backend.processes import Stores, keep_house
+from appstack_backend.settings import Settings
+from appstack_backend.worker.consumer import Consumer
+from appstack_backend.worker.tasks import Services, Worker
+
+log = get_logger()
+
+
+async def run_worker(settings: Settings, queues: list[str]) -> None:
+    """Work until SIGTERM; then finish what is in hand, within the drain timeout."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    async with Stores(settings, "worker") as stores:
+        cache = Cache(settings)
+        services = Services(settings, stores.database, cache, stores.publisher, stores.relay, stop)
+        house = asyncio.create_task(keep_house(stores))
+        consumers = [
+            Consumer(
+                settings.rabbitmq_url,
+                queue,
+                f"{settings.pod_name}/{queue}",
+                settings.worker_concurrency,
+                settings.worker_watch_seconds,
+                Worker(services, queue).work,
+            ).run(stop)
+            for queue in queues
+        ]
+        log.info("worker started", queues=queues)
+        running = asyncio.ensure_future(asyncio.gather(*consumers))
+        waiting = asyncio.create_task(stop.wait())
+        parts: list[asyncio.Future[Any]] = [running, waiting, house]
+        await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        if house.done():
+            house.result()  # a defect: end, and be started anew
+        try:
+            async with asyncio.timeout(settings.drain_timeout_seconds if stop.is_set() else None):
+                await running
+        except TimeoutError:
+            log.warning("some messages were not finished in time; they are given back")
+        house.cancel()
+        await cache.close()
+    log.info("worker stopped")

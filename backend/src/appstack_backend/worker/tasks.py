@@ -1,0 +1,187 @@
+"""What messages ask for: by kind, what is done; and what becomes of a message that cannot be worked on."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from aio_pika.abc import AbstractIncomingMessage
+
+from appstack_backend import broker
+from appstack_backend.cache import Cache
+from appstack_backend.database import Database
+from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.exports.write import fail_export, write_export
+from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
+from appstack_backend.logs import bound, get_logger
+from appstack_backend.metrics import MESSAGE_SECONDS
+from appstack_backend.outbox import Relay
+from appstack_backend.repository import messages
+from appstack_backend.settings import Settings
+from appstack_backend.worker.consumer import GiveBack, deliveries_before
+
+log = get_logger()
+ATTEMPTS, ATTEMPT_PAUSE_SECONDS = 3, 0.5
+
+
+class Hopeless(Exception):
+    """No repetition will help; the text is the reason that the dead-letter queue shows."""
+
+
+@dataclass(slots=True)
+class Services:
+    """What tasks need from the process."""
+
+    settings: Settings
+    database: Database
+    cache: Cache
+    publisher: broker.Publisher
+    relay: Relay
+    stop: asyncio.Event
+
+
+@dataclass(slots=True)
+class Task:
+    """A message that could be read."""
+
+    message_id: str
+    kind: str
+    body: dict[str, Any]
+    is_redelivered: bool
+
+    def uuid(self, name: str) -> UUID:
+        try:
+            return UUID(self.body[name])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise Hopeless(f"the message has no valid {name}") from None
+
+    def chunk(self) -> ChunkRef:
+        number = self.body.get("chunk")
+        if not isinstance(number, int):
+            raise Hopeless("the message has no valid chunk")
+        return ChunkRef(self.uuid("import_id"), number, self.is_redelivered)
+
+
+def read(message: AbstractIncomingMessage) -> Task:
+    """The task of a message; Hopeless if it is none."""
+    try:
+        body = msgspec.json.decode(message.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Hopeless("the message is not JSON") from None
+    kind = body.get("kind") if isinstance(body, dict) else None
+    if kind not in TASKS:
+        raise Hopeless(f"the message's kind is unknown: {kind!r}")
+    return Task(message.message_id or "", kind, body, deliveries_before(message) > 0)
+
+
+async def import_chunk(services: Services, task: Task) -> None:
+    ref = task.chunk()
+    with bound(job_id=str(ref.import_id), chunk=ref.number):
+        applied = await services.database.run(lambda conn: apply_chunk(conn, ref))
+        if applied:
+            await services.cache.invalidate()
+        services.relay.poke()
+        log.info("chunk applied", rows=applied)
+
+
+async def export_run(services: Services, task: Task) -> None:
+    export_id = task.uuid("export_id")
+    with bound(job_id=str(export_id)):
+        await write_export(services.database, export_id)
+        services.relay.poke()
+
+
+async def event(services: Services, task: Task) -> None:
+    """Tell whoever wants to know. For now that is the log; subscriptions come with webhooks."""
+
+    async def mark(conn: Any) -> bool:
+        return await messages.mark_processed(conn, task.message_id)
+
+    if await services.database.run(mark):
+        log.info(
+            "notification",
+            **{key: value for key, value in task.body.items() if key not in ("kind", "event")},
+            notified_event=task.body.get("event"),
+        )
+
+
+TASKS: dict[str, Callable[[Services, Task], Awaitable[None]]] = {
+    "import.chunk": import_chunk,
+    "export.run": export_run,
+    "event": event,
+}
+
+
+class Worker:
+    """Works on messages of one queue."""
+
+    def __init__(self, services: Services, queue: str) -> None:
+        self._services, self._queue = services, queue
+
+    async def work(self, message: AbstractIncomingMessage) -> str:
+        """Do what the message asks, or move it to the dead letters; returns the outcome."""
+        task: Task | None = None
+        try:
+            task = read(message)
+            with bound(request_id=task.body.get("request_id")), MESSAGE_SECONDS.labels(self._queue, task.kind).time():
+                if deliveries_before(message) >= self._services.settings.worker_max_deliveries:
+                    # Whoever took it never lived to answer: do not let it take down one worker after the other.
+                    raise Hopeless(f"delivered {deliveries_before(message)} times without an answer")
+                await self._attempt(task)
+            return "done"
+        except Hopeless as error:
+            await self._bury(message, task, str(error))
+            return "dead"
+
+    async def _attempt(self, task: Task) -> None:
+        """Try a few times; an unreachable service is waited for as long as this worker lives."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._wait_for_services(task)
+            except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
+                raise Hopeless(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+            except (Hopeless, GiveBack):
+                raise
+            except Exception as error:
+                log.exception("a task failed", attempt=attempt)
+                if attempt == ATTEMPTS:
+                    raise Hopeless(f"failed {ATTEMPTS} times, last with {type(error).__name__}") from error
+                await asyncio.sleep(ATTEMPT_PAUSE_SECONDS * attempt)
+        return None
+
+    async def _wait_for_services(self, task: Task) -> None:
+        while True:
+            try:
+                return await TASKS[task.kind](self._services, task)
+            except (DatabaseUnavailable, psycopg.OperationalError) as error:
+                await self._services.database.forget_server(error)
+                log.warning("waiting for the database", error=str(error).strip())
+                if self._services.stop.is_set():
+                    raise GiveBack from error
+                await asyncio.sleep(ATTEMPT_PAUSE_SECONDS)
+
+    async def _bury(self, message: AbstractIncomingMessage, task: Task | None, reason: str) -> None:
+        """Publish to the dead letters with confirm; only then is the original acknowledged."""
+        log.error("a message is hopeless", reason=reason, queue=self._queue)
+        headers: dict[str, Any] = {
+            "x-reason": reason,
+            "x-queue": self._queue,
+            "x-deliveries": deliveries_before(message) + 1,
+            "x-died-at": int(time.time()),
+        }
+        await self._services.publisher.publish(
+            broker.dead_letters(self._queue), message.message_id or "", message.body, headers
+        )
+        try:
+            if task is not None and task.kind == "import.chunk":
+                ref = task.chunk()
+                await self._services.database.run(lambda conn: bury_chunk(conn, ref))
+            elif task is not None and task.kind == "export.run":
+                await fail_export(self._services.database, task.uuid("export_id"))
+        except Hopeless:
+            pass  # it names no job that could be told
+        self._services.relay.poke()
