@@ -1,0 +1,245 @@
+"""What PostgreSQL of a stack should look like: members under Patroni, Services that follow roles. Pure."""
+
+import json
+
+from appstack_operator.api import AppStack
+from appstack_operator.api.postgres import SynchronousReplication
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.pods import container_security, resources
+from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
+from appstack_operator.desired.stateful import (
+    build_account,
+    build_config_map,
+    build_disruption_budget,
+    build_headless_service,
+    build_service,
+    build_stateful_set,
+    container_ports,
+    from_field,
+    from_secret,
+    memory_volume,
+    pods_of,
+)
+from appstack_operator.desired.templates import render
+from appstack_operator.objects import ROLE_LABEL, Object, content_hash, metadata
+
+COMPONENT = "postgres"
+USER_ID = 5432
+REPLICATION_USER = "replicator"
+PORTS = {"postgres": 5432}
+POD_PORTS = {"postgres": 5432, "patroni": 8008}
+# Patroni finds its pods and its ConfigMaps by this label, and the operator watches another one: the lock is
+# written in every loop and must wake nobody.
+PATRONI_LABEL = "appstack.dev/patroni"
+
+DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+DEFAULT_LIMITS = {"cpu": "2", "memory": "1Gi"}
+
+
+def build_postgres(stack: AppStack, context: Context) -> list[Object]:
+    """All objects of the managed PostgreSQL."""
+    return [
+        *build_account(stack, COMPONENT, build_rules(stack)),
+        build_config_map(stack, COMPONENT, {"patroni.yml": build_patroni_configuration(stack)}),
+        build_dynamic_configuration(stack),
+        *build_services(stack),
+        build_disruption_budget(stack, COMPONENT),
+        build_members(stack, context),
+    ]
+
+
+def scope(stack: AppStack) -> str:
+    """Patroni's name of the cluster: the first part of its ConfigMaps (-leader, -config, -sync, -failover)."""
+    return f"{stack.name}-{COMPONENT}"
+
+
+def build_rules(stack: AppStack) -> list[Object]:
+    """What Patroni may do: its own ConfigMaps, and the labels of its own pods."""
+    name = scope(stack)
+    states = [f"{name}-{suffix}" for suffix in ("config", "failover", "leader", "sync")]
+    members = pods_of(stack, COMPONENT, stack.spec.postgres.instances)
+    return [
+        # These verbs cannot be limited to names.
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": states, "verbs": ["get", "patch", "update"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "resourceNames": members, "verbs": ["patch"]},
+    ]
+
+
+def build_services(stack: AppStack) -> list[Object]:
+    """-rw follows the primary; -ro the replicas, or the primary where it is alone."""
+    readers = "replica" if stack.spec.postgres.instances > 1 else "primary"
+    return [
+        build_headless_service(stack, COMPONENT, POD_PORTS),
+        build_service(stack, COMPONENT, f"{scope(stack)}-rw", PORTS, {ROLE_LABEL: "primary"}),
+        build_service(stack, COMPONENT, f"{scope(stack)}-ro", PORTS, {ROLE_LABEL: readers}),
+    ]
+
+
+def build_patroni_configuration(stack: AppStack) -> str:
+    """patroni.yml: what only a restart changes."""
+    return render(
+        "patroni.yml.j2",
+        scope=scope(stack),
+        namespace=stack.namespace,
+        replication_user=REPLICATION_USER,
+    )
+
+
+def build_dynamic_configuration(stack: AppStack) -> Object:
+    """Patroni's own ConfigMap -config: it follows this annotation while it runs, and keeps others beside it."""
+    mode = stack.spec.postgres.synchronous_replication
+    configuration = {
+        "ttl": 20,
+        "loop_wait": 3,
+        "retry_timeout": 5,
+        # A primary that does not come up again soon is replaced; Patroni's default would wait 300 s.
+        "primary_start_timeout": 15,
+        "maximum_lag_on_failover": MEBIBYTE,
+        "synchronous_mode": mode is not SynchronousReplication.OFF,
+        "synchronous_mode_strict": mode is SynchronousReplication.REQUIRED,
+        # Without the API server the primary goes on while every member answers it: an outage of the API
+        # server alone ends no writes. The price: then one silent member demotes it (two faults at once).
+        "failsafe_mode": True,
+        "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": settings(stack)},
+    }
+    meta = metadata(
+        stack,
+        COMPONENT,
+        name=f"{scope(stack)}-config",
+        annotations={"config": json.dumps(configuration, separators=(",", ":"))},
+    )
+    meta["labels"] |= {PATRONI_LABEL: scope(stack)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+
+
+def settings(stack: AppStack) -> dict[str, str]:
+    """postgresql.conf: sized by memory and volume, the user's settings over the operator's."""
+    return {
+        "max_connections": "200",
+        "max_wal_senders": "10",
+        "max_replication_slots": "10",
+        "wal_level": "replica",
+        "wal_log_hints": "on",
+        "hot_standby": "on",
+        # A member that went silent is noticed within seconds: commits wait for it no longer than that.
+        "wal_sender_timeout": "5s",
+        "wal_receiver_timeout": "5s",
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "password_encryption": "scram-sha-256",
+        "jit": "off",  # the image has no LLVM
+        **memory_settings(memory_limit(stack)),
+        **wal_settings(bytes_of(stack.spec.postgres.storage.size)),
+        **stack.spec.postgres.parameters,
+    }
+
+
+def memory_limit(stack: AppStack) -> int:
+    """Bytes that the container may use."""
+    return bytes_of(stack.spec.postgres.resources.limits.get("memory", DEFAULT_LIMITS["memory"]))
+
+
+def memory_settings(limit_bytes: int) -> dict[str, str]:
+    """The usual quarter for shared buffers; what the kernel may cache counts too."""
+    return {
+        "shared_buffers": f"{max(limit_bytes // 4 // MEBIBYTE, 16)}MB",
+        "effective_cache_size": f"{max(limit_bytes // 2 // MEBIBYTE, 32)}MB",
+        "maintenance_work_mem": f"{max(limit_bytes // 16 // MEBIBYTE, 16)}MB",
+    }
+
+
+def wal_settings(volume_bytes: int) -> dict[str, str]:
+    """WAL takes at most about half of the volume, however long a replica is away (its slot is dropped then)."""
+    volume_megabytes = volume_bytes // MEBIBYTE
+    return {
+        "max_wal_size": f"{min(max(volume_megabytes // 10, 64), 4096)}MB",
+        "min_wal_size": "64MB",
+        "wal_keep_size": f"{min(max(volume_megabytes // 20, 32), 1024)}MB",
+        "max_slot_wal_keep_size": f"{max(volume_megabytes // 4, 64)}MB",
+    }
+
+
+def build_members(stack: AppStack, context: Context) -> Object:
+    """The StatefulSet of the members."""
+    volumes: list[Object] = [
+        {"name": "config", "configMap": {"name": scope(stack)}},
+        memory_volume("run", "1Mi"),
+        memory_volume("shm", "256Mi"),  # parallel queries; a container has 64 MiB otherwise
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    pod: Object = {
+        "serviceAccountName": scope(stack),
+        "automountServiceAccountToken": True,
+        "terminationGracePeriodSeconds": 60,
+        "containers": [build_container(stack, context)],
+        "volumes": volumes,
+    }
+    return build_stateful_set(
+        stack,
+        COMPONENT,
+        replicas=stack.spec.postgres.instances,
+        pod=pod,
+        user_id=USER_ID,
+        checksum=content_hash(build_patroni_configuration(stack)),
+        pod_labels={PATRONI_LABEL: scope(stack)},
+        storage=stack.spec.postgres.storage,
+    )
+
+
+def build_container(stack: AppStack, context: Context) -> Object:
+    """Patroni, which runs PostgreSQL. Alive while its loop turns, also where PostgreSQL waits or recovers."""
+    return {
+        "name": "postgres",
+        "image": context.images.postgres,
+        "imagePullPolicy": "IfNotPresent",
+        "env": build_environment(stack),
+        "ports": container_ports(POD_PORTS),
+        "resources": resources(stack.spec.postgres.resources, requests=DEFAULT_REQUESTS, limits=DEFAULT_LIMITS),
+        "securityContext": container_security(),
+        "livenessProbe": build_probe("/liveness", period_seconds=10, failures=6),
+        "readinessProbe": build_probe("/readiness", period_seconds=3, failures=3),
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/var/lib/postgresql/data"},
+            {"name": "config", "mountPath": "/etc/patroni", "readOnly": True},
+            {"name": "run", "mountPath": "/run/postgresql"},
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount, not a file
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+
+
+def build_probe(path: str, *, period_seconds: int, failures: int) -> Object:
+    """A probe of Patroni's REST API."""
+    return {
+        "httpGet": {"path": path, "port": POD_PORTS["patroni"], "scheme": "HTTP"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def build_environment(stack: AppStack) -> list[Object]:
+    """Who this member is, and the passwords."""
+    app, superuser, replication, rest = (
+        f"{scope(stack)}-{secret}" for secret in ("app", "superuser", "replication", "rest")
+    )
+    return [
+        from_field("POD_NAME", "metadata.name"),
+        from_field("POD_IP", "status.podIP"),
+        {"name": "PATRONI_NAME", "value": "$(POD_NAME)"},
+        {"name": "PATRONI_KUBERNETES_POD_IP", "value": "$(POD_IP)"},
+        {"name": "PATRONI_RESTAPI_CONNECT_ADDRESS", "value": "$(POD_IP):8008"},
+        {"name": "PATRONI_POSTGRESQL_CONNECT_ADDRESS", "value": "$(POD_IP):5432"},
+        from_secret("PATRONI_SUPERUSER_USERNAME", superuser, "username"),
+        from_secret("PATRONI_SUPERUSER_PASSWORD", superuser, "password"),
+        from_secret("PATRONI_REPLICATION_USERNAME", replication, "username"),
+        from_secret("PATRONI_REPLICATION_PASSWORD", replication, "password"),
+        from_secret("PATRONI_RESTAPI_USERNAME", rest, "username"),
+        from_secret("PATRONI_RESTAPI_PASSWORD", rest, "password"),
+        from_secret("APP_USERNAME", app, "username"),
+        from_secret("APP_PASSWORD", app, "password"),
+        from_secret("APP_DATABASE", app, "dbname"),
+    ]

@@ -1,0 +1,144 @@
+"""What RabbitMQ of a stack should look like: nodes that form one cluster, and only one. Pure."""
+
+from appstack_operator.api import AppStack
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.pods import container_security, resources
+from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
+from appstack_operator.desired.stateful import (
+    build_config_map,
+    build_disruption_budget,
+    build_headless_service,
+    build_service,
+    build_stateful_set,
+    container_ports,
+    from_field,
+    from_secret,
+    memory_volume,
+)
+from appstack_operator.desired.templates import render
+from appstack_operator.objects import Object, content_hash
+
+COMPONENT = "rabbitmq"
+USER_ID = 5672
+PORTS = {"amqp": 5672, "management": 15672}
+POD_PORTS = {**PORTS, "prometheus": 15692, "epmd": 4369, "distribution": 25672, "guard": 15690}
+PLUGINS = "[rabbitmq_management,rabbitmq_prometheus].\n"
+
+DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+DEFAULT_LIMITS = {"cpu": "2", "memory": "1Gi"}
+
+
+def build_rabbitmq(stack: AppStack, context: Context) -> list[Object]:
+    """All objects of the managed RabbitMQ."""
+    return [
+        build_config_map(stack, COMPONENT, build_configuration(stack)),
+        build_service(stack, COMPONENT, f"{stack.name}-rabbitmq", PORTS),
+        build_headless_service(stack, COMPONENT, POD_PORTS),
+        build_disruption_budget(stack, COMPONENT),
+        build_nodes(stack, context),
+    ]
+
+
+def build_configuration(stack: AppStack) -> dict[str, str]:
+    """The files in /etc/rabbitmq."""
+    conf = render(
+        "rabbitmq.conf.j2",
+        cluster_name=f"{stack.namespace}.{stack.name}",
+        memory_bytes=memory_limit(stack),
+        disk_free_bytes=disk_free_limit(bytes_of(stack.spec.rabbitmq.storage.size)),
+    )
+    return {"rabbitmq.conf": conf, "enabled_plugins": PLUGINS}
+
+
+def memory_limit(stack: AppStack) -> int:
+    """Bytes that the container may use: RabbitMQ would otherwise take the node's memory for its own."""
+    return bytes_of(stack.spec.rabbitmq.resources.limits.get("memory", DEFAULT_LIMITS["memory"]))
+
+
+def disk_free_limit(volume_bytes: int) -> int:
+    """Free space below which publishers are held back: a tenth of the volume, at most 1 GiB."""
+    return min(volume_bytes // 10, 1024 * MEBIBYTE)
+
+
+def build_nodes(stack: AppStack, context: Context) -> Object:
+    """The StatefulSet of the nodes."""
+    pod: Object = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 60,
+        "containers": [build_container(stack, context)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": f"{stack.name}-rabbitmq"}},
+            memory_volume("run", "1Mi"),
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    return build_stateful_set(
+        stack,
+        COMPONENT,
+        replicas=stack.spec.rabbitmq.replicas,
+        pod=pod,
+        user_id=USER_ID,
+        checksum=content_hash(build_configuration(stack)),
+        storage=stack.spec.rabbitmq.storage,
+    )
+
+
+def build_container(stack: AppStack, context: Context) -> Object:
+    """One node. No liveness probe: a node paused in a minority, or waiting for its peers, is right to wait."""
+    container: Object = {
+        "name": "rabbitmq",
+        "image": context.images.rabbitmq,
+        "imagePullPolicy": "IfNotPresent",
+        "env": build_environment(stack, context),
+        "ports": container_ports(POD_PORTS),
+        "resources": resources(stack.spec.rabbitmq.resources, requests=DEFAULT_REQUESTS, limits=DEFAULT_LIMITS),
+        "securityContext": container_security(),
+        # 20 minutes: a node may wait for its peers, or load a large backlog.
+        "startupProbe": build_probe(period_seconds=2, failures=600),
+        "readinessProbe": build_probe(period_seconds=3, failures=2),
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/var/lib/rabbitmq"},
+            {"name": "config", "mountPath": "/etc/rabbitmq", "readOnly": True},
+            {"name": "run", "mountPath": "/run/rabbitmq"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount, not a file
+        ],
+    }
+    if stack.spec.rabbitmq.replicas > 1:
+        # A node whose going would cost a queue its majority waits for the others to come back, for a time.
+        wait = ["rabbitmq-upgrade", "--timeout", "20", "await_online_quorum_plus_one"]
+        container["lifecycle"] = {"preStop": {"exec": {"command": wait}}}
+    return container
+
+
+def build_probe(*, period_seconds: int, failures: int) -> Object:
+    """Whether the node takes connections: a paused one closes its door."""
+    return {
+        "tcpSocket": {"port": PORTS["amqp"]},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    }
+
+
+def build_environment(stack: AppStack, context: Context) -> list[Object]:
+    """Who this node is, who the others are, and the secrets."""
+    auth = f"{stack.name}-rabbitmq-auth"
+    domain = context.host(f"{stack.name}-rabbitmq-pods", stack.namespace)
+    texts = {
+        "PEER_DOMAIN": domain,
+        "CLUSTER_SIZE": str(stack.spec.rabbitmq.replicas),
+        "RABBITMQ_NODENAME": f"rabbit@$(POD_NAME).{domain}",
+        "RABBITMQ_USE_LONGNAME": "true",
+        "RABBITMQ_CONFIG_FILES": "/run/rabbitmq/conf.d",
+        "RABBITMQ_LOG_BASE": "/run/rabbitmq/log",
+        "RABBITMQ_LOGS": "-",
+        # Erlang's schedulers would burn the processor while they wait for work.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+    }
+    return [
+        from_field("POD_NAME", "metadata.name"),
+        *({"name": name, "value": value} for name, value in texts.items()),
+        from_secret("DEFAULT_USER", auth, "username"),
+        from_secret("DEFAULT_PASS", auth, "password"),
+        from_secret("ERLANG_COOKIE", auth, "erlang-cookie"),
+    ]
