@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from appstack_backend.errors import ExportNotReady, NotFound, RequestInvalid
 from appstack_backend.http.context import Call, answer
+from appstack_backend.http.imports import problem
 from appstack_backend.repository import exports as repository
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
@@ -17,7 +18,8 @@ FILTERS = ("category", "supplier", "q")
 def shown(job: repository.Job) -> dict[str, Any]:
     """An export as the API shows it."""
     names = ("id", "state", "format", "filter", "rows", "bytes", "created_at", "started_at", "finished_at")
-    return {"kind": "export", "code": job["error_code"], **{name: job[name] for name in names}}
+    code = job["error_code"]
+    return {"kind": "export", "code": code, "error": problem(code, None), **{name: job[name] for name in names}}
 
 
 async def create(call: Call) -> Response:

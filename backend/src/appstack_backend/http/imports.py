@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from appstack_backend.errors import (
+    CATALOGUE,
     ImportFinished,
     ImportTruncated,
     MediaTypeUnsupported,
@@ -28,6 +29,11 @@ IDLE_SECONDS = 60.0  # a sender that is silent for longer is taken for gone
 LONGEST_KEY = 200
 
 
+def problem(code: str | None, message: str | None) -> dict[str, str] | None:
+    """Why a job failed, for people and for programs."""
+    return {"code": code, "message": message or CATALOGUE[code].title} if code else None
+
+
 def shown(job: repository.Job) -> dict[str, Any]:
     """An import as the API shows it."""
     return {
@@ -36,7 +42,7 @@ def shown(job: repository.Job) -> dict[str, Any]:
         "state": job["state"],
         "format": job["format"],
         "code": job["error_code"],
-        "message": job["error_message"],
+        "error": problem(job["error_code"], job["error_message"]),
         "rows": {name: job[f"rows_{name}"] for name in ("received", "imported", "rejected")},
         "chunks": {name: job[f"chunks_{name}"] for name in ("total", "done", "redelivered")},
         "created_at": job["created_at"],

@@ -24,6 +24,7 @@ def nullable(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
+ERROR = nullable(record(code=TEXT, message=TEXT))
 JOB_TIMES = {"created_at": TIME, "started_at": nullable(TIME), "finished_at": nullable(TIME)}
 IMPORT_STATES = ["receiving", "queued", "running", "succeeded", "failed", "cancelled"]
 SCHEMAS: dict[str, Schema] = {
@@ -35,7 +36,7 @@ SCHEMAS: dict[str, Schema] = {
         state={"type": "string", "enum": IMPORT_STATES},
         format=TEXT,
         code=nullable(TEXT),
-        message=nullable(TEXT),
+        error=ERROR,
         rows=record(received=COUNT, imported=COUNT, rejected=COUNT),
         chunks=record(total=COUNT, done=COUNT, redelivered=COUNT),
         **JOB_TIMES,
@@ -47,6 +48,7 @@ SCHEMAS: dict[str, Schema] = {
         format=TEXT,
         filter={"type": "object"},
         code=nullable(TEXT),
+        error=ERROR,
         rows=COUNT,
         bytes=COUNT,
         **JOB_TIMES,

@@ -7,7 +7,7 @@ CREATE TABLE products (
     name text NOT NULL,
     category text COLLATE "C" NOT NULL,
     supplier text COLLATE "C" NOT NULL,
-    price numeric(16, 4) NOT NULL,
+    price numeric NOT NULL,  -- without a scale: 1.50 stays 1.50
     currency text COLLATE "C" NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now(),
     source_job bigint NOT NULL,

@@ -33,7 +33,7 @@ UPSERT_STOCK = """
     WHERE (s.source_job, s.source_line) < (excluded.source_job, excluded.source_line)"""
 
 PRODUCT = """
-    SELECT p.sku, p.name, p.category, p.supplier, trim_scale(p.price)::text AS price, p.currency, p.updated_at,
+    SELECT p.sku, p.name, p.category, p.supplier, p.price::text AS price, p.currency, p.updated_at,
         coalesce(s.stock, '{}') AS stock
     FROM products p LEFT JOIN LATERAL (
         SELECT jsonb_object_agg(warehouse, quantity) AS stock FROM stock WHERE stock.sku = p.sku) s ON true"""

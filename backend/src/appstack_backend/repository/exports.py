@@ -49,7 +49,7 @@ FAIL = """
     WHERE id = %(id)s AND state IN ('queued', 'running')"""
 
 ROWS = """
-    SELECT p.sku, p.name, p.category, p.supplier, trim_scale(p.price)::text AS price, p.currency,
+    SELECT p.sku, p.name, p.category, p.supplier, p.price::text AS price, p.currency,
         s.quantity, s.warehouse
     FROM products p LEFT JOIN stock s ON s.sku = p.sku
     {where} ORDER BY p.sku, s.warehouse"""

@@ -1,0 +1,106 @@
+"""Running a server from the root filesystem of one of our images, leaving nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# In a mount, process and IPC namespace of its own: the image below, the scratch folder above, chroot.
+# Whatever the server starts ends with it, and nothing stays mounted, however the tests end.
+ENTER = """
+set -e
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
+mount -t proc proc "$2/root/proc"
+mount --rbind /dev "$2/root/dev"
+mkdir -p "$2/root/scratch"
+mount --bind "$2/scratch" "$2/root/scratch"
+user=$3 root=$2/root; shift 3
+exec chroot --userspec="$user" "$root" "$@"
+"""
+
+
+@cache
+def rootfs(image: str) -> Path:
+    """The directory of an image's root filesystem; built if it is missing."""
+    lab = shutil.which("lab") or str(Path(sys.executable).parent / "lab")
+    output = subprocess.run([lab, "rootfs", image], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return Path(output.strip().splitlines()[-1])
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has right now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class Box:
+    """A place to run one image: its own scratch folder, seen as /scratch, and its numeric user."""
+
+    image: str
+    user: int
+    folder: Path
+
+    def __post_init__(self) -> None:
+        for name in ("upper", "work", "root", "scratch"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.chown(self.folder / "scratch", self.user, self.user)
+
+    def write(self, name: str, text: str) -> str:
+        """A file under /scratch that the server may read and write."""
+        path = self.folder / "scratch" / name
+        path.write_text(text)
+        shutil.chown(path, self.user, self.user)
+        path.chmod(0o600)
+        return f"/scratch/{name}"
+
+    def command(self, args: Sequence[str]) -> list[str]:
+        # The server dies with the process that started it, even if that is killed.
+        enter = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
+        return [
+            *enter,
+            *("sh", "-c", ENTER, "sh", str(rootfs(self.image)), str(self.folder)),
+            f"{self.user}:{self.user}",
+            *args,
+        ]
+
+    def run(self, *args: str) -> None:
+        """Run something to its end."""
+        done = subprocess.run(self.command(args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{args[0]} failed in the image {self.image}:\n{done.stdout}")
+
+    def start(self, *args: str) -> Server:
+        """Start a server."""
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(self.command(args), stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        return Server(process, log)
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server. Stopping it is as sudden as a crash."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def check(self) -> None:
+        """Raise if it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"a server ended:\n{self.log.read_text(errors='replace')[-3000:]}")

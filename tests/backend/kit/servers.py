@@ -1,0 +1,148 @@
+"""PostgreSQL, Redis with Sentinels, and RabbitMQ, each on free ports of loopback."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from tests.backend.kit.rootfs import Box, Server, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+POSTGRES_USER, REDIS_USER, RABBITMQ_USER = 5432, 6379, 5672  # the images' numeric users
+PASSWORD = "secret"
+START_SECONDS = 60.0
+PATH = "PATH=/usr/lib/postgresql/17/bin:/usr/lib/rabbitmq/bin:/usr/bin:/bin"
+
+POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",  # processes are killed here, not machines
+    "max_wal_size": "4GB",
+    "shared_buffers": "256MB",
+    "max_connections": "100",
+}
+
+
+def wait_for(is_up: Callable[[], bool], server: Server, what: str) -> None:
+    """Wait for a server; a dead one is told at once, with its log."""
+    give_up_at = time.monotonic() + START_SECONDS
+    while not is_up():
+        server.check()
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(f"{what} did not start:\n{server.log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """PostgreSQL 17; yields the DSN of an empty database."""
+    box, port = Box("postgres", POSTGRES_USER, folder), free_port()
+    password_file = box.write("password", PASSWORD)
+    box.run(
+        *("env", PATH, "initdb", "--pgdata=/scratch/data", "--username=app", f"--pwfile={password_file}"),
+        *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
+    )
+    options = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": port}.items()]
+    server = box.start("env", PATH, "postgres", "-D", "/scratch/data", *options)
+    dsn = f"postgresql://app:{PASSWORD}@127.0.0.1:{port}/postgres"
+
+    def is_up() -> bool:
+        try:
+            psycopg.connect(dsn, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        wait_for(is_up, server, "PostgreSQL")
+        yield dsn
+    finally:
+        server.stop()
+
+
+def answers(port: int, request: bytes, expected: bytes) -> bool:
+    """Whether a line protocol on loopback answers as it should."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(request)
+            return expected in connection.recv(4096)
+    except OSError:
+        return False
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[dict[str, str]]:
+    """A Redis 8 master, a replica and three Sentinels; yields the environment that names them."""
+    master, replica, sentinels = free_port(), free_port(), [free_port() for _ in range(3)]
+    common = f"bind 127.0.0.1\nrequirepass {PASSWORD}\nmasterauth {PASSWORD}\ndir /scratch\nsave ''\n"
+    sentinel = (
+        f"bind 127.0.0.1\nrequirepass {PASSWORD}\nsentinel sentinel-pass {PASSWORD}\ndir /scratch\n"
+        f"sentinel monitor test.shop 127.0.0.1 {master} 2\nsentinel auth-pass test.shop {PASSWORD}\n"
+        "sentinel down-after-milliseconds test.shop 1000\nsentinel failover-timeout test.shop 3000\n"
+    )
+    configurations = {
+        "master": (master, common),
+        "replica": (replica, f"{common}replicaof 127.0.0.1 {master}\n"),
+        **{f"sentinel-{number}": (port, sentinel) for number, port in enumerate(sentinels)},
+    }
+    running: list[Server] = []
+    try:
+        for name, (port, text) in configurations.items():
+            box = Box("redis", REDIS_USER, folder / name)
+            file = box.write("redis.conf", f"port {port}\n{text}")
+            mode = ["--sentinel"] if name.startswith("sentinel") else []
+            running.append(box.start("redis-server", file, *mode))
+            ping = f"AUTH {PASSWORD}\r\nPING\r\n".encode()
+            wait_for(lambda port=port: answers(port, ping, b"PONG"), running[-1], name)  # type: ignore[misc]
+        yield {
+            "REDIS_SENTINELS": ",".join(f"127.0.0.1:{port}" for port in sentinels),
+            "REDIS_SENTINEL_MASTER": "test.shop",
+            "REDIS_PASSWORD": PASSWORD,
+            "REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{master}/0",
+        }
+    finally:
+        for server in reversed(running):
+            server.stop()
+
+
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[str]:
+    """One RabbitMQ 4 node; yields its URL."""
+    box = Box("rabbitmq", RABBITMQ_USER, folder)
+    port, distribution, epmd = free_port(), free_port(), free_port()
+    box.write(
+        "rabbitmq.conf",
+        f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = app\ndefault_pass = {PASSWORD}\n"
+        "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n"
+        "disk_free_limit.absolute = 50MB\n",
+    )
+    box.write("enabled_plugins", "[].\n")
+    environment = {
+        "HOME": "/scratch",
+        "RABBITMQ_NODENAME": f"test{port}@localhost",
+        "RABBITMQ_DIST_PORT": distribution,
+        "ERL_EPMD_PORT": epmd,
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_CONFIG_FILE": "/scratch/rabbitmq.conf",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": "/scratch/enabled_plugins",
+        "RABBITMQ_MNESIA_BASE": "/scratch/data",
+        "RABBITMQ_LOG_BASE": "/scratch",
+        "RABBITMQ_PID_FILE": "/scratch/pid",
+        "RABBITMQ_FEATURE_FLAGS_FILE": "/scratch/feature_flags",
+        "RABBITMQ_GENERATED_CONFIG_DIR": "/scratch/config",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
+        "LANG": "C.UTF-8",
+    }
+    server = box.start("env", PATH, *(f"{name}={value}" for name, value in environment.items()), "rabbitmq-server")
+    try:
+        wait_for(lambda: answers(port, b"AMQP\x00\x00\x09\x01", b"\x00\x0a\x00\x0a"), server, "RabbitMQ")
+        yield f"amqp://app:{PASSWORD}@127.0.0.1:{port}/%2F"
+    finally:
+        server.stop()
