@@ -1,1 +1,1 @@
-"""The lab: real Kubernetes components as processes, one network namespace per node."""
+"""A real Kubernetes cluster of processes and network namespaces, for machines without Docker."""

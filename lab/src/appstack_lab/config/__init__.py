@@ -1,0 +1,1 @@
+"""Builds the configuration of every component from a cluster. Pure: data in, data or text out."""

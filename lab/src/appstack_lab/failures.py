@@ -1,0 +1,47 @@
+"""Failures a person can act on: what went wrong, which log says more, what probably caused it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TAIL_LINES = 15
+
+# The first phrase that stands in the end of a log names the cause.
+CAUSES = (
+    ("No space left on device", "the disk is full: free some space, or set APPSTACK_CACHE to another disk"),
+    ("Temporary failure resolving", "a package mirror could not be resolved: is the network up?"),
+    ("Could not resolve", "a host name could not be resolved: is the network up?"),
+    ("dial tcp", "a download failed: is the network up, and a module proxy reachable?"),
+    ("certificate signed by unknown authority", "this machine needs its own CA: set SSL_CERT_FILE to it"),
+    ("CERTIFICATE_VERIFY_FAILED", "this machine needs its own CA: set SSL_CERT_FILE to it"),
+    ("x509:", "a certificate was not accepted: clock wrong, or SSL_CERT_FILE needed?"),
+    ("toolchain not available", "the installed Go is too old"),
+    ("missing go.sum entry", "go.mod and go.sum do not fit together: run go mod tidy in that module"),
+    ("signal: killed", "the compiler was killed: probably too little memory (2 GiB are needed)"),
+    ("Unable to locate package", "the package lists are old or the Debian release lacks the package"),
+    ("Could not get lock", "another package manager is running: wait for it and repeat"),
+    ("address already in use", "another program holds the address: lab get clusters, then lab delete cluster"),
+    ("Operation not permitted", "this needs root and a kernel that allows namespaces and mounts"),
+    ("Permission denied", "this needs root"),
+)
+
+
+class LabError(Exception):
+    """The lab cannot go on; the text is for the person who called it."""
+
+
+def probable_cause(text: str) -> str | None:
+    """Return what the last lines of a log hint at, or None."""
+    return next((cause for phrase, cause in CAUSES if phrase in text), None)
+
+
+def failure_with_log(what: str, log: Path) -> LabError:
+    """Build the error for a failed step: its log's path, its last lines and the probable cause."""
+    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
+    tail = "\n".join(f"    {line}" for line in lines) or "    (empty)"
+    text = f"{what} failed. Log: {log}\n  last lines:\n{tail}"
+    cause = probable_cause(tail)
+    return LabError(f"{text}\n  probable cause: {cause}" if cause else text)

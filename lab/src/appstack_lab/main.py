@@ -1,0 +1,255 @@
+"""The command line: kind's words where tests need them, and what a cluster of our own can do besides."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, paths, state, status, teardown
+from appstack_lab.cluster import DEFAULT_NAME, build_nodes, nodes_of_kind_config
+from appstack_lab.controlplane import admin_kubeconfig
+from appstack_lab.failures import LabError
+from appstack_lab.images import images_of
+from appstack_lab.layers import stored
+from appstack_lab.locks import locked
+from appstack_lab.progress import say, step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_NODES = 3
+WAIT_SECONDS = 180.0
+
+
+def seconds(text: str) -> float:
+    """Read a duration as kind takes it: 60, 60s, 5m."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    return float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+
+
+def create_cluster(args: argparse.Namespace) -> None:
+    nodes = build_nodes(args.nodes)
+    if args.config:
+        nodes = nodes_of_kind_config(yaml.safe_load(Path(args.config).read_text()))
+    wait_seconds = args.wait or WAIT_SECONDS
+    cluster = create.create_cluster(args.name, nodes, args.volume_size, wait_seconds)
+    path = kubeconfigs.target(args.kubeconfig)
+    kubeconfigs.export(admin_kubeconfig(cluster), path)
+    say(f"Access is in {path} (context kind-{cluster.name}).")
+
+
+def delete_cluster(args: argparse.Namespace) -> None:
+    with locked(paths.LOCKS / f"{args.name}.lock"):
+        cluster = state.find_cluster(args.name)
+        if cluster:
+            with step(f"delete cluster {args.name}"):
+                teardown.remove_cluster(cluster)
+    kubeconfigs.forget(args.name, kubeconfigs.target(args.kubeconfig))
+
+
+def get_clusters(_: argparse.Namespace) -> None:
+    names = [cluster.name for cluster in state.known_clusters() if create.is_complete(cluster)]
+    if not names:
+        say("No lab clusters found.")
+    for name in names:
+        print(name)
+
+
+def get_kubeconfig(args: argparse.Namespace) -> None:
+    print(admin_kubeconfig(state.require_cluster(args.name)).read_text(), end="")
+
+
+def load_docker_image(args: argparse.Namespace) -> None:
+    cluster = state.require_cluster(args.name)
+    names = ", ".join(args.refs)
+    with step(f"load {names}"), locked(paths.LOCKS / f"{args.name}.load.lock"):
+        down = faults.crashed_nodes(cluster)
+        load.load_images(cluster, args.refs, [node for node in cluster.nodes if node.name not in down])
+
+
+def build_binaries(args: argparse.Namespace) -> None:
+    binaries.build_binaries(args.names)
+
+
+def build_images(args: argparse.Namespace) -> None:
+    builders.build_images(images_of(args.names), args.builder)
+    print_images(args)
+
+
+def print_images(args: argparse.Namespace) -> None:
+    images = images_of(args.names)
+    if args.output == "json":
+        print(json.dumps({image.name: image.ref for image in images}, indent=1))
+        return
+    for image in images:
+        there = stored(image.ref) if args.output == "wide" else None
+        size = f" {there.size / 1e6:.0f} MB" if there else ""
+        print(f"{image.name} {image.ref}{size}")
+
+
+def print_rootfs(args: argparse.Namespace) -> None:
+    print(builders.root_filesystem(args.image))
+
+
+def print_bin(_: argparse.Namespace) -> None:
+    print(binaries.bin_directory())
+
+
+def print_status(args: argparse.Namespace) -> None:
+    described = status.describe(state.require_cluster(args.name))
+    print(json.dumps(described, indent=1) if args.output == "json" else status.render(described))
+    if not status.is_well(described):
+        sys.exit(1)
+
+
+def print_logs(args: argparse.Namespace) -> None:
+    cluster = state.require_cluster(args.name)
+    log = cluster.logs / f"{args.component}.log"
+    if not log.exists():
+        known = ", ".join(sorted(path.stem for path in cluster.logs.glob("*.log")))
+        raise LabError(f"there is no log of {args.component}; there are {known}")
+    with log.open(errors="replace") as handle:
+        while True:
+            text = handle.read()
+            print(text, end="", flush=True)
+            if not args.follow:
+                return
+            time.sleep(0.0 if text else 0.5)
+
+
+def break_node(args: argparse.Namespace) -> None:
+    cluster = state.require_cluster(args.name)
+    node = cluster.node(args.node)
+    match args.fault:
+        case "partition":
+            faults.partition(cluster, node, args.one_way or "both")
+        case "heal":
+            faults.heal(cluster, node)
+        case "crash":
+            faults.crash(cluster, node)
+        case "restart":
+            faults.restart(cluster, node)
+        case "shell":
+            sys.exit(faults.shell(cluster, node, args.command))
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default=DEFAULT_NAME, help=f"the cluster (default: {DEFAULT_NAME})")
+
+
+def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add create, delete, get and load, in kind's words."""
+    making = commands.add_parser("create", help="create a cluster").add_subparsers(required=True)
+    parser = making.add_parser("cluster", help="create a cluster, or find it running")
+    add_name(parser)
+    parser.add_argument("--kubeconfig", help="file to merge the access into")
+    parser.add_argument("--config", help="a kind Cluster document: its nodes count")
+    parser.add_argument("--image", help="accepted as kind does; the version is the lab's own")
+    parser.add_argument("--wait", type=seconds, help="longest wait for each stage, such as 60s or 5m")
+    parser.add_argument("--retain", action="store_true", help="accepted as kind does; logs always stay")
+    parser.add_argument("--nodes", type=int, default=DEFAULT_NODES, help="how many nodes (default: 3)")
+    parser.add_argument("--volume-size", default="", help="limit of each node's volumes, such as 2Gi")
+    parser.set_defaults(run=create_cluster)
+
+    parser = commands.add_parser("delete").add_subparsers(required=True).add_parser("cluster")
+    add_name(parser)
+    parser.add_argument("--kubeconfig", help="file to take the access out of")
+    parser.set_defaults(run=delete_cluster)
+
+    getting = commands.add_parser("get").add_subparsers(required=True)
+    getting.add_parser("clusters").set_defaults(run=get_clusters)
+    parser = getting.add_parser("kubeconfig")
+    add_name(parser)
+    parser.set_defaults(run=get_kubeconfig)
+
+    parser = commands.add_parser("load").add_subparsers(required=True).add_parser("docker-image")
+    parser.add_argument("refs", nargs="+", metavar="REF")
+    add_name(parser)
+    parser.set_defaults(run=load_docker_image)
+
+
+def add_build_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what makes and shows programs and images."""
+    building = commands.add_parser("build", help="build programs or images").add_subparsers(required=True)
+    parser = building.add_parser("binaries", help="build what is missing of the programs")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.set_defaults(run=build_binaries)
+
+    parser = building.add_parser("images", help="build what is missing of the images")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--builder", choices=["buildah", "docker"], default="buildah")
+    parser.add_argument("-o", "--output", choices=["text", "json", "wide"], default="text")
+    parser.set_defaults(run=build_images)
+
+    parser = commands.add_parser("images", help="print the images' references without building")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("-o", "--output", choices=["text", "json", "wide"], default="text")
+    parser.set_defaults(run=print_images)
+
+    parser = commands.add_parser("rootfs", help="print the directory of an image's root filesystem")
+    parser.add_argument("image", metavar="NAME")
+    parser.set_defaults(run=print_rootfs)
+
+    commands.add_parser("bin", help="print the directory of the programs").set_defaults(run=print_bin)
+
+
+def add_care_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what looks into a cluster and what breaks it."""
+    parser = commands.add_parser("status", help="how the cluster is; exit code 1 if not well")
+    add_name(parser)
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    parser.set_defaults(run=print_status)
+
+    parser = commands.add_parser("logs", help="print a component's log")
+    parser.add_argument("component")
+    parser.add_argument("-f", "--follow", action="store_true")
+    add_name(parser)
+    parser.set_defaults(run=print_logs)
+
+    breaking = commands.add_parser("node", help="break a node and mend it").add_subparsers(dest="fault", required=True)
+    for fault, help_ in (
+        ("partition", "cut a node off"),
+        ("heal", "plug it in again"),
+        ("crash", "take it down with all containers"),
+        ("restart", "start it again"),
+        ("shell", "run a command, or bash, in it"),
+    ):
+        parser = breaking.add_parser(fault, help=help_)
+        parser.add_argument("node")
+        add_name(parser)
+        if fault == "partition":
+            parser.add_argument("--one-way", choices=["in", "out"], help="only to the node, or only from it")
+        if fault == "shell":
+            parser.add_argument("command", nargs=argparse.REMAINDER)
+        parser.set_defaults(run=break_node)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(prog="lab", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    add_cluster_commands(commands)
+    add_build_commands(commands)
+    add_care_commands(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a failure a person can act on is one message, not a traceback."""
+    args = build_parser().parse_args(arguments)
+    os.umask(0o022)
+    try:
+        args.run(args)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

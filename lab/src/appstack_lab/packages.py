@@ -1,0 +1,51 @@
+"""Installs the Debian packages the lab stands on, when they are missing."""
+
+from __future__ import annotations
+
+import os
+from shutil import which
+
+from appstack_lab import paths
+from appstack_lab.commands import SYSTEM_PATH, run_logged
+from appstack_lab.failures import LabError
+from appstack_lab.locks import locked
+from appstack_lab.progress import step
+
+# What tells that a package is there, and the package.
+CLUSTER_TOOLS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "mkfs.ext4": "e2fsprogs",
+    "nsenter": "util-linux",
+    "mount": "mount",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+IMAGE_TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+
+
+def missing_packages(tools: dict[str, str]) -> list[str]:
+    """Return the packages of tools that this machine lacks."""
+    search = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
+    return sorted({package for tool, package in tools.items() if which(tool, path=search) is None})
+
+
+def ensure_packages(tools: dict[str, str]) -> None:
+    """Install what is missing; quick when nothing is."""
+    if not missing_packages(tools):
+        return
+    with locked(paths.cache() / "packages.lock"):
+        missing = missing_packages(tools)
+        if not missing:
+            return
+        if which("apt-get", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is None:
+            raise LabError(f"please install: {' '.join(missing)} (only Debian's packages are automatic)")
+        log = paths.logs() / "packages.log"
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        with step(f"install {' '.join(missing)}"):
+            run_logged("apt-get update", ["apt-get", "update", "-qq"], log, env=quiet)
+            install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+            run_logged("apt-get install", install, log, env=quiet)

@@ -1,0 +1,73 @@
+"""Remembers clusters on disk: which exist, which index each one has, what was asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+from appstack_lab import paths
+from appstack_lab.cluster import MAX_CLUSTERS, Cluster
+from appstack_lab.commands import output_of
+from appstack_lab.failures import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+STATE_FILE = "cluster.json"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
+
+
+def known_clusters() -> list[Cluster]:
+    """Return every cluster with a state, also half-created ones, by name."""
+    files = sorted(paths.STATE.glob(f"*/{STATE_FILE}"))
+    return [Cluster.from_dict(json.loads(path.read_text())) for path in files]
+
+
+def find_cluster(name: str) -> Cluster | None:
+    """Return the cluster of that name, or None."""
+    return next((cluster for cluster in known_clusters() if cluster.name == name), None)
+
+
+def require_cluster(name: str) -> Cluster:
+    """Return the cluster of that name; its absence is an error."""
+    cluster = find_cluster(name)
+    if cluster is None:
+        raise LabError(f"there is no cluster {name}: lab create cluster --name {name}")
+    return cluster
+
+
+def remember(cluster: Cluster) -> None:
+    """Write down what was asked for, before anything is made of it."""
+    write_json(cluster.directory / STATE_FILE, cluster.to_dict())
+
+
+def overlaps(cluster: Cluster, routes: Sequence[ipaddress.IPv4Network]) -> bool:
+    """Tell whether something on this machine already uses one of the cluster's ranges."""
+    texts = (f"{cluster.gateway}/24", cluster.pod_range, cluster.service_range)
+    ranges = [ipaddress.IPv4Network(text, strict=False) for text in texts]
+    return any(mine.overlaps(route) for mine in ranges for route in routes)
+
+
+def routes_of_machine() -> list[ipaddress.IPv4Network]:
+    """Return the destinations of this machine's routes, without the default route."""
+    routes = json.loads(output_of(["ip", "-json", "-4", "route"]) or "[]")
+    return [ipaddress.IPv4Network(route["dst"]) for route in routes if route.get("dst") != "default"]
+
+
+def free_index() -> int:
+    """Return the lowest index whose addresses nobody uses."""
+    taken = {cluster.index for cluster in known_clusters()}
+    routes = routes_of_machine()
+    for index in range(MAX_CLUSTERS):
+        if index not in taken and not overlaps(Cluster("candidate", index, ()), routes):
+            return index
+    raise LabError(f"no address range is left for another cluster; {len(taken)} exist: lab get clusters")

@@ -1,0 +1,89 @@
+"""Ends a cluster and removes every trace of it, in whatever state it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appstack_lab import paths
+from appstack_lab.cgroups import end_processes, remove_cgroups
+from appstack_lab.commands import succeeds
+from appstack_lab.failures import LabError
+from appstack_lab.network import remove_network
+from appstack_lab.nodeinit import NODE_DIRECTORIES
+from appstack_lab.orders import ask
+from appstack_lab.state import known_clusters
+from appstack_lab.sysctls import restore_limits
+
+if TYPE_CHECKING:
+    from appstack_lab.cluster import Cluster
+
+PATIENCE_SECONDS = 15.0
+GRACE_SECONDS = 3.0  # for the supervisor to end its processes itself
+# In the commands of what the lab starts: its own modules and programs, and the container runtime.
+PROGRAM_MARKS = ("appstack_lab.", f"{paths.cache()}/bin-", "containerd ", "containerd-shim")
+
+
+def processes_of(cluster: Cluster) -> dict[int, str]:
+    """Find the processes of a cluster: our programs whose command names its directory."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if f"{cluster.directory}/" in command and any(mark in command for mark in PROGRAM_MARKS):
+                found[int(entry.name)] = command[:100]
+    return found
+
+
+def end_all(cluster: Cluster) -> None:
+    """End the supervisor, then whoever a killed one left behind, and wait until all are gone."""
+    ask(cluster.socket, "quit")
+    grace = time.monotonic() + GRACE_SECONDS
+    while processes_of(cluster) and time.monotonic() < grace:
+        time.sleep(0.05)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        left = processes_of(cluster)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        end_processes(cluster)
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise LabError(f"processes of {cluster.name} do not end: {left}")
+        time.sleep(0.05)
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """Return the mount points below a directory, innermost first."""
+    lines = Path("/proc/mounts").read_text().splitlines()
+    points = [line.split()[1].encode().decode("unicode_escape") for line in lines]
+    return [point for point in reversed(points) if point.startswith(f"{directory}/")]
+
+
+def remove_cluster(cluster: Cluster) -> None:
+    """Remove a cluster: processes, mounts, network, control groups, files."""
+    end_all(cluster)
+    for point in mounts_below(cluster.directory):
+        succeeds(["umount", "--lazy", point])
+    remove_network(cluster)
+    left = remove_cgroups(cluster)
+    shutil.rmtree(cluster.socket.parent, ignore_errors=True)
+    shutil.rmtree(cluster.directory)
+    if left:
+        raise LabError(f"control groups of {cluster.name} are still in use: {', '.join(map(str, left))}")
+    if not known_clusters():
+        restore_limits()
+        for directory in (paths.RUN, paths.STATE):
+            shutil.rmtree(directory, ignore_errors=True)
+        for target in NODE_DIRECTORIES.values():
+            with contextlib.suppress(OSError):  # in use by somebody else
+                Path(target).rmdir()
