@@ -67,12 +67,12 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
         return
     assert action.manifest is not None
     if action.verb is Verb.CREATE:
-        await create(stack, action.manifest, api)
+        await create(stack, action, action.manifest, api)
     else:
         await take_over_and_apply(action.manifest, action.uid, api)
 
 
-async def create(stack: AppStack, manifest: Object, api: Api) -> None:
+async def create(stack: AppStack, action: Action, manifest: Object, api: Api) -> None:
     """Make a new object; what has the name already is only touched if it is the stack's own."""
     try:
         await api.create(manifest)
@@ -84,7 +84,8 @@ async def create(stack: AppStack, manifest: Object, api: Api) -> None:
         # Ours without its label (somebody took it off), or a leftover of a former stack of this name.
         if live is None or not is_ours(stack, live):
             raise ForeignObjectError(ref) from error
-        await take_over_and_apply(manifest, live["metadata"]["uid"], api, live)
+        if not action.is_created_only:
+            await take_over_and_apply(manifest, live["metadata"]["uid"], api, live)
 
 
 def is_ours(stack: AppStack, live: Object) -> bool:

@@ -1,7 +1,6 @@
 """The thin door to the API server: typed by kind, uncached, every request with a deadline."""
 
 import json
-from collections import Counter
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -9,6 +8,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from appstack_operator.kinds import BY_NAME, Kind, Ref
+from appstack_operator.metrics import REQUESTS
 from appstack_operator.objects import FIELD_MANAGER, Object
 
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -44,7 +44,6 @@ class Api:
         """Use a configured client; no request takes longer than the time-out."""
         self._client = api_client
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self.requests: Counter[tuple[str, str]] = Counter()  # (verb, kind) -> number, for the metrics
 
     @classmethod
     async def connect(cls) -> Self:
@@ -128,7 +127,7 @@ class Api:
         content_type: str = "application/json",
     ) -> Any:
         """One request; every failure is an ApiError."""
-        self.requests[verb, kind.name] += 1
+        REQUESTS.labels(verb, kind.name).inc()
         resource = f"{path}?{urlencode(query)}" if query else path
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:

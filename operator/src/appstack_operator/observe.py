@@ -7,10 +7,11 @@ from datetime import datetime
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.client import Api
 from appstack_operator.desired.context import Credentials
-from appstack_operator.desired.credentials import decode, known_credentials
+from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.kinds import CHILDREN, Ref
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
+from appstack_operator.ownership import HASH, annotation
 from appstack_operator.services.postgres import observe_postgres
 from appstack_operator.services.rabbitmq import observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
@@ -19,6 +20,7 @@ from appstack_operator.services.redis import observe_redis
 async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) -> Observed:
     """One look at everything that belongs to the stack."""
     objects, external = await asyncio.gather(observe_objects(api, stack), observe_external(api, stack))
+    objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
     seen = Observed(objects=objects, external=external, now=now)
     postgres, redis, rabbitmq = await observe_services(stack, seen, known_credentials(stack, seen, fresh))
     return Observed(objects, postgres, redis, rabbitmq, external, now)
@@ -31,6 +33,13 @@ async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Obje
     return {
         kind.name: {obj["metadata"]["name"]: obj for obj in found} for kind, found in zip(CHILDREN, lists, strict=True)
     }
+
+
+async def observe_unlabelled_credentials(api: Api, stack: AppStack, listed: Mapping[str, Object]) -> dict[str, Object]:
+    """Our credentials that somebody took the label off: unseen, they would be generated anew."""
+    names = {f"{stack.name}-{last_name}" for last_name, _ in PLACES.values()} - listed.keys()
+    found = await asyncio.gather(*(api.get(Ref("Secret", stack.namespace, name)) for name in sorted(names)))
+    return {secret["metadata"]["name"]: secret for secret in found if secret and annotation(secret, HASH)}
 
 
 async def observe_external(api: Api, stack: AppStack) -> dict[str, Mapping[str, str] | None]:

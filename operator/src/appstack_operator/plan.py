@@ -45,6 +45,7 @@ class Action:
     stage: Stage
     manifest: Object | None = None  # None: nothing is sent (delete, restart)
     uid: str = ""  # of the object that was seen; a new one of that name is not meant
+    is_created_only: bool = False  # never written over what exists: a password, a Job
 
     def __str__(self) -> str:
         """One line of a plan."""
@@ -70,7 +71,10 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
     live = seen.get(target.kind, target.name)
     manifest = stamped(item.manifest)
     if live is None:
-        return Action(Verb.CREATE, target, Impact.IN_PLACE, "does not exist yet", item.stage, manifest)
+        why = "does not exist yet"
+        return Action(
+            Verb.CREATE, target, Impact.IN_PLACE, why, item.stage, manifest, is_created_only=item.is_created_only
+        )
     if item.is_created_only or "deletionTimestamp" in live["metadata"]:
         return None
     uid = live["metadata"]["uid"]
@@ -91,7 +95,7 @@ def belongs_to(stack: AppStack, live: Object) -> bool:
     controllers = [owner for owner in live["metadata"].get("ownerReferences") or [] if owner.get("controller")]
     if not controllers:
         return bool(annotation(live, HASH))
-    return controllers[0].get("uid") == stack.metadata.uid
+    return str(controllers[0].get("uid")) == stack.metadata.uid
 
 
 def describe_change(manifest: Object, live: Object) -> tuple[Impact, str]:

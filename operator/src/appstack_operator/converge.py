@@ -1,0 +1,198 @@
+"""One full pass over one stack: validate, observe, desired, assess, plan, apply, status, events."""
+
+import logging
+import secrets
+import string
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+
+from pydantic import ValidationError
+
+from appstack_operator import metrics
+from appstack_operator.api import AppStack, AppStackStatus
+from appstack_operator.api.status import Condition
+from appstack_operator.apply import Failure, apply
+from appstack_operator.assess.conditions import Work
+from appstack_operator.assess.deployments import is_rolled_out
+from appstack_operator.assess.stack import assess_stack
+from appstack_operator.assess.status import build_status
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.client import Api, ApiError
+from appstack_operator.desired.context import Context, Credentials
+from appstack_operator.desired.credentials import known_credentials
+from appstack_operator.desired.stack import build_stack
+from appstack_operator.events import build_events
+from appstack_operator.gates import set_gates
+from appstack_operator.kinds import STACK, Ref
+from appstack_operator.logs import PASS
+from appstack_operator.logs import STACK as STACK_OF_LOG
+from appstack_operator.objects import API_VERSION, Object
+from appstack_operator.observe import observe
+from appstack_operator.observed import Observed
+from appstack_operator.plan import Action, plan
+from appstack_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ALPHABET = string.ascii_letters + string.digits
+# While something is under way, services are asked this often: not all that they do shows in Kubernetes.
+BUSY_SECONDS = 3.0
+numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What every pass needs."""
+
+    api: Api
+    settings: Settings
+
+
+async def run_pass(operator: Operator, namespace: str, name: str) -> float:
+    """Bring one stack closer to its spec; the seconds until it wants to be looked at again."""
+    STACK_OF_LOG.set(f"{namespace}/{name}")
+    PASS.set(next(numbers))
+    started = time.monotonic()
+    try:
+        delay_seconds = await converge(operator, namespace, name)
+    except ApiError as error:
+        metrics.PASSES.labels("failed").inc()
+        logger.warning("the pass ended early: %s", error.message)
+        return BUSY_SECONDS
+    metrics.PASSES.labels("done").inc()
+    metrics.PASS_SECONDS.observe(time.monotonic() - started)
+    return delay_seconds
+
+
+async def converge(operator: Operator, namespace: str, name: str) -> float:
+    """The rooms of a pass, one after the other."""
+    api, settings = operator.api, operator.settings
+    live = await api.get(Ref(STACK.name, namespace, name))
+    if live is None or "deletionTimestamp" in live["metadata"]:
+        return settings.resync_seconds
+    now = datetime.now(UTC)
+    try:
+        stack = AppStack.model_validate(live)
+    except ValidationError as error:
+        await report_invalid_spec(api, live, error, now)
+        return settings.resync_seconds
+
+    fresh = generate_credentials()
+    seen = await observe(api, stack, fresh, now)
+    context = build_context(stack, seen, fresh, settings)
+    assessment = assess_stack(stack, seen, context)
+    gates = set_gates(assessment)
+    actions = plan(stack, build_stack(stack, context), seen, gates)
+    failures = [] if stack.spec.paused else await apply(stack, actions, api)
+    for action in actions:
+        metrics.ACTIONS.labels(action.verb.value, action.impact.name).inc()
+
+    work = Work(pending_work(seen, actions, list(gates.closed.values())), verdicts_of(failures))
+    status = build_status(stack, seen, context, assessment, work)
+    await report(api, stack, live, status, now)
+    return next_look(settings, work, failures)
+
+
+def next_look(settings: Settings, work: Work, failures: Sequence[Failure]) -> float:
+    """Soon while something is under way, rarely at rest; what changes in Kubernetes wakes us anyway."""
+    return BUSY_SECONDS if failures or not work.is_settled else settings.resync_seconds
+
+
+def generate_credentials() -> Credentials:
+    """Passwords for Secrets that are still to be made: letters and digits, safe in URLs and files."""
+    names = Credentials.__dataclass_fields__
+    return Credentials(**{name: "".join(secrets.choice(ALPHABET) for _ in range(32)) for name in names})
+
+
+def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings: Settings) -> Context:
+    """What the builders need beside the stack."""
+    services = seen.of_kind("Service")
+    addresses = {each["metadata"]["name"]: str(each["spec"].get("clusterIP", "")) for each in services}
+    return Context(
+        images=settings.images,
+        credentials=known_credentials(stack, seen, fresh),
+        addresses={name: address for name, address in addresses.items() if address not in ("", "None")},
+        external={component: data for component, data in seen.external.items() if data is not None},
+        cluster_domain=settings.cluster_domain,
+    )
+
+
+def pending_work(seen: Observed, actions: Sequence[Action], closed_gates: Sequence[str]) -> list[str]:
+    """What is still to be done, in sentences; empty when what was seen is what is wanted."""
+    rollouts = [
+        f"{kind} {obj['metadata']['name']} is being rolled out"
+        for kind, is_complete in (("Deployment", is_rolled_out), ("StatefulSet", is_current))
+        for obj in seen.of_kind(kind)
+        if not is_complete(obj)
+    ]
+    return [*(str(action) for action in actions), *closed_gates, *rollouts]
+
+
+def is_current(stateful_set: Object) -> bool:
+    """Whether all pods of a StatefulSet are ready and of its newest template."""
+    status = stateful_set.get("status", {})
+    wanted = stateful_set["spec"].get("replicas", 1)
+    # With OnDelete, currentRevision never moves on; the number of updated pods tells.
+    is_updated = status.get("updateRevision") == status.get("currentRevision") or (
+        status.get("updatedReplicas", 0) == wanted
+    )
+    return bool(
+        status.get("observedGeneration", 0) >= stateful_set["metadata"].get("generation", 0)
+        and status.get("readyReplicas", 0) == wanted
+        and is_updated
+    )
+
+
+def verdicts_of(failures: Sequence[Failure]) -> Mapping[str, Verdict]:
+    """Component -> why its objects could not be written; what may pass by itself is not worth a verdict."""
+    return {
+        failure.component: Verdict.false(failure.reason, failure.message)
+        for failure in reversed(failures)
+        if not failure.is_passing
+    }
+
+
+async def report(api: Api, stack: AppStack, live: Object, status: AppStackStatus, now: datetime) -> None:
+    """Write status if it has changed, and events about what changed in it."""
+    wanted = status.model_dump(by_alias=True, mode="json", exclude_none=True)
+    for condition in status.conditions:
+        metrics.show_condition(stack.namespace, stack.name, condition.type, condition.status)
+    if wanted == live.get("status"):
+        return
+    await api.apply(
+        {
+            "apiVersion": API_VERSION,
+            "kind": STACK.name,
+            "metadata": {"name": stack.name, "namespace": stack.namespace, "uid": stack.metadata.uid},
+            "status": wanted,
+        },
+        subresource="status",
+    )
+    for event in build_events(stack, stack.status.conditions, status.conditions, now):
+        await api.create(event)
+
+
+async def report_invalid_spec(api: Api, live: Object, error: ValidationError, now: datetime) -> None:
+    """Say what is wrong with the spec; everything else stays as it is."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    stack = AppStack.model_validate({"metadata": live["metadata"], "status": live.get("status") or {}})
+    stalled = Condition(
+        type="Stalled",
+        status="True",
+        reason=Reason.SPEC_INVALID.value,
+        message=f"{place}: {first['msg']}",
+        last_transition_time=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        observed_generation=stack.metadata.generation,
+    )
+    kept = [each for each in stack.status.conditions if each.type not in ("Stalled", "Reconciling")]
+    before = next((each for each in stack.status.conditions if each.type == "Stalled"), None)
+    if before and before.message == stalled.message:
+        stalled = before
+    status = stack.status.model_copy(
+        update={"conditions": [*kept, stalled], "observed_generation": stack.metadata.generation}
+    )
+    await report(api, stack, live, status, now)

@@ -1,0 +1,49 @@
+"""Kubernetes Events on transitions of conditions: built purely, one per change that a person would want to know."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from appstack_operator.api import AppStack
+from appstack_operator.api.status import Condition
+from appstack_operator.kinds import EVENT
+from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
+
+QUIET = {"Reconciling"}  # comes and goes with every change
+
+
+def build_events(
+    stack: AppStack, before: Sequence[Condition], after: Sequence[Condition], now: datetime
+) -> Iterator[Object]:
+    """One event for each condition whose status or reason is new."""
+    former = {condition.type: condition for condition in before}
+    for condition in after:
+        old = former.get(condition.type)
+        is_new = old is None or (old.status, old.reason) != (condition.status, condition.reason)
+        if is_new and condition.type not in QUIET:
+            yield build_event(stack, condition, now)
+
+
+def build_event(stack: AppStack, condition: Condition, now: datetime) -> Object:
+    """The event about one condition."""
+    is_good = (condition.status == "True") != (condition.type == "Stalled")
+    moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    name = f"{stack.name}.{content_hash([condition.type, condition.status, condition.reason, moment])}"
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.name,
+        "metadata": {"name": name, "namespace": stack.namespace},
+        "eventTime": moment,
+        "reportingController": FIELD_MANAGER,
+        "reportingInstance": FIELD_MANAGER,
+        "action": condition.type,
+        "reason": condition.reason,
+        "type": "Normal" if is_good else "Warning",
+        "note": f"{condition.type} is {condition.status}: {condition.message}"[:1024],
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": "AppStack",
+            "name": stack.name,
+            "namespace": stack.namespace,
+            "uid": stack.metadata.uid,
+        },
+    }

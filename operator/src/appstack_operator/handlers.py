@@ -1,0 +1,117 @@
+"""The door to kopf: wakes a stack's daemon, which runs passes. Decides nothing."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import kopf
+
+from appstack_operator import metrics
+from appstack_operator.api.base import GROUP, PLURAL, VERSION
+from appstack_operator.client import Api
+from appstack_operator.converge import Operator, run_pass
+from appstack_operator.kinds import CHILDREN
+from appstack_operator.lifecycle import clean_up
+from appstack_operator.objects import STACK_LABEL
+from appstack_operator.settings import Settings
+from appstack_operator.wakeups import Wakeups
+
+FINALIZER = f"{GROUP}/finalizer"
+# Many events come together (a rollout): one pass for all of them, and no more than one in this time.
+PAUSE_SECONDS = 0.3
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """kopf would keep a copy of each spec in an annotation; passes compare with what is there instead."""
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Nothing was kept."""
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Keep nothing."""
+
+
+def build_registry(operator: Operator) -> kopf.OperatorRegistry:
+    """All handlers."""
+    registry = kopf.OperatorRegistry()
+    wakeups = Wakeups()
+    # A pass and a clean-up of the same stack must not meet: the pass could make again what was cleaned.
+    locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+    stacks = (GROUP, VERSION, PLURAL)
+
+    @kopf.on.login(registry=registry)
+    def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+    @kopf.on.startup(registry=registry)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        apply_settings(settings)
+
+    @kopf.on.event(*stacks, registry=registry)
+    async def stack_changed(*, namespace: Any, name: str, **_: Any) -> None:
+        wakeups.wake(namespace, name)
+
+    @kopf.daemon(*stacks, registry=registry, cancellation_timeout=10)
+    async def keep_converged(*, namespace: Any, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        while not stopped:
+            wakeups.clear(namespace, name)
+            async with locks[namespace, name]:
+                delay_seconds = await run_pass(operator, namespace, name)
+            await stopped.wait(PAUSE_SECONDS)
+            if not stopped:
+                await first_of(wakeups.wait(namespace, name, delay_seconds), stopped.wait(delay_seconds))
+
+    @kopf.on.delete(*stacks, registry=registry)
+    async def stack_deleted(*, body: kopf.Body, namespace: Any, name: str, **_: Any) -> None:
+        async with locks[namespace, name]:
+            await clean_up(operator.api, dict(body))
+        conditions = [each["type"] for each in body.get("status", {}).get("conditions", [])]
+        metrics.forget_stack(namespace, name, conditions)
+        wakeups.forget(namespace, name)
+
+    async def child_changed(*, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
+        wakeups.wake(namespace, labels[STACK_LABEL])
+
+    for kind in CHILDREN:
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, labels={STACK_LABEL: kopf.PRESENT})(
+            child_changed
+        )
+    return registry
+
+
+async def first_of(*waits: Any) -> None:
+    """Return when the first of them does, and drop the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    _, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+
+
+def apply_settings(settings: kopf.OperatorSettings) -> None:
+    """How kopf behaves: no writes of its own but the finalizer, and only our children are watched."""
+    settings.persistence.finalizer = FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.networking.request_timeout = 30
+    settings.watching.server_timeout = 300
+    for kind in CHILDREN:
+        place = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        settings.watching.label_selectors[place] = STACK_LABEL
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until it is told to stop."""
+    operator = Operator(await Api.connect(), settings)
+    metrics.serve(settings.metrics_port)
+    try:
+        await kopf.operator(
+            registry=build_registry(operator),
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+            standalone=True,
+            liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+        )
+    finally:
+        await operator.api.close()

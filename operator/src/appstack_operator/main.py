@@ -1,0 +1,85 @@
+"""The command line: run the operator, print its CRD, render what it would make of a manifest."""
+
+import argparse
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from appstack_operator.api import AppStack
+from appstack_operator.api.crd import Dumper, render_crd
+from appstack_operator.desired.context import Context, Credentials, Images
+from appstack_operator.desired.stack import build_stack
+
+
+def main() -> None:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(prog="appstack-operator", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"appstack-operator {version('appstack-operator')}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="watch AppStacks and keep them converged (in a cluster, or with KUBECONFIG)")
+    commands.add_parser("crd", help="print the CustomResourceDefinition")
+    commands.add_parser("version", help="print the version")
+    render = commands.add_parser("render", help="print the objects that an AppStack becomes, without a cluster")
+    render.add_argument("-f", "--file", type=Path, required=True, help="manifest of the AppStack")
+    arguments = parser.parse_args()
+    COMMANDS[arguments.command](arguments)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the operator."""
+    from appstack_operator import handlers, logs
+    from appstack_operator.settings import Settings
+
+    settings = Settings()  # type: ignore[call-arg]  # from the environment
+    logs.configure(settings.log_level)
+    asyncio.run(handlers.run(settings))
+
+
+def crd(arguments: argparse.Namespace) -> None:
+    """Print the CRD."""
+    sys.stdout.write(render_crd())
+
+
+def show_version(arguments: argparse.Namespace) -> None:
+    """Print the version."""
+    print(version("appstack-operator"))
+
+
+def render(arguments: argparse.Namespace) -> None:
+    """Print the children of each AppStack in a file; passwords and addresses are placeholders."""
+    for document in yaml.safe_load_all(arguments.file.read_text()):
+        stack = AppStack.model_validate(document)
+        manifests = [item.manifest for item in build_stack(stack, placeholder_context(stack))]
+        yaml.dump_all(manifests, sys.stdout, Dumper=Dumper, sort_keys=False)
+
+
+class AnyAddress(dict[str, str]):
+    """An address for every Service that a builder asks for."""
+
+    def __missing__(self, name: str) -> str:
+        """Say whose address it stands for."""
+        return f"address-of-{name}"
+
+    def __contains__(self, name: object) -> bool:
+        """Every Service has an address."""
+        return True
+
+    def get(self, name: str, default: object = None) -> str:
+        """Never the default."""
+        return self[name]
+
+
+def placeholder_context(stack: AppStack) -> Context:
+    """A context without a cluster."""
+    images = Images(*(f"appstack.dev/{name}" for name in ("backend", "postgres", "redis", "rabbitmq")))
+    passwords = Credentials(**{name: f"password-{name}" for name in Credentials.__dataclass_fields__})
+    return Context(images, passwords, AnyAddress())
+
+
+COMMANDS = {"run": run, "crd": crd, "version": show_version, "render": render}
+
+if __name__ == "__main__":
+    main()
