@@ -21,7 +21,7 @@ from appstack_lab.progress import step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CERTIFICATES = Path("/etc/ssl/certs")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 SUITE = "trixie"
 # Like Debian's own slim image: no documentation, no translations, also in what is installed later.
@@ -38,10 +38,11 @@ def buildah(*arguments: str) -> list[str]:
 def own_certificates() -> list[str]:
     """Return the option that shows this machine's certificates to a build, where it has its own.
 
-    They are mounted while the build runs and are never part of an image.
+    The file is mounted while the build runs and never part of an image. Only the file: packages write
+    certificates of their own beside it.
     """
     is_told = any(os.environ.get(name) for name in CERTIFICATE_VARIABLES)
-    if is_told and (CERTIFICATES / "ca-certificates.crt").exists():
+    if is_told and CERTIFICATES.exists():
         return ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
     return []
 
