@@ -95,6 +95,7 @@ def apply_settings(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.networking.request_timeout = 30
+    settings.scanning.disabled = True  # no rights on CRDs and namespaces are needed then
     settings.watching.server_timeout = 300
     for kind in CHILDREN:
         place = f"{kind.plural}.{kind.group}" if kind.group else kind.plural

@@ -3,11 +3,11 @@
 import argparse
 import asyncio
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 
+from appstack_operator import __version__
 from appstack_operator.api import AppStack
 from appstack_operator.api.crd import Dumper, render_crd
 from appstack_operator.desired.context import Context, Credentials, Images
@@ -17,7 +17,7 @@ from appstack_operator.desired.stack import build_stack
 def main() -> None:
     """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="appstack-operator", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"appstack-operator {version('appstack-operator')}")
+    parser.add_argument("--version", action="version", version=f"appstack-operator {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="watch AppStacks and keep them converged (in a cluster, or with KUBECONFIG)")
     commands.add_parser("crd", help="print the CustomResourceDefinition")
@@ -45,7 +45,7 @@ def crd(arguments: argparse.Namespace) -> None:
 
 def show_version(arguments: argparse.Namespace) -> None:
     """Print the version."""
-    print(version("appstack-operator"))
+    print(__version__)
 
 
 def render(arguments: argparse.Namespace) -> None:
