@@ -34,6 +34,8 @@ def call(method: str, path: str, body: object = None) -> Any:
         data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/merge-patch+json")
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Python 3.13 refuses certificates without an authority key identifier; many clusters have such ones.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
         return json.load(answer)
 
@@ -70,12 +72,14 @@ def take(scope: str, pod: str) -> None:
 def main() -> None:
     """Try until it is done or no longer worth it."""
     _, role, scope = sys.argv[1:4]
-    deadline = time.monotonic() + TRY_SECONDS
+    deadline, said = time.monotonic() + TRY_SECONDS, ""
     while role == "primary" and time.monotonic() < deadline:
         try:
             take(scope, os.environ["POD_NAME"])
         except OSError as error:
-            print(f"the API server did not take the role label: {error}", file=sys.stderr)
+            if str(error) != said:
+                said = str(error)
+                print(f"the API server did not take the role label, trying on: {said}", file=sys.stderr)
             time.sleep(0.5)
         else:
             return

@@ -26,6 +26,8 @@ def call(method: str, path: str, body: object = None) -> Any:
         data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/merge-patch+json")
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Python 3.13 refuses certificates without an authority key identifier; many clusters have such ones.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
         return json.load(answer)
 

@@ -27,14 +27,27 @@ def changes(master: str, labels_of: Mapping[str, Mapping[str, str]]) -> list[tup
     return sorted(wrong, key=lambda change: change[1] == "master")
 
 
-def local_master(settings: Settings) -> str | None:
-    """The address that our own Sentinel names: cheap enough to ask twice a second."""
-    try:
-        with Connection("127.0.0.1", SENTINEL_PORT, settings.password) as connection:
-            answer = connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings.group().master_name)
-            return str(answer[0]) if answer else None
-    except (OSError, RedisError):
-        return None
+class LocalSentinel:
+    """Our own Sentinel over one lasting connection: cheap enough to ask twice a second."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect at the first question."""
+        self._settings = settings
+        self._connection: Connection | None = None
+
+    def master(self) -> str | None:
+        """The address that it names; None while it does not answer."""
+        try:
+            if self._connection is None:
+                self._connection = Connection("127.0.0.1", SENTINEL_PORT, self._settings.password)
+                self._name = self._settings.group().master_name
+            answer = self._connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
+        except (OSError, RedisError):
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            return None
+        return str(answer[0]) if answer else None
 
 
 def relabel(settings: Settings, selector: str) -> str | None:
@@ -54,14 +67,16 @@ def run(settings: Settings) -> int:
     """The command `roles`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     selector = os.environ["REDIS_SELECTOR"]
-    labelled, due = None, 0.0
+    sentinel, labelled, due, said = LocalSentinel(settings), None, 0.0, ""
     while True:
-        seen = local_master(settings)
+        seen = sentinel.master()
         if seen and (seen != labelled or time.monotonic() > due):
             try:
-                labelled = relabel(settings, selector)
+                labelled, said = relabel(settings, selector), ""
                 due = time.monotonic() + RELABEL_SECONDS
             except OSError as error:
                 labelled = None
-                log.warning("the API server did not take the labels: %s", error)
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("the API server did not take the labels, trying on: %s", said)
         time.sleep(LOOK_SECONDS)
