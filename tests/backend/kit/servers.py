@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -100,7 +101,7 @@ def redis(folder: Path) -> Iterator[dict[str, str]]:
             mode = ["--sentinel"] if name.startswith("sentinel") else []
             running.append(box.start("redis-server", file, *mode))
             ping = f"AUTH {PASSWORD}\r\nPING\r\n".encode()
-            wait_for(lambda port=port: answers(port, ping, b"PONG"), running[-1], name)  # type: ignore[misc]
+            wait_for(partial(answers, port, ping, b"PONG"), running[-1], name)
         yield {
             "REDIS_SENTINELS": ",".join(f"127.0.0.1:{port}" for port in sentinels),
             "REDIS_SENTINEL_MASTER": "test.shop",

@@ -129,15 +129,20 @@ class Reception:
 
     async def _hashed(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The body in slices that are neither tiny nor long."""
-        waiting = bytearray()
-        async for piece in body:
-            self._digest.update(piece)
-            waiting += piece
-            while len(waiting) >= SLICE_BYTES:
-                yield bytes(waiting[:SLICE_BYTES])
-                del waiting[:SLICE_BYTES]
+        waiting, truncated = bytearray(), None
+        try:
+            async for piece in body:
+                self._digest.update(piece)
+                waiting += piece
+                while len(waiting) >= SLICE_BYTES:
+                    yield bytes(waiting[:SLICE_BYTES])
+                    del waiting[:SLICE_BYTES]
+        except ImportTruncated as error:
+            truncated = error
         if waiting:
             yield bytes(waiting)
+        if truncated:
+            raise truncated
 
     async def _take(self, piece: bytes) -> ApiError | None:
         """Bring one slice into chunks; returns what makes the rest unreadable."""

@@ -1,0 +1,116 @@
+"""Fixtures of the backend's tests: our own images' servers on loopback, and a database of its own for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import aio_pika
+import psycopg
+import pytest
+
+from appstack_backend import broker, schema
+from tests.backend.kit import servers
+from tests.backend.kit.processes import ADMIN_TOKEN, Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the servers' data."""
+    folder = tmp_path_factory.mktemp("servers")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch: Path) -> Iterator[str]:
+    with servers.postgres(scratch / "postgres") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def redis(scratch: Path) -> Iterator[dict[str, str]]:
+    with servers.redis(scratch / "redis") as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(scratch: Path) -> Iterator[str]:
+    with servers.rabbitmq(scratch / "rabbitmq") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: str) -> str:
+    """The name of a database with the schema, to be copied."""
+    name = "migrated"
+    dsn = new_database(postgres, name)
+    schema.migrate(dsn, schema.load_migrations())
+    return name
+
+
+@pytest.fixture
+def empty_dsn(postgres: str) -> Iterator[str]:
+    """A database without a schema."""
+    name = f"test_{uuid4().hex}"
+    yield new_database(postgres, name)
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def dsn(postgres: str, migrated: str) -> Iterator[str]:
+    """A database with the schema."""
+    name = f"test_{uuid4().hex}"
+    yield new_database(postgres, name, template=migrated)
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def backend(dsn: str, redis: dict[str, str], rabbitmq: str, tmp_path: Path) -> Iterator[Backend]:
+    """A backend of which nothing runs yet, with empty queues."""
+    asyncio.run(purge_queues(rabbitmq))
+    backend = Backend(settings(dsn, redis, rabbitmq), tmp_path)
+    yield backend
+    backend.stop()
+
+
+def settings(dsn: str, redis: dict[str, str], rabbitmq: str) -> dict[str, str]:
+    """The environment of a process; the cache's keys are this test's own."""
+    return {
+        "DATABASE_URL": dsn,
+        "RABBITMQ_URL": rabbitmq,
+        "API_ADMIN_TOKEN": ADMIN_TOKEN,
+        "APPSTACK_NAME": uuid4().hex,
+        "METRICS_HOST": "127.0.0.1",
+        "IMPORT_CHUNK_ROWS": "500",
+        "OUTBOX_POLL_SECONDS": "0.2",
+        **redis,
+    }
+
+
+def new_database(server: str, name: str, template: str = "template0") -> str:
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    return re.sub(r"/postgres$", f"/{name}", server)
+
+
+def drop_database(server: str, name: str) -> None:
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+async def purge_queues(url: str) -> None:
+    connection = await aio_pika.connect(url)
+    async with connection:
+        channel = await connection.channel()
+        await broker.declare_queues(channel)
+        for queue in broker.QUEUES:
+            for name in (queue, broker.dead_letters(queue)):
+                await (await channel.get_queue(name, ensure=False)).purge()
