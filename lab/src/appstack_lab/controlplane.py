@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 CLIENTS = ("controller-manager", "scheduler", "kube-proxy", "local-path-provisioner", "metrics-server")
 START_SECONDS = 10.0
+# They end when their objects are missing, so they start once those are there.
+ADD_ONS = ("local-path-provisioner", "metrics-server")
 
 
 def admin_kubeconfig(cluster: Cluster) -> Path:
@@ -65,9 +66,15 @@ def build_processes(cluster: Cluster, bin_: Path, helper_image: str) -> list[Pro
         "metrics-server": build.build_metrics_server(bin_, cluster),
     }
     etcd = cluster.etcd.removeprefix("http://")
-    needs = {"etcd": "", "kube-apiserver": etcd}
+    needs = {"etcd": (), "kube-apiserver": (etcd,)}
     processes = [
-        Process(name, DIE_WITH_PARENT + command, f"{cluster.logs}/{name}.log", needs.get(name, cluster.api))
+        Process(
+            name,
+            DIE_WITH_PARENT + command,
+            log=f"{cluster.logs}/{name}.log",
+            needs=needs.get(name, (cluster.api,)),
+            starts=name not in ADD_ONS,
+        )
         for name, command in commands.items()
     ]
     for node in cluster.nodes:
@@ -96,11 +103,3 @@ def start_supervisor(cluster: Cluster, processes: list[Process]) -> None:
         if started.poll() is not None or time.monotonic() > deadline:
             raise failure_with_log("starting the supervisor", log)
         time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

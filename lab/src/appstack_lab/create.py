@@ -11,7 +11,7 @@ from appstack_lab.builders import build_cluster_images
 from appstack_lab.cgroups import create_cgroups
 from appstack_lab.client import all_nodes_ready, apply_objects, dns_ready, is_ready, nodes_ready
 from appstack_lab.cluster import Cluster, Node, checked_name
-from appstack_lab.controlplane import admin_kubeconfig, build_processes, start_supervisor, write_config
+from appstack_lab.controlplane import ADD_ONS, admin_kubeconfig, build_processes, start_supervisor, write_config
 from appstack_lab.failures import LabError, failure_with_log
 from appstack_lab.load import load_images
 from appstack_lab.locks import locked
@@ -36,12 +36,16 @@ if TYPE_CHECKING:
     from appstack_lab.manifests import Object
 
 POLL_SECONDS = 0.2
-COMPLETE = "complete"  # a file: the creation came to its end
+
+
+def completion(cluster: Cluster) -> Path:
+    """The file that a creation writes at its end: how long each log was then."""
+    return cluster.directory / "complete.json"
 
 
 def is_complete(cluster: Cluster) -> bool:
     """Tell whether a cluster's creation came to its end."""
-    return (cluster.directory / COMPLETE).exists()
+    return completion(cluster).exists()
 
 
 def is_healthy(cluster: Cluster) -> bool:
@@ -125,12 +129,15 @@ def start_cluster(cluster: Cluster, images: dict[str, str], wait_seconds: float)
         load_images(cluster, list(images.values()))
     authority = (cluster.pki / "ca.crt").read_bytes()
     apply_objects(admin_kubeconfig(cluster), build_objects(cluster, images, authority))
+    for name in ADD_ONS:
+        ask(cluster.socket, "start", name)
     with step("wait for the nodes"):
         wait_until("the nodes", lambda: all_nodes_ready(cluster), wait_seconds, late_log(cluster))
     with step("wait for the name service"):
         log = cluster.logs / f"{cluster.nodes[0].name}-kubelet.log"
         wait_until("the name service", lambda: dns_ready(cluster), wait_seconds, log)
-    write_json(cluster.directory / COMPLETE, True)
+    # From here on an error in a log is news; starting up is full of them.
+    write_json(completion(cluster), {log.name: log.stat().st_size for log in cluster.logs.glob("*.log")})
 
 
 def late_log(cluster: Cluster) -> Path:

@@ -32,9 +32,10 @@ def build_node_processes(cluster: Cluster, node: Node, bin_: Path) -> list[Proce
         "kubelet": build_kubelet_command(bin_ / "kubelet", cluster, node),
         "kube-proxy": [f"{bin_}/kube-proxy", f"--config={home}/kube-proxy.json"],
     }
-    needs = {"kubelet": cluster.api, "kube-proxy": cluster.api}
+    runtime = str(cluster.containerd(node))
+    needs = {"kubelet": (cluster.api, runtime), "kube-proxy": (cluster.api,)}
     return [
-        Process(name, DIE_WITH_PARENT + command, f"{logs}/{node.name}-{name}.log", needs.get(name, ""))
+        Process(name, DIE_WITH_PARENT + command, f"{logs}/{node.name}-{name}.log", needs.get(name, ()))
         for name, command in commands.items()
     ]
 

@@ -73,6 +73,21 @@ def distinguished_name(subject: Subject) -> x509.Name:
     return x509.Name(parts)
 
 
+def key_usage(signs_certificates: bool) -> x509.KeyUsage:
+    """Return what a key is for: signing certificates, or the handshakes of TLS."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 def general_name(text: str) -> x509.GeneralName:
     """Return an address or a DNS name."""
     try:
@@ -107,7 +122,12 @@ class Authority:
         key = new_key(directory / f"{subject.file}.key")
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         builder = start_certificate(distinguished_name(subject), self.certificate.subject, key.public_key())
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        # Strict clients, such as Python's since 3.13, want to read which key signed.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         if subject.names:
             names = [general_name(name) for name in subject.names]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -121,6 +141,9 @@ def new_authority(file: str, directory: Path) -> Authority:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file)])
     builder = start_certificate(name, name, key.public_key())
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=True), critical=True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = builder.add_extension(identifier, critical=False)
     certificate = builder.sign(key, hashes.SHA256())
     (directory / f"{file}.crt").write_bytes(certificate.public_bytes(PUBLIC))
     return Authority(certificate, key)

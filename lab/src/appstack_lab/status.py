@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from appstack_lab import faults
 from appstack_lab.client import get_json, is_ready, nodes_ready
-from appstack_lab.create import is_complete
+from appstack_lab.create import completion, is_complete
 from appstack_lab.network import service_route_node
 from appstack_lab.orders import ask
 
@@ -34,12 +35,10 @@ def processes_of_cluster(cluster: Cluster) -> list[dict[str, Any]]:
     return processes
 
 
-def trouble_in(log: Path) -> list[str]:
-    """Return the last lines of a log that spell trouble."""
-    if not log.exists():
-        return []
+def trouble_in(log: Path, start_bytes: int) -> list[str]:
+    """Return the last lines of a log, from a position on, that spell trouble."""
     with log.open("rb") as handle:
-        handle.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        handle.seek(max(start_bytes, log.stat().st_size - TAIL_BYTES))
         lines = handle.read().decode(errors="replace").splitlines()
     return [line for line in lines if TROUBLE.search(line)][-LINES_PER_LOG:]
 
@@ -69,6 +68,7 @@ def describe(cluster: Cluster) -> dict[str, Any]:
     """Gather everything `lab status` knows."""
     version = get_json(cluster, "/version") or {}
     carrier = service_route_node(cluster)
+    starts = json.loads(completion(cluster).read_text()) if is_complete(cluster) else {}
     processes = processes_of_cluster(cluster)
     return {
         "name": cluster.name,
@@ -87,7 +87,7 @@ def describe(cluster: Cluster) -> dict[str, Any]:
         "trouble": {
             log.name.removesuffix(".log"): lines
             for log in sorted(cluster.logs.glob("*.log"))
-            if (lines := trouble_in(log))
+            if (lines := trouble_in(log, starts.get(log.name, 0)))
         },
     }
 

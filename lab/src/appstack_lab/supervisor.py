@@ -28,13 +28,14 @@ POLL_SECONDS = 0.1  # while somebody waits for an address or a moment
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process to keep: its command, its log, and the address that must answer before its start."""
+    """One process to keep: its command, its log, and the addresses that must answer before its start."""
 
     name: str
     command: list[str]
     log: str
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     wraps: bool = False  # its child is what counts, and takes all with it when it ends
+    starts: bool = True  # at once; otherwise when ordered to
 
 
 @dataclass(slots=True)
@@ -57,9 +58,14 @@ class Child:
 
 
 def answers(address: str) -> bool:
-    """Tell whether something listens at host:port."""
+    """Tell whether something listens at host:port, or at the path of a socket."""
     host, _, port = address.rpartition(":")
     try:
+        if address.startswith("/"):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(0.5)
+                connection.connect(address)
+                return True
         with socket.create_connection((host, int(port)), timeout=0.5):
             return True
     except OSError:
@@ -145,7 +151,7 @@ class Supervisor:
         for child in self.children.values():
             if child.pid or not child.wanted:
                 continue
-            if child.start_at <= now and (not child.process.needs or answers(child.process.needs)):
+            if child.start_at <= now and all(map(answers, child.process.needs)):
                 self.start(child)
             if not child.pid:
                 idle = False
@@ -234,7 +240,7 @@ def listen(path: Path) -> socket.socket:
 def supervise(spec: dict[str, Any]) -> None:
     """Run the supervisor of a spec: {"socket": PATH, "processes": [Process, …]}."""
     processes = [Process(**entry) for entry in spec["processes"]]
-    supervisor = Supervisor({process.name: Child(process) for process in processes})
+    supervisor = Supervisor({process.name: Child(process, wanted=process.starts) for process in processes})
     supervisor.run(listen(Path(spec["socket"])))
 
 

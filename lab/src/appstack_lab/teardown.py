@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appstack_lab import paths
+from appstack_lab.binaries import bin_directory
 from appstack_lab.cgroups import end_processes, remove_cgroups
 from appstack_lab.commands import succeeds
 from appstack_lab.failures import LabError
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 15.0
 GRACE_SECONDS = 3.0  # for the supervisor to end its processes itself
-# In the commands of what the lab starts: its own modules and programs, and the container runtime.
-PROGRAM_MARKS = ("appstack_lab.", f"{paths.cache()}/bin-", "containerd ", "containerd-shim")
+# What the lab starts besides the programs of its own cache.
+PROGRAMS = {"containerd", "containerd-shim-runc-v2", "nsenter", "setpriv", "unshare"}
+MODULES = {"appstack_lab.supervisor", "appstack_lab.nodeinit"}
 
 
 def processes_of(cluster: Cluster) -> dict[int, str]:
@@ -36,10 +38,19 @@ def processes_of(cluster: Cluster) -> dict[int, str]:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if f"{cluster.directory}/" in command and any(mark in command for mark in PROGRAM_MARKS):
-                found[int(entry.name)] = command[:100]
+            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if is_ours(arguments, f"{cluster.directory}/"):
+                found[int(entry.name)] = " ".join(arguments)[:100]
     return found
+
+
+def is_ours(arguments: list[str], directory: str) -> bool:
+    """Tell from a command whether the lab started it for the cluster in that directory."""
+    program = Path(arguments[0])
+    started_by_us = (
+        program.name in PROGRAMS or program.is_relative_to(bin_directory()) or not MODULES.isdisjoint(arguments)
+    )
+    return started_by_us and any(directory in argument for argument in arguments[1:])
 
 
 def end_all(cluster: Cluster) -> None:
