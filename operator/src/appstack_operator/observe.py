@@ -65,7 +65,12 @@ async def observe_services(
     redis_pods = [*seen.pods("redis"), *seen.pods("redis-sentinel")]
     postgres, redis, rabbitmq = await asyncio.gather(
         observe_postgres(stack, pods, credentials) if (pods := seen.pods("postgres")) else nothing(),
-        observe_redis(stack, redis_pods, credentials) if redis_pods else nothing(),
+        observe_redis(stack, redis_pods, announced(seen), credentials) if redis_pods else nothing(),
         observe_rabbitmq(stack, pods, credentials) if (pods := seen.pods("rabbitmq")) else nothing(),
     )
     return postgres or PostgresAnswers(), redis or RedisAnswers(), rabbitmq or RabbitmqAnswers()
+
+
+def announced(seen: Observed) -> dict[str, str]:
+    """Service -> its address: those named like a pod are what that pod announces."""
+    return {each["metadata"]["name"]: str(each["spec"].get("clusterIP", "")) for each in seen.of_kind("Service")}

@@ -64,6 +64,10 @@ class Reason(StrEnum):
         "PartitionDetected",
         "RabbitMQ nodes do not see each other, or did not since a partition.",
     )
+    PUBLISHERS_BLOCKED = (
+        "PublishersBlocked",
+        "A RabbitMQ node is short of memory or disk, and all publishers are held back.",
+    )
     BACKLOG_UNREADABLE = (
         "BacklogUnreadable",
         "The length of a queue cannot be read: its workers are not scaled.",
