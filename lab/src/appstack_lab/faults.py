@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from appstack_lab.client import nodes_ready
 from appstack_lab.commands import output_of
 from appstack_lab.failures import LabError
-from appstack_lab.network import NAMESPACES, route_services, service_route_node
+from appstack_lab.network import NAMESPACES, renew_node_network, route_services, service_route_node
 from appstack_lab.orders import ask
 from appstack_lab.progress import say
 from appstack_lab.state import write_json
@@ -43,6 +43,10 @@ def cuts_file(cluster: Cluster) -> Path:
     return cluster.directory / "cuts.json"
 
 
+def dead_file(cluster: Cluster) -> Path:
+    return cluster.directory / "dead.json"
+
+
 def current_cuts(cluster: Cluster) -> dict[str, str]:
     """Return which nodes are cut off now, and in which direction."""
     path = cuts_file(cluster)
@@ -50,18 +54,19 @@ def current_cuts(cluster: Cluster) -> dict[str, str]:
     return cuts
 
 
-def set_cuts(cluster: Cluster, cuts: dict[str, str]) -> None:
-    """Make the bridge drop what belongs to the cut nodes: silently, as a broken switch would."""
-    enter = ["nsenter", f"--net={NAMESPACES / cluster.switch}"]
-    output_of([*enter, "nft", "-f", "-"], stdin=build_rules(cuts))
-    write_json(cuts_file(cluster), cuts)
-
-
 def crashed_nodes(cluster: Cluster) -> set[str]:
     """Return the nodes that are down on purpose."""
-    status = ask(cluster.socket, "status") or {"processes": []}
-    stopped = {process["name"] for process in status["processes"] if process["state"] == "stopped"}
-    return stopped & {node.name for node in cluster.nodes}
+    path = dead_file(cluster)
+    return set(json.loads(path.read_text())) if path.exists() else set()
+
+
+def set_faults(cluster: Cluster, cuts: dict[str, str], dead: set[str]) -> None:
+    """Make the bridge drop what belongs to cut and dead nodes: silently, as a broken switch would."""
+    enter = ["nsenter", f"--net={NAMESPACES / cluster.switch}"]
+    dropped = {**cuts, **dict.fromkeys(dead, "both")}
+    output_of([*enter, "nft", "-f", "-"], stdin=build_rules(dropped))
+    write_json(cuts_file(cluster), cuts)
+    write_json(dead_file(cluster), sorted(dead))
 
 
 def move_service_route(cluster: Cluster, away_from: Node) -> None:
@@ -84,27 +89,34 @@ def partition(cluster: Cluster, node: Node, direction: str) -> None:
     if direction not in DIRECTIONS:
         raise LabError(f"a node can be cut off {', '.join(sorted(DIRECTIONS))}, not {direction}")
     move_service_route(cluster, node)
-    set_cuts(cluster, {**current_cuts(cluster), node.name: direction})
+    cuts = {**current_cuts(cluster), node.name: direction}
+    set_faults(cluster, cuts, crashed_nodes(cluster))
 
 
 def heal(cluster: Cluster, node: Node) -> None:
     """Plug a node in again."""
     cuts = current_cuts(cluster)
     cuts.pop(node.name, None)
-    set_cuts(cluster, cuts)
+    set_faults(cluster, cuts, crashed_nodes(cluster))
 
 
 def crash(cluster: Cluster, node: Node) -> None:
-    """Take a node down at once, with all its containers; it stays down until it is restarted."""
+    """Take a node down at once, with all its containers; it stays down until it is restarted.
+
+    Its cable goes first: a machine that loses power says no goodbye to its peers.
+    """
     move_service_route(cluster, node)
+    set_faults(cluster, current_cuts(cluster), crashed_nodes(cluster) | {node.name})
     order(cluster, "stop", node)
     wait_for_state(cluster, node, "stopped")
 
 
 def restart(cluster: Cluster, node: Node) -> None:
-    """Start a crashed node, or crash and start a running one; return when its runtime answers."""
+    """Start a crashed node, or crash and start a running one; return when its processes run."""
     if node.name not in crashed_nodes(cluster):
         crash(cluster, node)
+    renew_node_network(cluster, node)  # a kernel that boots knows no connections and no rules
+    set_faults(cluster, current_cuts(cluster), crashed_nodes(cluster) - {node.name})
     order(cluster, "start", node)
     deadline = time.monotonic() + RESTART_SECONDS
     while not runs(cluster, node):

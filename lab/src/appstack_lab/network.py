@@ -62,6 +62,13 @@ def create_node_network(cluster: Cluster, node: Node) -> None:
     ip("route", "replace", cluster.pods_of(node), "via", address, "dev", cluster.link)
 
 
+def renew_node_network(cluster: Cluster, node: Node) -> None:
+    """Give a node that is down a fresh network namespace in place of its old one."""
+    succeeds(["ip", "-n", cluster.switch, "link", "delete", node.name])  # now: a namespace goes later
+    succeeds(["ip", "netns", "delete", cluster.namespace(node)])
+    create_node_network(cluster, node)
+
+
 def route_services(cluster: Cluster, node: Node) -> None:
     """Let the machine reach services through one node."""
     ip("route", "replace", cluster.service_range, "via", cluster.address(node), "dev", cluster.link)

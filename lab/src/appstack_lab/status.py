@@ -121,6 +121,7 @@ def render(status: dict[str, Any]) -> str:
     for process in status["processes"]:
         restarts = f"  restarts {process['restarts']} (last: {process['last_exit']})" if process["restarts"] else ""
         lines.append(f"{process['name']:<26}{process['state']:<9}{restarts}".rstrip())
-    for component, trouble in status["trouble"].items():
+    trouble_now = {} if is_well(status) else status["trouble"]
+    for component, trouble in trouble_now.items():
         lines += ["", f"{component}:", *(f"  {line[:180]}" for line in trouble)]
     return "\n".join(lines)
