@@ -72,7 +72,7 @@ def lost_part(wanted: Any, fields: Mapping[str, Any] | None, live: Any, path: st
             yield path
     elif fields is None:
         yield path
-    elif set(fields) - {"."}:
+    elif fields:
         yield from lost(wanted, fields, live, path)
 
 

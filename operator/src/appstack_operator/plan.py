@@ -14,6 +14,9 @@ from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
 from appstack_operator.restarts import next_restarts
 
+# Taking one of these away ends something that ran.
+WORKLOADS = {"Deployment", "CronJob", "Service"}
+
 
 class Verb(Enum):
     """What a write does to an object."""
@@ -133,9 +136,9 @@ def plan_prunes(stack: AppStack, wanted: Sequence[Wanted], seen: Observed) -> It
             if target in names or "deletionTimestamp" in live["metadata"] or not is_made_by(stack, live):
                 continue
             uid = live["metadata"]["uid"]
-            yield Action(
-                Verb.DELETE, target, Impact.DESTRUCTIVE, "the spec no longer asks for it", Stage.CRON_JOBS, None, uid
-            )
+            impact = Impact.DESTRUCTIVE if kind.name in WORKLOADS else Impact.IN_PLACE
+            why = "the spec no longer asks for it"
+            yield Action(Verb.DELETE, target, impact, why, Stage.CRON_JOBS, None, uid)
 
 
 def is_made_by(stack: AppStack, live: Object) -> bool:

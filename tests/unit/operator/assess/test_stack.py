@@ -1,0 +1,210 @@
+"""Ready, HighlyAvailable and the gates, from what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.assess.conditions import Work, build_conditions, headline, judge
+from appstack_operator.assess.stack import assess_stack
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.stack import Stage, build_stack
+from appstack_operator.gates import set_gates
+from appstack_operator.observed import Observed, PostgresAnswers
+from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, healthy_answers, made, observed, pods
+
+if TYPE_CHECKING:
+    from appstack_operator.api import AppStack
+    from appstack_operator.objects import Object
+
+DONE = {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+FAILED = {
+    "conditions": [
+        {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too many",
+         "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    ]
+}  # fmt: skip
+
+
+def status_of(manifest: Object) -> dict[str, Any]:
+    """The status of an object with which nothing is wrong."""
+    replicas = manifest.get("spec", {}).get("replicas", 0)
+    counts = ("replicas", "readyReplicas", "updatedReplicas", "availableReplicas", "currentReplicas")
+    numbers = dict.fromkeys(counts, replicas) | {"observedGeneration": 1}
+    return {"Job": DONE, "Deployment": numbers, "StatefulSet": numbers}.get(manifest["kind"], {})
+
+
+def a_running_stack(stack: AppStack, **replaced: Any) -> Observed:
+    """Everything of a stack, made and well."""
+    objects = [made(stack, item.manifest, **status_of(item.manifest)) for item in build_stack(stack, a_context())]
+    spec = stack.spec
+    for component, count in (
+        ("postgres", spec.postgres.instances),
+        ("redis", spec.redis.replicas),
+        ("redis-sentinel", spec.redis.sentinels),
+        ("rabbitmq", spec.rabbitmq.replicas),
+        ("api", spec.backend.api.replicas),
+        ("worker-bulk", 2),
+    ):
+        objects += pods(stack, component, count)
+    return replace(observed(*objects, **healthy_answers(stack)), **replaced)
+
+
+def with_object(seen: Observed, obj: Object) -> Observed:
+    """The same, with one object added or replaced."""
+    kind, name = obj["kind"], obj["metadata"]["name"]
+    return replace(seen, objects={**seen.objects, kind: {**seen.objects.get(kind, {}), name: obj}})
+
+
+def without_pods(seen: Observed, component: str) -> Observed:
+    """The same, with no pod of a component."""
+    left = {pod["metadata"]["name"]: pod for pod in seen.of_kind("Pod") if pod not in seen.pods(component)}
+    return replace(seen, objects={**seen.objects, "Pod": left})
+
+
+def verdicts(stack: AppStack, seen: Observed, work: Work | None = None) -> dict[str, Verdict]:
+    return judge(stack, seen, assess_stack(stack, seen, a_context()), work or Work())
+
+
+def test_a_stack_that_is_well_says_so_everywhere() -> None:
+    stack = a_stack()
+    found = verdicts(stack, a_running_stack(stack))
+    assert set(found) == {
+        "Ready",
+        "HighlyAvailable",
+        "PostgresReady",
+        "RedisReady",
+        "RabbitMQReady",
+        "MigrationsApplied",
+        "APIReady",
+        "WorkersReady",
+        "CronJobsReady",
+    }
+    assert [name for name, verdict in found.items() if (verdict.status, verdict.reason) != ("True", "Healthy")] == []
+
+
+def test_without_a_primary_no_user_is_served() -> None:
+    stack = a_stack()
+    seen = a_running_stack(stack, postgres=PostgresAnswers())
+    ready = verdicts(stack, seen)["Ready"]
+    assert (ready.status, ready.reason) != ("True", Reason.HEALTHY)
+
+
+def test_a_lost_api_pod_ends_high_availability_but_not_service() -> None:
+    stack = a_stack()
+    seen = with_object(a_running_stack(stack), a_pod(stack, "api", 1, ready=False))
+    found = verdicts(stack, seen)
+    assert found["Ready"].is_true
+    assert (found["HighlyAvailable"].status, found["HighlyAvailable"].reason) == ("False", Reason.REPLICA_MISSING)
+
+
+def test_two_pods_on_one_node_are_not_highly_available() -> None:
+    stack = a_stack()
+    seen = with_object(a_running_stack(stack), a_pod(stack, "api", 1, node="node-0"))
+    available = verdicts(stack, seen)["HighlyAvailable"]
+    assert available.reason is Reason.SHARED_NODE
+    assert "node-0" in available.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"postgres": {"instances": 1}}, id="PostgreSQL"),
+        pytest.param({"redis": {"sentinels": 1}}, id="Sentinel"),
+        pytest.param({"rabbitmq": {"replicas": 1}}, id="RabbitMQ"),
+        pytest.param({"backend": {"api": {"replicas": 1}}}, id="API"),
+    ],
+)
+def test_a_single_instance_is_legal_and_said(spec: dict[str, Any]) -> None:
+    stack = a_stack(**spec)
+    found = verdicts(stack, a_running_stack(stack))
+    assert found["Ready"].is_true
+    assert found["HighlyAvailable"].reason is Reason.SINGLE_INSTANCE
+
+
+def the_job(stack: AppStack, **status: Any) -> Object:
+    wanted = next(item.manifest for item in build_stack(stack, a_context()) if item.manifest["kind"] == "Job")
+    return made(stack, wanted, **status)
+
+
+def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
+    stack = a_stack()
+    seen = with_object(a_running_stack(stack), the_job(stack, **FAILED))
+    found = verdicts(stack, seen)
+    assert found["Ready"].is_true
+    assert found["MigrationsApplied"].reason is Reason.MIGRATION_FAILED
+    assert found["Stalled"].reason is Reason.MIGRATION_FAILED
+    assert headline(found).reason is Reason.MIGRATION_FAILED
+
+
+def test_a_failed_migration_closes_the_gate_to_the_backend() -> None:
+    stack = a_stack()
+    seen = with_object(a_running_stack(stack), the_job(stack, **FAILED))
+    gates = set_gates(assess_stack(stack, seen, a_context()))
+    assert gates.is_open(Stage.MIGRATIONS)
+    assert not gates.is_open(Stage.BACKEND)
+    assert not gates.is_open(Stage.CRON_JOBS)
+
+
+def test_an_empty_namespace_opens_only_the_first_gates() -> None:
+    stack = a_stack()
+    gates = set_gates(assess_stack(stack, observed(), a_context()))
+    assert [stage for stage in Stage if gates.is_open(stage)] == [
+        Stage.CREDENTIALS, Stage.DATA_SERVICES, Stage.ENVIRONMENT,
+    ]  # fmt: skip
+
+
+def test_cron_jobs_wait_for_the_api() -> None:
+    stack = a_stack()
+    seen = without_pods(a_running_stack(stack), "api")
+    gates = set_gates(assess_stack(stack, seen, a_context()))
+    assert gates.is_open(Stage.BACKEND)
+    assert not gates.is_open(Stage.CRON_JOBS)
+
+
+EXTERNAL = {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}}
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        pytest.param(None, Reason.SECRET_MISSING, id="no Secret"),
+        pytest.param({"OTHER": "x"}, Reason.SECRET_INVALID, id="a key is missing"),
+    ],
+)
+def test_an_external_service_needs_its_secret(secret: dict[str, str] | None, reason: Reason) -> None:
+    stack = a_stack(**EXTERNAL)
+    seen = observed(external={"postgres": secret})
+    assessment = assess_stack(stack, seen, a_context())
+    assert assessment.verdicts["PostgresReady"].reason is reason
+    assert "theirs" in assessment.verdicts["PostgresReady"].message
+    assert not set_gates(assessment).is_open(Stage.ENVIRONMENT)
+
+
+def test_a_foreign_object_is_said_at_its_component_and_stalls() -> None:
+    stack = a_stack()
+    work = Work(["create Service shop-api"], {"api": Verdict.false(Reason.FOREIGN_OBJECT, "Service shop-api exists")})
+    found = verdicts(stack, a_running_stack(stack), work)
+    assert found["Ready"].is_true
+    assert found["APIReady"].reason is Reason.FOREIGN_OBJECT
+    assert found["Stalled"].reason is Reason.FOREIGN_OBJECT
+
+
+def test_ready_speaks_for_a_generation_only_once_it_is_rolled_out() -> None:
+    stack = a_stack()
+    found = verdicts(stack, a_running_stack(stack))
+    first = build_conditions(found, [], 1, is_settled=True, now=NOW)
+    during = build_conditions(found, first, 2, is_settled=False, now=NOW)
+    after = build_conditions(found, during, 2, is_settled=True, now=NOW)
+    spoken = [next(c for c in each if c.type == "Ready").observed_generation for each in (first, during, after)]
+    assert spoken == [1, 1, 2]
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
+    stack = a_stack()
+    found = verdicts(stack, a_running_stack(stack))
+    first = build_conditions(found, [], 1, is_settled=True, now=NOW)
+    again = build_conditions(found, first, 1, is_settled=True, now=NOW.replace(year=2027))
+    assert again == first

@@ -1,0 +1,133 @@
+"""What a pass would write, and why."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from appstack_operator.desired.stack import Stage, build_stack
+from appstack_operator.gates import Gates
+from appstack_operator.objects import Object, owner_reference
+from appstack_operator.plan import Action, Impact, Verb, plan, worst
+from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
+
+OPEN = Gates()
+
+
+def everything(**spec: Any) -> list[Object]:
+    """All objects of a stack as they are once made."""
+    stack = a_stack(**spec)
+    return [made(stack, item.manifest) for item in build_stack(stack, a_context())]
+
+
+def plan_for(objects: list[Object], gates: Gates = OPEN, **spec: Any) -> list[Action]:
+    stack = a_stack(**spec)
+    return plan(stack, build_stack(stack, a_context()), observed(*objects), gates)
+
+
+def test_a_converged_stack_has_an_empty_plan() -> None:
+    assert plan_for(everything()) == []
+
+
+def test_a_new_stack_is_made_in_the_order_of_its_stages() -> None:
+    stages = [action.stage for action in plan_for([])]
+    assert stages == sorted(stages)
+    assert {action.verb for action in plan_for([])} == {Verb.CREATE}
+
+
+@pytest.mark.parametrize(
+    ("change", "impact"),
+    [
+        pytest.param({}, Impact.NO_OP, id="nothing changed"),
+        pytest.param({"backend": {"api": {"replicas": 3}}}, Impact.IN_PLACE, id="more API pods"),
+        pytest.param({"backend": {"env": [{"name": "A", "value": "1"}]}}, Impact.ROLLING, id="another variable"),
+        pytest.param({"cronJobs": []}, Impact.DESTRUCTIVE, id="no scheduled jobs any more"),
+    ],
+)
+def test_a_plan_tells_the_worst_impact(change: dict[str, Any], impact: Impact) -> None:
+    assert worst(plan_for(everything(), **change)) is impact
+
+
+def test_a_new_image_is_named_in_the_plan() -> None:
+    before = everything(backend={"image": "shop:1"})
+    actions = plan_for(before, backend={"image": "shop:2"})
+    assert [(str(action.target), action.why) for action in actions if action.verb is Verb.APPLY] == [
+        ("Deployment shop-api", "image shop:1 -> shop:2")
+    ]
+
+
+def test_behind_a_closed_gate_nothing_is_written() -> None:
+    closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
+    before = everything(backend={"image": "shop:1", "migrations": {}})
+    actions = plan_for(before, closed, backend={"image": "shop:2", "migrations": {}})
+    verbs = {(action.verb, action.target.kind) for action in actions}
+    assert (Verb.CREATE, "Job") in verbs
+    assert not any(kind == "Deployment" for _, kind in verbs)
+
+
+def test_what_somebody_else_changed_is_put_back() -> None:
+    objects = everything()
+    deployment = next(obj for obj in objects if obj["kind"] == "Deployment" and obj["metadata"]["name"] == "shop-api")
+    del deployment["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:replicas"]
+    (action,) = plan_for(objects)
+    assert (action.verb, str(action.target)) == (Verb.APPLY, "Deployment shop-api")
+    assert action.why == "somebody else changed spec.replicas"
+
+
+def test_a_password_is_never_written_again() -> None:
+    objects = everything()
+    secret = next(obj for obj in objects if obj["metadata"]["name"] == "shop-redis-auth")
+    secret["data"] = {"password": "ZWRpdGVk"}
+    secret["metadata"]["managedFields"] = []
+    assert [action for action in plan_for(objects) if action.target.name == "shop-redis-auth"] == []
+
+
+def test_a_stateful_set_is_never_pruned() -> None:
+    objects = everything()
+    stack = a_stack()
+    wanted = [item for item in build_stack(stack, a_context()) if item.manifest["kind"] != "StatefulSet"]
+    assert plan(stack, wanted, observed(*objects), OPEN) == []
+
+
+def test_what_somebody_else_made_is_not_pruned() -> None:
+    stack = a_stack()
+    meta = {"name": "theirs", "namespace": "shop", "uid": "1", "labels": {"appstack.dev/stack": "shop"}}
+    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    run = copy.deepcopy(foreign) | {"kind": "Job"}
+    run["metadata"] |= {"name": "run", "ownerReferences": [owner_reference(stack) | {"uid": "of-the-cron-job"}]}
+    assert plan_for([*everything(), foreign, run]) == []
+
+
+def members_of_postgres(*revisions: str, primary: int = 0, unready: int | None = None) -> list[Object]:
+    """The pods of PostgreSQL with their template revisions, and their StatefulSet whose newest is `new`."""
+    stack = a_stack()
+    objects = everything()
+    stateful_set = next(
+        obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == ("StatefulSet", "shop-postgres")
+    )
+    stateful_set["status"] = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old"}
+    for number, revision in enumerate(revisions):
+        labels = {
+            "controller-revision-hash": revision,
+            "appstack.dev/role": "primary" if number == primary else "replica",
+        }
+        objects.append(a_pod(stack, "postgres", number, ready=number != unready, labels=labels))
+    return objects
+
+
+def test_the_primary_is_restarted_last() -> None:
+    (first,) = plan_for(members_of_postgres("old", "old", primary=1))
+    assert (first.target.name, first.impact) == ("shop-postgres-0", Impact.ROLLING)
+    (second,) = plan_for(members_of_postgres("new", "old", primary=1))
+    assert (second.target.name, second.impact) == ("shop-postgres-1", Impact.FAILOVER)
+
+
+def test_no_member_is_restarted_while_another_is_away() -> None:
+    assert plan_for(members_of_postgres("old", "new", unready=1)) == []
+
+
+def test_a_broken_member_of_the_old_template_is_restarted_first() -> None:
+    (action,) = plan_for(members_of_postgres("old", "old", primary=0, unready=1))
+    assert action.target.name == "shop-postgres-1"
