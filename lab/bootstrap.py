@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -55,11 +56,18 @@ def commands(venv: Path) -> list[list[str]]:
     steps: list[list[str]] = []
     if not has_venv_module():
         steps += [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "python3-venv"]]
-    steps.append([sys.executable, "-m", "venv", *(["--clear"] if venv.exists() else []), str(venv)])
+    if not is_usable(venv):
+        steps.append([sys.executable, "-m", "venv", "--clear", str(venv)])
     steps.append([*pip, "--require-hashes", "--requirement", str(LOCK)])
     editable = [word for name in PACKAGES for word in ("--editable", str(ROOT / name))]
     steps.append([*pip, "--no-deps", "--no-build-isolation", *editable])
     return steps
+
+
+def is_usable(venv: Path) -> bool:
+    """Whether an environment of this Python is there; it is then brought up to date in place."""
+    config = venv / "pyvenv.cfg"
+    return (venv / "bin" / "pip").exists() and f"version = {platform.python_version()}" in config.read_text()
 
 
 def has_venv_module() -> bool:

@@ -28,8 +28,15 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
     steps.run("kubectl", "apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     values = [word for name, ref in sorted(images.items()) for word in ("--set", f"images.{name}={ref}")]
     ensure_namespace(steps, OPERATOR_NAMESPACE)
-    where = ("--namespace", OPERATOR_NAMESPACE, "--skip-crds", "--wait", "--timeout", "5m")
+    where = ("--namespace", OPERATOR_NAMESPACE, "--skip-crds")
     steps.run("helm", "upgrade", "--install", "appstack-operator", str(CHART), *where, *values)
+    rollout = ("rollout", "status", "deployment/appstack-operator", "-n", OPERATOR_NAMESPACE, "--timeout=3m")
+    try:
+        steps.run("kubectl", *rollout)
+    except StepFailed as failure:
+        for words in (("get", "pods", "-o", "wide"), ("logs", "deployment/appstack-operator", "--tail=10")):
+            steps.run("kubectl", *words, "-n", OPERATOR_NAMESPACE)
+        raise StepFailed(steps.explain("The operator did not become ready.")) from failure
 
 
 def apply_example(steps: Steps, namespace: str) -> None:
