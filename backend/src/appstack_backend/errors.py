@@ -132,7 +132,7 @@ class ImportCompressionInvalid(ApiError):
 
 
 class ImportHeaderInvalid(ApiError):
-    """The first line of a CSV names its columns; a needed one is missing or one is unknown or doubled."""
+    """The first line of a CSV names its columns; a needed one is missing, or one is named twice."""
 
     code, status, title = "IMPORT_HEADER_INVALID", 422, "The header is not valid"
 

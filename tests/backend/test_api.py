@@ -1,0 +1,159 @@
+"""The API beyond imports: health, errors, tokens, the catalogue's pages, the cache, jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import psycopg
+import pytest
+
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import wait_until
+
+if TYPE_CHECKING:
+    from tests.backend.kit.processes import Api, Backend
+
+
+@pytest.fixture
+def api(backend: Backend) -> Api:
+    backend.start_api()
+    return backend.client()
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    """Status and code of a problem, which must be a complete one."""
+    problem = answer.json()
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert problem["request_id"] == answer.headers["X-Request-Id"]
+    assert {"type", "title", "status", "detail", "code"} <= problem.keys()
+    return answer.status_code, problem["code"]
+
+
+def test_every_failure_is_a_problem_with_its_code(api: Api, backend: Backend) -> None:
+    http = api.http
+    anonymous = httpx.Client(base_url=f"http://127.0.0.1:{backend.api_port}")
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert code(anonymous.get("/v1/products")) == (401, "TOKEN_MISSING")
+    assert code(anonymous.get("/v1/products", headers={"Authorization": "Bearer x"})) == (401, "TOKEN_INVALID")
+    assert code(http.get("/nowhere")) == (404, "NOT_FOUND")
+    assert code(http.put("/v1/jobs")) == (405, "METHOD_NOT_ALLOWED")
+    assert code(http.get("/v1/products?limit=501")) == (400, "REQUEST_INVALID")
+    assert code(http.get("/v1/products?cursor=*")) == (400, "REQUEST_INVALID")
+    assert code(http.get("/v1/products/NONE")) == (404, "NOT_FOUND")
+    for path in ("/v1/imports/x", f"/v1/imports/{nobody}", f"/v1/imports/{nobody}/errors", f"/v1/exports/{nobody}"):
+        assert code(http.get(path)) == (404, "NOT_FOUND"), path
+    assert code(http.post("/v1/imports", content=b"x")) == (415, "MEDIA_TYPE_UNSUPPORTED")
+    assert code(api.post(b"x", Content_Encoding="br")) == (415, "MEDIA_TYPE_UNSUPPORTED")
+    assert code(http.post("/v1/exports", content=b"{")) == (400, "REQUEST_INVALID")
+    assert code(http.post("/v1/exports", json={"format": "xml"})) == (400, "REQUEST_INVALID")
+
+
+def test_a_request_id_is_kept_and_finds_its_log_lines(api: Api, backend: Backend) -> None:
+    answer = api.http.get("/nowhere", headers={"X-Request-Id": "my-request-1"})
+    assert answer.json()["request_id"] == "my-request-1"
+    found = [line for line in backend.started[0].lines() if line.get("request_id") == "my-request-1"]
+    assert {line["event"] for line in found} == {"request failed", "request"}
+    odd = api.http.get("/nowhere", headers={"X-Request-Id": "a b\tc"})
+    assert odd.headers["X-Request-Id"] != "a b\tc"
+
+
+def test_tokens_have_scopes_and_can_be_revoked(api: Api, backend: Backend, dsn: str) -> None:
+    answer = api.http.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]})
+    assert answer.status_code == 201
+    token = answer.json()
+    with psycopg.connect(dsn) as conn:
+        stored = conn.execute("SELECT tokens::text FROM tokens").fetchone()
+    assert stored is not None and token["token"] not in stored[0]
+    reader = httpx.Client(
+        base_url=f"http://127.0.0.1:{backend.api_port}", headers={"Authorization": f"Bearer {token['token']}"}
+    )
+    assert reader.get("/v1/products").status_code == 200
+    assert code(reader.post("/v1/imports", content=b"x")) == (403, "SCOPE_MISSING")
+    assert code(reader.get("/v1/tokens")) == (403, "SCOPE_MISSING")
+    (listed,) = api.pages("/v1/tokens")
+    assert listed["name"] == "reader" and "token" not in listed
+    assert api.http.delete(f"/v1/tokens/{token['id']}").json()["revoked_at"]
+    wait_until(lambda: reader.get("/v1/products").status_code == 401, "the token stops working", 8)
+
+
+def test_products_are_paged_and_filtered(api: Api, backend: Backend) -> None:
+    backend.start_worker()
+    feed = feeds.rows(300, seed=31)
+    api.feed(feeds.as_csv(feed))
+    assert [p["sku"] for p in api.pages("/v1/products", limit=7)] == sorted(row[0] for row in feed)
+    for name, column in (("category", 2), ("supplier", 3)):
+        wanted = feed[0][column]
+        found = {p["sku"] for p in api.pages("/v1/products", limit=3, **{name: wanted})}
+        assert found == {row[0] for row in feed if row[column] == wanted}
+    assert {p["sku"] for p in api.pages("/v1/products", q="größe end")} == {r[0] for r in feed if "Größe" in r[1]}
+    assert [c["name"] for c in api.pages("/v1/categories", limit=3)] == sorted({row[2] for row in feed})
+    backend.run("job", "refresh-statistics")
+    counts = {s["name"]: s["products"] for s in api.pages("/v1/suppliers", limit=20)}
+    assert counts == {name: sum(row[3] == name for row in feed) for name in {row[3] for row in feed}}
+
+
+def test_a_product_has_an_etag_and_is_never_shown_stale_after_an_import(api: Api, backend: Backend) -> None:
+    backend.start_worker()
+    line = "A/1,Thing,c,s,{},EUR,3,main\n"
+    assert code(api.http.get("/v1/products/A/1")) == (404, "NOT_FOUND")  # and remembered as absent
+    for price in ("1.50", "2.00"):
+        api.feed((feeds.HEADER + line.format(price)).encode())
+        wait_until(lambda price=price: shows(api, price), f"the price is {price}", 2)  # type: ignore[misc]
+    answer = api.http.get("/v1/products/A/1")
+    same = api.http.get("/v1/products/A/1", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    assert answer.json()["stock"] == {"main": 3}
+    assert backend.started[0].metrics()['appstack_cache_total{result="hit"}'] >= 2
+
+
+def shows(api: Api, price: str) -> bool:
+    answer = api.http.get("/v1/products/A/1")
+    return answer.is_success and answer.json()["price"] == price
+
+
+def test_without_redis_everything_works_and_nothing_is_slow(backend: Backend) -> None:
+    nobody = {"REDIS_SENTINELS": "127.0.0.1:9,127.0.0.1:10"}
+    backend.start_api(**nobody)
+    backend.start_worker(**nobody)
+    api = backend.client()
+    assert api.feed((feeds.HEADER + "A/1,Thing,c,s,1.50,EUR,3,main\n").encode())["state"] == "succeeded"
+    seconds = sorted(api.http.get("/v1/products/A/1").elapsed.total_seconds() for _ in range(50))
+    assert shows(api, "1.50")
+    assert seconds[25] < 0.05
+
+
+def test_jobs_run_twice_at_once(api: Api, backend: Backend, dsn: str) -> None:
+    backend.start_worker()
+    api.feed(feeds.as_csv(feeds.rows(1_200, seed=32)))
+    export = api.http.post("/v1/exports", json={"format": "csv"}).json()
+    wait_until(lambda: api.http.get(f"/v1/exports/{export['id']}").json()["state"] == "succeeded", "the export ends")
+    assert {job["kind"] for job in api.pages("/v1/jobs", limit=1)} == {"import", "export"}
+    with psycopg.connect(dsn) as conn:
+        for table in ("imports", "exports"):
+            conn.execute(f"UPDATE {table} SET created_at = now() - interval '1 year'".encode())
+    for name in ("purge-expired", "refresh-statistics", "sweep-outbox"):
+        both = [backend.start("job", name) for _ in range(2)]
+        assert [process.popen.wait(60) for process in both] == [0, 0], name
+    assert api.pages("/v1/jobs") == []
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("SELECT count(*) FROM import_chunks").fetchone() == (0,)
+    assert len(api.pages("/v1/products", limit=500)) == 1_200
+
+
+def test_sigterm_drains_the_api(backend: Backend) -> None:
+    """Unready at once, serving for the pause, then gone; no request in between fails."""
+    process = backend.start_api(DRAIN_PAUSE_SECONDS="1.5")
+    http = backend.client().http
+    process.popen.terminate()
+    wait_until(lambda: http.get("/readyz").status_code == 503, "it is unready")
+    assert code(http.get("/readyz")) == (503, "SHUTTING_DOWN")
+    assert http.get("/v1/products").status_code == 200
+    assert process.popen.wait(10) == 0
+
+
+def test_the_api_describes_itself(api: Api) -> None:
+    document = api.http.get("/openapi.json").json()
+    assert {"/v1/imports", "/v1/products/{sku}", "/v1/exports/{id}/content"} <= document["paths"].keys()
+    page = api.http.get("/docs")
+    assert page.status_code == 200 and "/v1/imports" in page.text
