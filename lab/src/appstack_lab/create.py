@@ -48,9 +48,14 @@ def is_complete(cluster: Cluster) -> bool:
     return completion(cluster).exists()
 
 
+def is_supervised(cluster: Cluster) -> bool:
+    """Tell whether a cluster is complete and somebody keeps it running."""
+    return is_complete(cluster) and ask(cluster.socket, "status") is not None
+
+
 def is_healthy(cluster: Cluster) -> bool:
     """Tell whether a cluster is complete, supervised and answering."""
-    return is_complete(cluster) and ask(cluster.socket, "status") is not None and is_ready(cluster)
+    return is_supervised(cluster) and is_ready(cluster)
 
 
 def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_seconds: float) -> Cluster:
@@ -72,7 +77,10 @@ def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_se
             cluster = Cluster(name, free_index(), nodes, volume_size)
             remember(cluster)
         start_cluster(cluster, images, wait_seconds)
-        say(f"Cluster {name} of {len(nodes)} nodes runs ({time.monotonic() - start:.1f} s).")
+        say(
+            f"Cluster {name} of {len(nodes)} nodes runs ({time.monotonic() - start:.1f} s). This machine reaches "
+            f"pods ({cluster.pod_range}) and services ({cluster.service_range}); names: dig @{cluster.dns_service}"
+        )
         return cluster
 
 

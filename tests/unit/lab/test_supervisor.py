@@ -1,0 +1,126 @@
+"""The supervisor restarts what ends, stops what it is told to, and takes everybody with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_lab.orders import ask
+from appstack_lab.state import write_json
+from appstack_lab.supervisor import Process, build_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SLEEP = ["setpriv", "--pdeathsig", "KILL", "sleep", "1000"]
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Start a supervisor of the given processes in the background; return its socket."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(**commands: Process) -> Path:
+        socket, spec = tmp_path / "s.sock", tmp_path / "spec.json"
+        write_json(spec, build_spec(socket, list(commands.values())))
+        started.append(subprocess.Popen([sys.executable, "-m", "appstack_lab.supervisor", str(spec)]))
+        wait_for(lambda: ask(socket, "status") is not None)
+        return socket
+
+    yield run
+    for supervisor in started:
+        supervisor.kill()
+        supervisor.wait()
+
+
+def a_process(tmp_path: Path, name: str, command: list[str], **settings: Any) -> Process:
+    return Process(name, command, str(tmp_path / f"{name}.log"), **settings)
+
+
+def wait_for(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def report(socket: Path, name: str) -> dict[str, Any]:
+    answer = ask(socket, "status")
+    assert answer is not None
+    return next(each for each in answer["processes"] if each["name"] == name)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_process_comes_back_and_its_end_is_told(supervise, tmp_path: Path):
+    socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
+    wait_for(lambda: report(socket, "sleep")["pid"] > 0)
+    first = report(socket, "sleep")["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: report(socket, "sleep")["pid"] not in (0, first))
+    assert report(socket, "sleep")["restarts"] == 1
+    assert report(socket, "sleep")["last_exit"] == "signal 9"
+    assert "lab: ended: signal 9" in (tmp_path / "sleep.log").read_text()
+
+
+def test_a_process_that_keeps_failing_is_started_ever_more_rarely(supervise, tmp_path: Path):
+    socket = supervise(fail=a_process(tmp_path, "fail", ["false"]))
+    wait_for(lambda: report(socket, "fail")["restarts"] >= 2)
+    time.sleep(1.0)
+    assert report(socket, "fail")["restarts"] == 2
+
+
+def test_a_stopped_process_stays_down_until_it_is_started(supervise, tmp_path: Path):
+    socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
+    wait_for(lambda: report(socket, "sleep")["pid"] > 0)
+    ask(socket, "stop", "sleep")
+    wait_for(lambda: report(socket, "sleep")["state"] == "stopped")
+    time.sleep(1.0)
+    assert report(socket, "sleep")["state"] == "stopped"
+    ask(socket, "start", "sleep")
+    wait_for(lambda: report(socket, "sleep")["state"] == "running")
+
+
+def test_a_process_waits_for_what_it_needs(supervise, tmp_path: Path):
+    needed = tmp_path / "needed.sock"
+    socket = supervise(late=a_process(tmp_path, "late", SLEEP, needs=(str(needed),)))
+    time.sleep(0.4)
+    assert report(socket, "late")["state"] == "waiting"
+    supervised = a_process(tmp_path, "other", SLEEP)
+    spec = tmp_path / "other.json"
+    write_json(spec, build_spec(needed, [supervised]))
+    with subprocess.Popen([sys.executable, "-m", "appstack_lab.supervisor", str(spec)]) as other:
+        wait_for(lambda: report(socket, "late")["state"] == "running")
+        other.kill()
+
+
+def test_nobody_outlives_a_killed_supervisor(supervise, tmp_path: Path):
+    socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
+    wait_for(lambda: report(socket, "sleep")["pid"] > 0)
+    pid = report(socket, "sleep")["pid"]
+    answer = ask(socket, "status")
+    assert answer is not None
+    os.kill(answer["pid"], signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid))
+
+
+def test_quitting_ends_everybody(supervise, tmp_path: Path):
+    socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
+    wait_for(lambda: report(socket, "sleep")["pid"] > 0)
+    pid = report(socket, "sleep")["pid"]
+    ask(socket, "quit")
+    wait_for(lambda: not is_alive(pid))
+    wait_for(lambda: ask(socket, "status") is None)
