@@ -6,11 +6,20 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from appstack_redis import record as records
 from appstack_redis.ask import ask_failover, ask_member, ask_members, ask_sentinels
-from appstack_redis.decide import Decision, Member, Step, may_be_promoted, named_master, next_step
+from appstack_redis.decide import (
+    Decision,
+    Member,
+    Step,
+    agreed_master,
+    may_be_promoted,
+    named_master,
+    next_step,
+)
 from appstack_redis.probes import serve
 from appstack_redis.record import Record
 from appstack_redis.resp import Connection, RedisError, info
@@ -20,6 +29,8 @@ log = logging.getLogger("keeper")
 
 SILENCE_SECONDS = 20.0  # a server that has not answered for so long is not alive
 HAND_OVER_SECONDS = 10.0
+CATCH_UP_SECONDS = 2.0
+NEW_MASTER_SECONDS = 5.0  # for so long the other Sentinels may not have heard of a promotion
 SHUTDOWN_SECONDS = 12.0
 NEVER_PROMOTE, PROMOTE = 0, 100  # replica-priority
 
@@ -37,6 +48,7 @@ class Keeper:
         self.stop = threading.Event()
         self._connection: Connection | None = None
         self._answered = time.monotonic()
+        self._promoted = 0.0
         self._lineage = ""  # the master_replid whose generation we hold
 
     def live(self) -> bool:
@@ -184,11 +196,25 @@ class Keeper:
         """A master; it begins a generation where it was a replica until now."""
         if self.member.serves == "replica":
             log.info("promoted to master")
+            self._promoted = time.monotonic()
             self.begin_generation(group)
         if not self.member.in_sync:
             self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
         self._lineage = facts["master_replid"]
         self.keep(int(facts["master_repl_offset"]), serves="master", was_master=True)
+        is_new = time.monotonic() - self._promoted < NEW_MASTER_SECONDS
+        if group.min_replicas and facts["connected_slaves"] == "0" and not is_new:
+            self.yield_to_successor(group)
+
+    def yield_to_successor(self, group: Group) -> None:
+        """Follow the master that most Sentinels name: a master whose replicas have all left may be deposed.
+
+        Sentinels would tell it too, but only after 8 seconds.
+        """
+        address = agreed_master(ask_sentinels(group, self.settings.password), group.quorum)
+        if address and group.pod_at(address) not in (None, self.settings.pod):
+            log.info("most Sentinels name %s: following it", group.pod_at(address))
+            self.connection().call("REPLICAOF", address, REDIS_PORT)
 
     def observe_linked_replica(self, group: Group, facts: dict[str, str]) -> None:
         """A replica that holds its master's data: it takes over the master's generation, and may be promoted."""
@@ -237,27 +263,55 @@ class Keeper:
             self.server.kill()
 
     def hand_over(self) -> None:
-        """While this pod is master and another one can be: have a Sentinel fail over, wait until demoted."""
-        group, asked_at = self.settings.group(), 0.0
-        deadline = time.monotonic() + HAND_OVER_SECONDS
-        while time.monotonic() < deadline and self.is_master():
-            heirs = [pod for pod, other in ask_members(group, self.settings.pod).items() if is_heir(other)]
-            if not heirs:
-                log.info("no other member could be master: stopping as it is")
-                return
-            if time.monotonic() - asked_at > 2.0:
-                refusal = ask_failover(group, self.settings.password)
-                log.info("handing over: %s", refusal or "agreed")
-                asked_at = time.monotonic()
-            time.sleep(0.1)
+        """While this pod is master and another one can be: hold writes, let it catch up, have it promoted.
 
-    def is_master(self) -> bool:
-        """Whether the server is master right now."""
+        Sentinel promotes first and demotes the old master many seconds later. Without the pause it would go on
+        to acknowledge writes in between, and all of them would be lost.
+        """
+        group, deadline = self.settings.group(), time.monotonic() + HAND_OVER_SECONDS
+        heirs = [pod for pod, other in ask_members(group, self.settings.pod).items() if is_heir(other)]
+        offset = self.pause_writes()
+        if offset is None or not heirs:
+            log.info("nothing to hand over: %s", "this pod is no master" if heirs else "no other could be master")
+            return
+        caught_up = lambda: all(self.offset_of(group.redis[pod]) >= offset for pod in heirs)  # noqa: E731
+        wait_until(caught_up, min(deadline, time.monotonic() + CATCH_UP_SECONDS))
+        refusal = "not asked"
+        while refusal and time.monotonic() < deadline:
+            refusal = ask_failover(group, self.settings.password)
+            log.info("handing over: %s", refusal or "agreed")
+            if refusal:
+                time.sleep(0.5)
+        me = group.redis[self.settings.pod]
+        named_other = lambda: named_master(ask_sentinels(group, self.settings.password)) not in (None, me)  # noqa: E731
+        log.info("handed over: %s", wait_until(named_other, deadline))
+
+    def pause_writes(self) -> int | None:
+        """Hold the writes of all clients; returns the offset to catch up with, None where there is no master."""
         try:
-            return bool(self.connection().call("ROLE")[0] == "master")
+            if self.connection().call("ROLE")[0] != "master":
+                return None
+            self.connection().call("CLIENT", "PAUSE", int(HAND_OVER_SECONDS * 1000), "WRITE")
+            return int(info(self.connection(), "replication")["master_repl_offset"])
         except (OSError, RedisError):
-            self.disconnect()
+            return None
+
+    def offset_of(self, address: str) -> int:
+        """How far another member has come; -1 where it does not say."""
+        try:
+            with Connection(address, REDIS_PORT, self.settings.password) as connection:
+                return int(info(connection, "replication")["slave_repl_offset"])
+        except (OSError, RedisError, KeyError):
+            return -1
+
+
+def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
+    """Whether the condition came true before the deadline."""
+    while not condition():
+        if time.monotonic() > deadline:
             return False
+        time.sleep(0.05)
+    return True
 
 
 def is_heir(member: Member) -> bool:
