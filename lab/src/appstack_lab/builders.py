@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from appstack_lab import paths
 from appstack_lab.binaries import build_binaries, program
 from appstack_lab.commands import output_of, run_logged, succeeds
-from appstack_lab.contexts import copy_context
+from appstack_lab.contexts import copy_context, hash_of
 from appstack_lab.failures import LabError
 from appstack_lab.images import BASE, CONTEXTS, PROGRAMS, Image, file_name, image_of
 from appstack_lab.layers import StoredImage, store, stored
@@ -99,13 +99,19 @@ def program_context(name: str, user: str, target: Path) -> None:
     (target / "Dockerfile").write_text(dockerfile)
 
 
-def prepare_context(name: str) -> Path:
-    """Copy the context of an image aside; the caller removes it."""
-    target = paths.cache() / "contexts" / f"{name}-{os.getpid()}"
-    if name in PROGRAMS:
-        program_context(name, PROGRAMS[name], target)
-    else:
-        copy_context(CONTEXTS[name], target)
+def prepare_context(image: Image) -> Path:
+    """Copy the context of an image aside; the caller removes it.
+
+    Sources that changed since the reference was computed would put one content under another's name.
+    """
+    target = paths.cache() / "contexts" / f"{image.name}-{os.getpid()}"
+    if image.name in PROGRAMS:
+        program_context(image.name, PROGRAMS[image.name], target)
+        return target
+    copy_context(CONTEXTS[image.name], target)
+    if not image.ref.endswith(hash_of(target)):
+        shutil.rmtree(target)
+        raise LabError(f"the sources of {image.name} changed while it was being built: run the command again")
     return target
 
 
@@ -118,7 +124,7 @@ def build_with_buildah(image: Image) -> StoredImage:
     log = log_of(image.name)
     log.unlink(missing_ok=True)
     with step(f"build image {image.ref}"):
-        context = prepare_context(image.name)
+        context = prepare_context(image)
         try:
             options = ["--pull=never", "--isolation=chroot", "--network=host", "--format=oci", "--layers"]
             command = buildah("bud", *options, *own_certificates(), "--tag", image.ref, str(context))
@@ -135,7 +141,7 @@ def build_with_docker(image: Image) -> None:
     log = log_of(image.name)
     log.unlink(missing_ok=True)
     with step(f"build image {image.ref} with Docker"):
-        context = prepare_context(image.name)
+        context = prepare_context(image)
         try:
             run_logged(f"building {image.name}", ["docker", "build", "-t", image.ref, str(context)], log)
         finally:

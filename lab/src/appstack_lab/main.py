@@ -16,7 +16,7 @@ from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, 
 from appstack_lab.cluster import DEFAULT_NAME, build_nodes, nodes_of_kind_config
 from appstack_lab.controlplane import admin_kubeconfig
 from appstack_lab.failures import LabError
-from appstack_lab.images import images_of
+from appstack_lab.images import Image, images_of
 from appstack_lab.layers import stored
 from appstack_lab.locks import locked
 from appstack_lab.progress import say, step
@@ -82,12 +82,16 @@ def build_binaries(args: argparse.Namespace) -> None:
 
 
 def build_images(args: argparse.Namespace) -> None:
-    builders.build_images(images_of(args.names), args.builder)
-    print_images(args)
+    images = images_of(args.names)  # once: the sources may change while we build
+    builders.build_images(images, args.builder)
+    tell_images(images, args)
 
 
 def print_images(args: argparse.Namespace) -> None:
-    images = images_of(args.names)
+    tell_images(images_of(args.names), args)
+
+
+def tell_images(images: list[Image], args: argparse.Namespace) -> None:
     if args.output == "json":
         print(json.dumps({image.name: image.ref for image in images}, indent=1))
         return

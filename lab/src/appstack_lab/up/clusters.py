@@ -56,8 +56,7 @@ class LabCluster:
         steps.run(LAB, "create", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
 
     def images(self, steps: Steps) -> Refs:
-        steps.run(LAB, "build", "images", show=True)
-        refs = image_refs()
+        refs = built(steps)
         steps.run(LAB, "load", "docker-image", "--name", self.name, *refs.values(), show=True)
         return refs
 
@@ -83,8 +82,7 @@ class KindCluster:
         steps.run("kind", "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
 
     def images(self, steps: Steps) -> Refs:
-        steps.run(LAB, "build", "images", "--builder", "docker", show=True)
-        refs = image_refs()
+        refs = built(steps, "--builder", "docker")
         steps.run("kind", "load", "docker-image", "--name", self.name, *refs.values(), show=True)
         return refs
 
@@ -112,15 +110,21 @@ class CurrentCluster:
             )
         if shutil.which("docker") is None:
             raise StepFailed("'docker' is not on PATH; it builds and pushes the images.")
-        steps.run(LAB, "build", "images", "--builder", "docker", show=True)
-        pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
-        for name, ref in image_refs().items():
+        refs = built(steps, "--builder", "docker")
+        pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
+        for name, ref in refs.items():
             steps.run("docker", "tag", ref, pushed[name])
             steps.run("docker", "push", "--quiet", pushed[name], show=True)
         return pushed
 
     def delete(self, steps: Steps) -> None:
         """The cluster is not ours to delete; `make down` removes the operator and the stack from it."""
+
+
+def built(steps: Steps, *options: str) -> Refs:
+    """Build what is missing of this tree's images; their references by name."""
+    refs: Refs = json.loads(steps.run(LAB, "build", "images", "-o", "json", *options, show=True))
+    return refs
 
 
 def image_refs() -> Refs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,17 +72,23 @@ class Steps:
         return output
 
     def _run_shown(self, command: Sequence[str], log: IO[str]) -> tuple[int, str]:
-        lines: list[str] = []
-        with subprocess.Popen(
-            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line)
+        """Progress is what a tool writes to standard error; its standard output is the answer."""
+        with (
+            tempfile.TemporaryFile("w+") as answer,
+            subprocess.Popen(
+                command, env=self.env, stdout=answer, stderr=subprocess.PIPE, text=True, bufsize=1
+            ) as process,
+        ):
+            assert process.stderr is not None
+            for line in process.stderr:
                 log.write(line)
-                sys.stdout.write(f"      {line}")
+                sys.stdout.write(f"    {line}")
                 sys.stdout.flush()
-        return process.returncode, "".join(lines)
+            process.wait()
+            answer.seek(0)
+            output = answer.read()
+        log.write(output)
+        return process.returncode, output
 
     def explain(self, what: str) -> str:
         """A failure in the words a person needs: what, the last lines, the log, the probable cause."""
