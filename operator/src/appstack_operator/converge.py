@@ -93,12 +93,21 @@ async def converge(operator: Operator, namespace: str, name: str) -> float:
     work = Work(pending_work(seen, actions, list(gates.closed.values())), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)
     await report(api, stack, live, status, now)
-    return next_look(settings, work, failures)
+    return next_look(settings, status, failures, now)
 
 
-def next_look(settings: Settings, work: Work, failures: Sequence[Failure]) -> float:
-    """Soon while something is under way, rarely at rest; what changes in Kubernetes wakes us anyway."""
-    return BUSY_SECONDS if failures or not work.is_settled else settings.resync_seconds
+def next_look(settings: Settings, status: AppStackStatus, failures: Sequence[Failure], now: datetime) -> float:
+    """Soon while something is under way, ever more rarely the longer it takes, and rarely at rest.
+
+    What changes in Kubernetes wakes us anyway; this is for what only the services know.
+    """
+    if any(failure.is_passing for failure in failures):
+        return BUSY_SECONDS
+    moving = next((each for each in status.conditions if each.type == "Reconciling"), None)
+    if moving is None:
+        return settings.resync_seconds
+    age_seconds = (now - datetime.fromisoformat(moving.last_transition_time)).total_seconds()
+    return min(max(BUSY_SECONDS, age_seconds / 20), settings.resync_seconds)
 
 
 def generate_credentials() -> Credentials:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.status import Condition
+from appstack_operator.assess.verdict import Reason
 from appstack_operator.kinds import EVENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
 
@@ -16,10 +17,15 @@ def build_events(
 ) -> Iterator[Object]:
     """One event for each condition whose status or reason is new."""
     former = {condition.type: condition for condition in before}
+    ready = next((condition for condition in after if condition.type == "Ready"), None)
     for condition in after:
         old = former.get(condition.type)
-        is_new = old is None or (old.status, old.reason) != (condition.status, condition.reason)
-        if is_new and condition.type not in QUIET:
+        if old is not None and (old.status, old.reason) == (condition.status, condition.reason):
+            continue
+        # The first steps of a new stack are no news, nor is HighlyAvailable while it only repeats Ready.
+        is_first_step = condition.reason == Reason.CREATING
+        is_repetition = condition.type == "HighlyAvailable" and ready is not None and ready.status != "True"
+        if condition.type not in QUIET and not is_first_step and not is_repetition:
             yield build_event(stack, condition, now)
 
 

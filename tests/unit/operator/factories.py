@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +37,7 @@ def a_context(**changes: Any) -> Context:
     passwords = Credentials(**{name: f"{name}-password" for name in Credentials.__dataclass_fields__})
     parts = ("redis", "redis-sentinel")
     addresses = {f"shop-{part}-{i}": f"10.0.{n}.{i}" for n, part in enumerate(parts) for i in range(5)}
-    return Context(**{"images": images, "credentials": passwords, "addresses": addresses} | changes)
+    return replace(Context(images, passwords, addresses), **changes)
 
 
 def a_pod(stack: AppStack, component: str, number: int = 0, *, ready: bool = True, **changes: Any) -> Object:

@@ -94,7 +94,7 @@ def test_a_stateful_set_is_never_pruned() -> None:
 def test_what_somebody_else_made_is_not_pruned() -> None:
     stack = a_stack()
     meta = {"name": "theirs", "namespace": "shop", "uid": "1", "labels": {"appstack.dev/stack": "shop"}}
-    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    foreign: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
     run = copy.deepcopy(foreign) | {"kind": "Job"}
     run["metadata"] |= {"name": "run", "ownerReferences": [owner_reference(stack) | {"uid": "of-the-cron-job"}]}
     assert plan_for([*everything(), foreign, run]) == []

@@ -1,11 +1,13 @@
 """What can be wrong with the pods of any component, and how to say it so that the cause is named. Pure."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
+VOLUME_GRACE_SECONDS = 20
 PULL_TROUBLE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 CONFIG_TROUBLE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 
@@ -43,13 +45,20 @@ def volumes_are_bound(pod: Object, seen: Observed) -> Verdict | None:
     for volume in pod["spec"].get("volumes") or []:
         name = volume.get("persistentVolumeClaim", {}).get("claimName")
         claim = seen.get("PersistentVolumeClaim", name) if name else None
-        if claim and claim.get("status", {}).get("phase") == "Pending" and not is_unschedulable(pod):
+        if claim and is_overdue(claim, seen) and not is_unschedulable(pod):
             wanted = claim["spec"].get("storageClassName")
             of_class = f" of storage class '{wanted}'" if wanted else ""
             return Verdict.false(
                 Reason.VOLUME_PENDING, f"PersistentVolumeClaim {name} is Pending: no volume{of_class} yet"
             )
     return None
+
+
+def is_overdue(claim: Object, seen: Observed) -> bool:
+    """Whether a claim waits for longer than it takes to make a volume."""
+    made_at = datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
+    is_pending = claim.get("status", {}).get("phase") == "Pending"
+    return is_pending and (seen.now - made_at).total_seconds() > VOLUME_GRACE_SECONDS
 
 
 def is_unschedulable(pod: Object) -> bool:

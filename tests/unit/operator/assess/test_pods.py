@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from appstack_operator.assess.pods import pods_can_run
 from appstack_operator.assess.verdict import Reason
 from tests.unit.operator.factories import a_pod, a_stack, observed
+
+if TYPE_CHECKING:
+    from appstack_operator.objects import Object
 
 STACK = a_stack()
 
@@ -45,18 +48,28 @@ def test_a_pod_that_is_starting_is_no_trouble() -> None:
     assert pods_can_run([pod], observed(pod)) is None
 
 
-def test_a_pending_volume_is_named_with_its_class() -> None:
+def a_pod_and_its_pending_claim(made_at: str) -> tuple[Object, Object]:
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-shop-postgres-1"}}]
     pod = a_pod(STACK, "postgres", 1, ready=False, volumes=volumes)
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data-shop-postgres-1", "labels": {}},
+        "metadata": {"name": "data-shop-postgres-1", "labels": {}, "creationTimestamp": made_at},
         "spec": {"storageClassName": "fast"},
         "status": {"phase": "Pending"},
     }
+    return pod, claim
+
+
+def test_a_pending_volume_is_named_with_its_class() -> None:
+    pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:59:00Z")
     verdict = pods_can_run([pod], observed(pod, claim))
     assert verdict is not None
     assert verdict.reason is Reason.VOLUME_PENDING
     assert "data-shop-postgres-1" in verdict.message
     assert "fast" in verdict.message
+
+
+def test_a_volume_gets_the_time_that_its_making_takes() -> None:
+    pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:59:55Z")
+    assert pods_can_run([pod], observed(pod, claim)) is None

@@ -164,7 +164,7 @@ def test_cron_jobs_wait_for_the_api() -> None:
     assert not gates.is_open(Stage.CRON_JOBS)
 
 
-EXTERNAL = {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}}
+EXTERNAL: dict[str, Any] = {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}}
 
 
 @pytest.mark.parametrize(
