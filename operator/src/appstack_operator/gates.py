@@ -7,18 +7,24 @@ from appstack_operator.assess.stack import Assessment
 from appstack_operator.assess.verdict import Verdict
 from appstack_operator.desired.stack import Stage
 
+# What starts pods of the user's image.
+GATED_KINDS = {"Job", "Deployment", "CronJob"}
 DATA = ("PostgresReady", "RedisReady", "RabbitMQReady")
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Stages whose turn has not come, each with the reason. A closed gate changes nothing behind it."""
+    """Stages whose turn has not come, each with the reason. A closed gate leaves what runs behind it as it is."""
 
     closed: Mapping[Stage, str] = field(default_factory=dict)
 
     def is_open(self, stage: Stage) -> bool:
-        """Whether objects of the stage may be written."""
+        """Whether the stage's turn has come."""
         return stage not in self.closed
+
+    def lets_through(self, stage: Stage, kind: str) -> bool:
+        """Whether an object may be written: behind a gate nothing runs, but a Service may stand there already."""
+        return self.is_open(stage) or (kind not in GATED_KINDS and self.is_open(Stage.ENVIRONMENT))
 
 
 def set_gates(assessment: Assessment) -> Gates:

@@ -57,9 +57,8 @@ class Action:
 
 def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
     """All writes that bring what was seen closer to what is wanted; empty when nothing is to be done."""
-    writes = (
-        action for item in wanted if gates.is_open(item.stage) and (action := plan_write(stack, item, seen)) is not None
-    )
+    passed = (item for item in wanted if gates.lets_through(item.stage, item.manifest["kind"]))
+    writes = (action for item in passed if (action := plan_write(stack, item, seen)) is not None)
     return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
 
 

@@ -67,6 +67,20 @@ def test_behind_a_closed_gate_nothing_is_written() -> None:
     assert not any(kind == "Deployment" for _, kind in verbs)
 
 
+def test_behind_a_closed_gate_a_service_is_still_repaired() -> None:
+    closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
+    objects = everything()
+    service = next(obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == ("Service", "shop-api"))
+    del service["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:selector"]
+    (action,) = plan_for(objects, closed)
+    assert str(action.target) == "Service shop-api"
+
+
+def test_without_the_users_secrets_nothing_of_the_backend_is_written() -> None:
+    closed = Gates(dict.fromkeys((Stage.ENVIRONMENT, Stage.MIGRATIONS, Stage.BACKEND, Stage.CRON_JOBS), "waits"))
+    assert {action.stage for action in plan_for([], closed)} == {Stage.CREDENTIALS, Stage.DATA_SERVICES}
+
+
 def test_what_somebody_else_changed_is_put_back() -> None:
     objects = everything()
     deployment = next(obj for obj in objects if obj["kind"] == "Deployment" and obj["metadata"]["name"] == "shop-api")
