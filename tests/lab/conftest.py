@@ -1,0 +1,92 @@
+"""Clusters for the tests of the lab itself: their own names and address ranges, so nobody else is disturbed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LAB = Path(sys.executable).parent / "lab"
+PODS = Path(__file__).parent / "pods.yaml"
+
+
+def run(*command: str | Path, timeout: float = 1500, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command; when it should succeed and does not, the test shows what it said."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, check=False)
+    assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+    return done
+
+
+def eventually(what: str, is_true: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait for something to become true and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = is_true()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
+        time.sleep(0.3)
+
+
+@dataclass(frozen=True)
+class LabCluster:
+    """A cluster under test and the two programs that talk to it."""
+
+    name: str
+    kubeconfig: Path
+    options: tuple[str, ...] = ()
+
+    def create(self) -> subprocess.CompletedProcess[str]:
+        return self.lab("create", "cluster", "--kubeconfig", str(self.kubeconfig), *self.options)
+
+    def delete(self) -> subprocess.CompletedProcess[str]:
+        return self.lab("delete", "cluster", "--kubeconfig", str(self.kubeconfig))
+
+    def lab(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return run(LAB, *arguments, "--name", self.name, check=check)
+
+    def kubectl(self, *arguments: str, check: bool = True, timeout: float = 90) -> str:
+        kubectl = Path(run(LAB, "bin").stdout.strip()) / "kubectl"
+        done = run(kubectl, f"--kubeconfig={self.kubeconfig}", *arguments, check=check, timeout=timeout)
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.lab("status", "-o", "json", check=False).stdout)
+        return answer
+
+    def node(self, name: str) -> dict[str, Any]:
+        return next(node for node in self.status()["nodes"] if node["name"] == name)
+
+    def process(self, name: str) -> dict[str, Any]:
+        return next(each for each in self.status()["processes"] if each["name"] == name)
+
+    def pod_on(self, node: str) -> str:
+        """Return the name of the test's pod on a node."""
+        return self.kubectl(
+            "get", "pods", "-l", "app=box", "--field-selector", f"spec.nodeName={node}",
+            "-o", "jsonpath={.items[0].metadata.name}",
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
+    """Two nodes with small volumes, and on each a pod with a volume behind one Service."""
+    kubeconfig = tmp_path_factory.mktemp("lab") / "kubeconfig"
+    made = LabCluster("lab-test", kubeconfig, ("--nodes", "2", "--volume-size", "64Mi"))
+    made.delete()
+    made.create()
+    try:
+        made.kubectl("apply", "-f", str(PODS))
+        made.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
+        yield made
+    finally:
+        made.delete()

@@ -1,0 +1,116 @@
+"""What a cluster of the lab can do, on a real one."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from .conftest import LAB, eventually, run
+
+if TYPE_CHECKING:
+    from .conftest import LabCluster
+
+pytestmark = pytest.mark.timeout(1800)  # a machine that has no binaries yet builds them first
+
+SERVICE = "box.default.svc.cluster.local"
+CALL = (
+    "my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Timeout => 3) or die qq(no answer: $!\\n); print scalar <$s>"
+)
+
+
+def call_from_pod(cluster: LabCluster, pod: str, address: str, check: bool = True) -> str:
+    """Open a connection from inside a pod and return the line it answers with."""
+    return cluster.kubectl("exec", pod, "--", "perl", "-MIO::Socket::INET", "-e", CALL, address, check=check).strip()
+
+
+def call_from_machine(address: str, port: int = 80) -> str:
+    with socket.create_connection((address, port), timeout=3) as connection:
+        return connection.makefile().readline().strip()
+
+
+def test_it_is_well(cluster: LabCluster):
+    done = cluster.lab("status")
+    assert "well" in done.stdout and "v1.36.4" in done.stdout
+    assert [node["ready"] for node in cluster.status()["nodes"]] == [True, True]
+
+
+def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster):
+    before = cluster.process("kube-apiserver")["pid"]
+    start = time.monotonic()
+    done = cluster.create()
+    assert time.monotonic() - start < 5
+    assert "running already" in done.stderr
+    assert cluster.process("kube-apiserver")["pid"] == before
+
+
+def test_another_shape_under_the_same_name_is_refused(cluster: LabCluster):
+    done = cluster.lab("create", "cluster", "--nodes", "1", "--kubeconfig", str(cluster.kubeconfig), check=False)
+    assert done.returncode == 1
+    assert "exists with 2 nodes" in done.stderr
+
+
+def test_it_speaks_as_kind_does(cluster: LabCluster):
+    assert cluster.name in run(LAB, "get", "clusters").stdout.splitlines()
+    assert f"kind-{cluster.name}" in cluster.kubectl("config", "get-contexts", "-o", "name")
+    printed = yaml.safe_load(cluster.lab("get", "kubeconfig").stdout)
+    assert printed["current-context"] == f"kind-{cluster.name}"
+
+
+def test_nodes_tell_where_they_are(cluster: LabCluster):
+    zones = cluster.kubectl("get", "nodes", "-o", r"jsonpath={.items[*].metadata.labels.topology\.kubernetes\.io/zone}")
+    assert zones.split() == ["zone-1", "zone-2"]
+
+
+def test_a_volume_outlives_its_pod(cluster: LabCluster):
+    cluster.kubectl("exec", "box-0", "--", "sh", "-c", "echo kept > /data/file")
+    cluster.kubectl("delete", "pod", "box-0", "--now")
+    cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
+    assert cluster.kubectl("exec", "box-0", "--", "cat", "/data/file").strip() == "kept"
+
+
+def test_a_full_disk_is_that_nodes_alone(cluster: LabCluster):
+    full, other = cluster.pod_on("node1"), cluster.pod_on("node2")
+    write = "head -c 1M /dev/zero > /data/more && echo written || echo refused"
+    cluster.kubectl("exec", full, "--", "sh", "-c", "head -c 200M /dev/zero > /data/big", check=False)
+    assert "refused" in cluster.kubectl("exec", full, "--", "sh", "-c", write)
+    assert "written" in cluster.kubectl("exec", other, "--", "sh", "-c", write)
+    cluster.kubectl("exec", full, "--", "rm", "-f", "/data/big", "/data/more")
+
+
+def test_pods_find_services_by_name(cluster: LabCluster):
+    answers = {call_from_pod(cluster, "box-0", f"{SERVICE}:80") for _ in range(12)}
+    assert answers == {"box-0", "box-1"}
+
+
+def test_the_machine_reaches_pods_and_services(cluster: LabCluster):
+    pod = cluster.kubectl("get", "pod", "box-1", "-o", "jsonpath={.status.podIP}")
+    service = cluster.kubectl("get", "service", "box", "-o", "jsonpath={.spec.clusterIP}")
+    assert call_from_machine(pod) == "box-1"
+    assert {call_from_machine(service) for _ in range(12)} == {"box-0", "box-1"}
+
+
+def test_nothing_in_it_reaches_the_world(cluster: LabCluster):
+    done = cluster.kubectl(
+        "exec", "box-0", "--", "sh", "-c",
+        f"perl -MIO::Socket::INET -e '{CALL}' 198.51.100.1:80 2>&1; echo",
+        check=False,
+    )  # fmt: skip
+    assert "no answer" in done
+
+
+def test_usage_is_measured(cluster: LabCluster):
+    eventually(
+        "kubectl top nodes", lambda: cluster.kubectl("top", "nodes", "--no-headers", check=False).count("node") == 2
+    )
+    eventually("kubectl top pods", lambda: "box-1" in cluster.kubectl("top", "pods", "--no-headers", check=False))
+
+
+def test_a_killed_component_comes_back(cluster: LabCluster):
+    before = cluster.process("kube-scheduler")
+    run("kill", "-9", str(before["pid"]))
+    eventually("a new scheduler", lambda: cluster.process("kube-scheduler")["pid"] not in (0, before["pid"]))
+    assert "lab: ended: signal 9" in cluster.lab("logs", "kube-scheduler").stdout

@@ -1,0 +1,76 @@
+"""Images of ordinary Dockerfiles reach the nodes whole and quickly."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab import builders, images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import LabCluster
+
+pytestmark = pytest.mark.timeout(900)
+
+# A second layer deletes a file, replaces a directory and changes an owner: all of it must arrive.
+DOCKERFILE = """\
+FROM debian:trixie-slim
+LABEL org.opencontainers.image.version="1"
+COPY greeting /srv/greeting
+RUN mkdir /srv/old && touch /srv/old/gone /srv/removed
+RUN rm /srv/removed && rm -r /srv/old && mkdir /srv/old && touch /srv/old/new && chown 1234:1234 /srv/old/new
+USER 1234:1234
+"""
+
+
+@pytest.fixture
+def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sources of an image that is new to everybody."""
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    (tmp_path / "greeting").write_text(f"hello {time.time_ns()}\n")
+    monkeypatch.setitem(images.CONTEXTS, "probe", tmp_path)
+    return tmp_path
+
+
+def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path):
+    image = images.image_of("probe")
+    builders.build_images([image])
+    start = time.monotonic()
+    cluster.lab("load", "docker-image", image.ref)
+    assert time.monotonic() - start < 10
+    look = "cat /srv/greeting; stat -c '%n %u' /srv/* /srv/old/*; id -u"
+    seen = cluster.kubectl(
+        "run", "probe", f"--image={image.ref}", "--image-pull-policy=Never", "--restart=Never",
+        "--rm", "--attach", "--quiet", "--command", "--", "sh", "-c", look,
+    ).splitlines()  # fmt: skip
+    greeting = (probe / "greeting").read_text().strip()
+    assert seen == [greeting, "/srv/greeting 0", "/srv/old 0", "/srv/old/new 1234", "1234"]
+
+
+def test_an_image_that_is_there_is_not_loaded_again(cluster: LabCluster):
+    start = time.monotonic()
+    cluster.lab("load", "docker-image", images.BASE)
+    assert time.monotonic() - start < 3
+
+
+def test_an_unknown_image_is_refused_with_the_way_out(cluster: LabCluster):
+    done = cluster.lab("load", "docker-image", "appstack.dev/nobody:1", check=False)
+    assert done.returncode == 1
+    assert "lab build images" in done.stderr
+
+
+def test_a_changed_source_is_another_image(probe: Path):
+    before = images.image_of("probe").ref
+    (probe / "greeting").write_text("bye\n")
+    assert images.image_of("probe").ref != before
+
+
+def test_a_root_filesystem_holds_the_images_files(probe: Path):
+    root = builders.root_filesystem("probe")
+    assert (root / "srv" / "greeting").read_text() == (probe / "greeting").read_text()
+    assert not (root / "srv" / "removed").exists()
+    assert [path.name for path in (root / "srv" / "old").iterdir()] == ["new"]

@@ -1,0 +1,103 @@
+"""From nothing, through a sudden death, back to nothing: a cluster leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab.cgroups import hierarchies
+from appstack_lab.state import known_clusters
+
+from .conftest import LAB, PODS, LabCluster, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from appstack_lab.cluster import Cluster
+
+pytestmark = pytest.mark.timeout(900)
+
+NAME = "lab-life"
+PLACES = ("/run/appstack-lab", "/run/containerd/s", "/var/lib/appstack-lab", "/var/lib/cni", "/var/lib/kubelet")
+
+
+def processes() -> set[str]:
+    """Commands that work for a cluster of this name, or are a container of the test."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"/{NAME}/" in command or "lab-test-marker" in command:
+            found.add(command)
+    return found
+
+
+def traces() -> dict[str, set[str]]:
+    """What a cluster could leave on this machine."""
+    groups = {str(path) for root in hierarchies() for path in root.glob("appstack-lab/*")}
+    roots = {str(path) for root in hierarchies() for path in root.glob("appstack-lab")}
+    return {
+        "processes": processes(),
+        "mounts": set(Path("/proc/mounts").read_text().splitlines()),
+        "namespaces": {path.name for path in Path("/run/netns").glob("*")},
+        "links": {path.name for path in Path("/sys/class/net").iterdir()},
+        "routes": set(run("ip", "-4", "route").stdout.splitlines()),
+        "tables": set(run("nft", "list", "tables").stdout.splitlines()),
+        "control groups": groups | roots,
+        "loop devices": set(run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").stdout.splitlines()),
+        "files": {str(path) for place in PLACES for path in [Path(place), *Path(place).glob("*")] if path.exists()},
+    }
+
+
+def belongs_to_others(trace: str) -> bool:
+    """Tell whether another cluster, whose life goes on meanwhile, made a trace."""
+    others = [cluster for cluster in known_clusters() if cluster.name not in (NAME, "lab-test")]
+    shared = ("/appstack-lab", "/sysctls.json", "/var/lib/cni", "/var/lib/kubelet")
+    return any(mark in trace for cluster in others for mark in marks_of(cluster)) or (
+        bool(known_clusters()) and trace.endswith(shared)
+    )
+
+
+def marks_of(cluster: Cluster) -> tuple[str, ...]:
+    network, pods, services = (
+        text.rsplit(".", 2)[0] + "." for text in (f"{cluster.gateway}.0", cluster.pod_range, cluster.service_range)
+    )
+    return (f"lab-{cluster.name}-", f"appstack-lab/{cluster.name}", cluster.link, network, pods, services)
+
+
+@pytest.fixture
+def short_lived(tmp_path: Path) -> Iterator[LabCluster]:
+    made = LabCluster(NAME, tmp_path / "kubeconfig", ("--nodes", "1", "--volume-size", "64Mi"))
+    made.delete()
+    yield made
+    made.delete()
+
+
+def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCluster):
+    before = traces()
+    short_lived.create()
+    short_lived.kubectl("apply", "-f", str(PODS))
+    short_lived.kubectl("wait", "--for=condition=Ready", "pod/box-0", "--timeout=60s")
+    assert len(processes()) > 8
+
+    supervisor = run("pgrep", "-f", f"appstack_lab.supervisor .*/{NAME}/").stdout.split()
+    os.kill(int(supervisor[0]), signal.SIGKILL)
+    assert NAME not in run(LAB, "get", "clusters").stdout.splitlines()
+    short_lived.create()
+    assert short_lived.status()["nodes"][0]["ready"]
+    assert "box" not in short_lived.kubectl("get", "pods")
+    assert short_lived.kubeconfig.read_text().count(f"name: kind-{NAME}\n") == 3
+
+    during = traces()
+    assert all(during[kind] - before[kind] for kind in ("processes", "mounts", "namespaces", "links", "routes"))
+    short_lived.delete()
+    after = traces()
+    left = [one for kind in after for one in after[kind] - before[kind] if not belongs_to_others(one)]
+    assert left == []
+    assert NAME not in short_lived.kubeconfig.read_text()
