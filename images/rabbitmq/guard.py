@@ -5,10 +5,12 @@ happens to reach. Node 0 forms the cluster when every other node says that it is
 for a running node. A node 0 whose volume was lost is an empty one like any other: it joins.
 """
 
+import base64
 import json
 import logging
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from pathlib import Path
 
 GUARD_PORT = 15690  # answered only while a node waits: "I am empty"
 AMQP_PORT = 5672
+MANAGEMENT_PORT = 15672
 TIMEOUT_SECONDS = 1.0
 
 log = logging.getLogger("guard")
@@ -106,6 +109,29 @@ def wait_to_form(ordinal: int, me: str, others: Mapping[str, str]) -> list[str]:
         time.sleep(1.0)
 
 
+def lists_me(host: str, me: str, username: str, password: str) -> bool:
+    """Whether a running node counts this one as a member; True also where it does not say."""
+    token = base64.b64encode(f"{username}:{password}".encode()).decode()
+    request = urllib.request.Request(f"http://{host}:{MANAGEMENT_PORT}/api/nodes?columns=name")
+    request.add_header("Authorization", f"Basic {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+            return me in [node["name"] for node in json.load(answer)]
+    except (OSError, ValueError, KeyError):
+        return True
+
+
+def leave_old_membership(peer: str, me: str) -> None:
+    """Have the cluster forget the node that this one was before its volume was lost, or it refuses the new one.
+
+    The copies of queues that it held are grown again by RabbitMQ's membership reconciliation.
+    """
+    log.info("asking %s to forget what %s was", peer, me)
+    command = ["rabbitmqctl", "--node", peer, "forget_cluster_node", me]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    log.info("%s", (done.stderr or done.stdout).strip().splitlines()[-1:])
+
+
 def own_configuration(nodes: list[str], username: str, password: str) -> str:
     """The part of rabbitmq.conf that is this node's own, or secret."""
     lines = [
@@ -134,11 +160,15 @@ def main() -> None:
 
     # schema.DAT is what makes RabbitMQ itself call a node not virgin.
     holds_data = (home / "mnesia" / me / "schema.DAT").exists()
+    user, password = os.environ["DEFAULT_USER"], os.environ["DEFAULT_PASS"]
     nodes = list(hosts) if holds_data else wait_to_form(int(ordinal), me, others)
+    for peer in nodes:
+        if not holds_data and peer != me and lists_me(hosts[peer], me, user, password):
+            leave_old_membership(peer, me)
     conf_dir.mkdir(parents=True, exist_ok=True)
     own = conf_dir / "20-own.conf"
     own.touch(mode=0o600)
-    own.write_text(own_configuration(nodes, os.environ["DEFAULT_USER"], os.environ["DEFAULT_PASS"]))
+    own.write_text(own_configuration(nodes, user, password))
     environment = dict(os.environ)
     for secret in ("ERLANG_COOKIE", "DEFAULT_PASS"):
         del environment[secret]

@@ -24,6 +24,9 @@ PORTS = {"amqp": 5672, "management": 15672}
 POD_PORTS = {**PORTS, "prometheus": 15692, "epmd": 4369, "distribution": 25672, "guard": 15690}
 PLUGINS = "[rabbitmq_management,rabbitmq_prometheus].\n"
 
+# Copies of a quorum queue: a fourth and fifth would cost more than they save.
+QUEUE_MEMBERS = 3
+
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 DEFAULT_LIMITS = {"cpu": "2", "memory": "1Gi"}
 
@@ -44,6 +47,7 @@ def build_configuration(stack: AppStack) -> dict[str, str]:
     conf = render(
         "rabbitmq.conf.j2",
         cluster_name=f"{stack.namespace}.{stack.name}",
+        queue_members=min(stack.spec.rabbitmq.replicas, QUEUE_MEMBERS),
         memory_bytes=memory_limit(stack),
         disk_free_bytes=disk_free_limit(bytes_of(stack.spec.rabbitmq.storage.size)),
     )
