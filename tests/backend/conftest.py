@@ -31,8 +31,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(scratch: Path) -> Iterator[str]:
-    with servers.postgres(scratch / "postgres") as dsn:
-        yield dsn
+    with servers.postgres(scratch / "postgres") as server:
+        yield server.dsn
 
 
 @pytest.fixture(scope="session")

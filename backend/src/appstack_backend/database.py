@@ -22,15 +22,16 @@ Connection = AsyncConnection[TupleRow]
 # A dead server is noticed by the client's kernel within about ten seconds. There is deliberately no
 # statement_timeout here: a timeout ends COMMIT's wait for the synchronous standby with a mere warning.
 CONNECT = {
-    "connect_timeout": 3,
+    "connect_timeout": 2,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection attempt
 READ_ONLY = "25006"  # we reached a server that is no primary (any more)
 BUSY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout: the server is fine
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
 
 
 def is_transient(error: BaseException) -> bool:
@@ -54,7 +55,7 @@ class Database:
             kwargs=CONNECT,
             min_size=1,
             max_size=size,
-            timeout=3.0,
+            timeout=POOL_SECONDS,
             # Give up a failed attempt at once: the next request makes a new one, instead of
             # everybody waiting for the end of a backoff that started during the failover.
             reconnect_timeout=0.1,

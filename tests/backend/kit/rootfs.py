@@ -24,7 +24,9 @@ mount --rbind /dev "$2/root/dev"
 mkdir -p "$2/root/scratch"
 mount --bind "$2/scratch" "$2/root/scratch"
 user=$3 root=$2/root; shift 3
-exec chroot --userspec="$user" "$root" "$@"
+chroot --userspec="$user" "$root" "$@" &
+# This shell stays as the namespace's first process: a change of user would lose the order to die.
+wait $!
 """
 
 
@@ -64,6 +66,10 @@ class Box:
         shutil.chown(path, self.user, self.user)
         path.chmod(0o600)
         return f"/scratch/{name}"
+
+    def remove(self, name: str) -> None:
+        """Take a file under /scratch away."""
+        (self.folder / "scratch" / name).unlink(missing_ok=True)
 
     def command(self, args: Sequence[str]) -> list[str]:
         # The server dies with the process that started it, even if that is killed.

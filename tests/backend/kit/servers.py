@@ -41,31 +41,49 @@ def wait_for(is_up: Callable[[], bool], server: Server, what: str) -> None:
         time.sleep(0.05)
 
 
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """PostgreSQL 17; yields the DSN of an empty database."""
-    box, port = Box("postgres", POSTGRES_USER, folder), free_port()
-    password_file = box.write("password", PASSWORD)
-    box.run(
-        *("env", PATH, "initdb", "--pgdata=/scratch/data", "--username=app", f"--pwfile={password_file}"),
-        *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
-    )
-    options = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": port}.items()]
-    server = box.start("env", PATH, "postgres", "-D", "/scratch/data", *options)
-    dsn = f"postgresql://app:{PASSWORD}@127.0.0.1:{port}/postgres"
+class Postgres:
+    """PostgreSQL 17 in a folder; it may be stopped and started again."""
 
-    def is_up() -> bool:
+    def __init__(self, folder: Path) -> None:
+        self._box, self._port = Box("postgres", POSTGRES_USER, folder), free_port()
+        self._server: Server | None = None
+        self.dsn = f"postgresql://app:{PASSWORD}@127.0.0.1:{self._port}/postgres"
+        password_file = self._box.write("password", PASSWORD)
+        self._box.run(
+            *("env", PATH, "initdb", "--pgdata=/scratch/data", "--username=app", f"--pwfile={password_file}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = {**POSTGRES_SETTINGS, "port": self._port}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self._server = self._box.start("env", PATH, "postgres", "-D", "/scratch/data", *options)
+        wait_for(self.is_up, self._server, "PostgreSQL")
+
+    def is_up(self) -> bool:
         try:
-            psycopg.connect(dsn, connect_timeout=2).close()
+            psycopg.connect(self.dsn, connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
 
+    def kill(self) -> None:
+        """As a crash does it."""
+        if self._server is not None:
+            self._server.stop()
+            self._box.remove("data/postmaster.pid")  # names a process of a namespace that is gone
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """A running PostgreSQL with an empty database."""
+    server = Postgres(folder)
     try:
-        wait_for(is_up, server, "PostgreSQL")
-        yield dsn
+        server.start()
+        yield server
     finally:
-        server.stop()
+        server.kill()
 
 
 def answers(port: int, request: bytes, expected: bytes) -> bool:

@@ -1,0 +1,153 @@
+"""Services that fail and come back: the backend finds them again by itself, at once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import aio_pika
+import httpx
+import psycopg
+import pytest
+import redis as redis_client
+
+from appstack_backend import schema
+from tests.backend.conftest import settings
+from tests.backend.kit import feeds, servers
+from tests.backend.kit.processes import Api, Backend, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RECOVERY_SECONDS = 1.0  # between the first write that PostgreSQL accepts and the first one over the API
+
+
+def test_the_api_writes_again_within_a_second_of_its_database(
+    tmp_path: Path, redis: dict[str, str], rabbitmq: str
+) -> None:
+    with servers.postgres(tmp_path / "postgres") as server:
+        schema.migrate(server.dsn, schema.load_migrations())
+        backend = Backend(settings(server.dsn, redis, rabbitmq), tmp_path)
+        try:
+            backend.start_api(DATABASE_PATIENCE_SECONDS="0.5")
+            api = backend.client()
+            assert is_accepted(api)
+            server.kill()
+            answer = api.post(feeds.as_csv(feeds.rows(1, seed=41)))
+            assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+            assert answer.headers["Retry-After"]
+            assert httpx.get(f"http://127.0.0.1:{backend.api_port}/readyz").status_code == 200, "nobody is unready"
+            time.sleep(2)  # long enough for clients that back off to back off
+            gap = measure_gap(server, api)
+        finally:
+            backend.stop()
+    assert gap < RECOVERY_SECONDS
+
+
+def measure_gap(server: servers.Postgres, api: Api) -> float:
+    """Seconds between the first write over a connection of our own and the first one over the API."""
+    first: dict[str, float] = {}
+
+    def write() -> None:
+        while "own" not in first:
+            try:
+                with psycopg.connect(server.dsn, connect_timeout=2) as conn:
+                    conn.execute("CREATE TABLE first_write ()")
+                first["own"] = time.monotonic()
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+
+    def send() -> None:
+        wait_until(lambda: is_accepted(api), "the API writes again")
+        first["api"] = time.monotonic()
+
+    threads = [threading.Thread(target=write), threading.Thread(target=send)]
+    for thread in threads:
+        thread.start()
+    server.start()
+    for thread in threads:
+        thread.join()
+    return first["api"] - first["own"]
+
+
+def is_accepted(api: Api) -> bool:
+    return api.post(feeds.as_csv(feeds.rows(1, seed=41))).status_code == httpx.codes.ACCEPTED
+
+
+def test_the_cache_follows_the_sentinels_to_a_new_master(
+    backend: Backend, redis: dict[str, str], api_with_product: Api
+) -> None:
+    api, process = api_with_product, backend.started[0]
+
+    def hits() -> float:
+        assert api.http.get("/v1/products/A").status_code == 200
+        return process.metrics().get('appstack_cache_total{result="hit"}', 0.0)
+
+    wait_until(lambda: hits() > 0, "the product is cached")
+    host, port = redis["REDIS_SENTINELS"].split(",")[0].split(":")
+    sentinel = redis_client.Redis(host=host, port=int(port), password=redis["REDIS_PASSWORD"])
+    old = master(sentinel)
+    wait_until(lambda: fails_over(sentinel), "a Sentinel agrees to fail over")
+    wait_until(lambda: master(sentinel) != old, "another one is master")
+    before = hits()
+    wait_until(lambda: hits() > before + 3, "the product is cached again", 20)
+
+
+@pytest.fixture
+def api_with_product(backend: Backend) -> Api:
+    """An API whose catalogue has the product A."""
+    backend.start_api()
+    worker = backend.start_worker()
+    api = backend.client()
+    api.feed((feeds.HEADER + "A,n,c,s,1,EUR,3,main\n").encode())
+    worker.kill()
+    return api
+
+
+def master(sentinel: redis_client.Redis) -> object:
+    return sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "test.shop")  # type: ignore[no-untyped-call]
+
+
+def fails_over(sentinel: redis_client.Redis) -> bool:
+    try:
+        return bool(sentinel.execute_command("SENTINEL FAILOVER", "test.shop"))  # type: ignore[no-untyped-call]
+    except redis_client.ResponseError:  # the replica was not seen yet
+        time.sleep(0.2)
+        return False
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        yield port
+
+
+def test_a_redis_that_swallows_everything_costs_one_timeout_in_a_while(backend: Backend, silent_port: int) -> None:
+    process = backend.start_api(
+        REDIS_SENTINELS=f"127.0.0.1:{silent_port}", REDIS_TIMEOUT_SECONDS="0.3", REDIS_BREAKER_SECONDS="30"
+    )
+    http = backend.client().http
+    seconds = [http.get("/v1/products/NONE").elapsed.total_seconds() for _ in range(40)]
+    assert process.log.read_text().count("Redis is left alone for a while") == 1
+    assert sorted(seconds)[20] < 0.05
+
+
+def test_a_consumer_that_the_broker_forgot_starts_anew(backend: Backend, rabbitmq: str) -> None:
+    backend.start_api()
+    worker = backend.start_worker(WORKER_WATCH_SECONDS="0.5")
+    asyncio.run(delete_queue(rabbitmq, "bulk"))
+    job = backend.client().feed(feeds.as_csv(feeds.rows(700, seed=42)))
+    assert job["state"] == "succeeded"
+    restarts = [line for line in worker.lines() if line["event"] == "the consumer is started anew"]
+    assert {line["queue"] for line in restarts} == {"bulk"}
+
+
+async def delete_queue(url: str, name: str) -> None:
+    async with await aio_pika.connect(url) as connection:
+        await (await connection.channel()).queue_delete(name)
