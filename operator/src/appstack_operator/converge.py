@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 ALPHABET = string.ascii_letters + string.digits
 # While something is under way, services are asked this often: not all that they do shows in Kubernetes.
 BUSY_SECONDS = 3.0
+CRASHED_SECONDS = 15.0
 numbers = count(1)
 
 
@@ -62,6 +63,11 @@ async def run_pass(operator: Operator, namespace: str, name: str) -> float:
         metrics.PASSES.labels("failed").inc()
         logger.warning("the pass ended early: %s", error.message)
         return BUSY_SECONDS
+    except Exception:
+        # A defect must not end the daemon: the next pass may see another world.
+        metrics.PASSES.labels("crashed").inc()
+        logger.exception("the pass crashed")
+        return CRASHED_SECONDS
     metrics.PASSES.labels("done").inc()
     metrics.PASS_SECONDS.observe(time.monotonic() - started)
     return delay_seconds

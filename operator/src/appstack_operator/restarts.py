@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from appstack_operator.assess.pods import is_ready
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
@@ -18,50 +19,65 @@ class Restart:
     namespace: str
     pod: str
     uid: str
+    owner: str  # its StatefulSet
     is_primary: bool
+    is_ready: bool
     why: str
+
+    @property
+    def ordinal(self) -> int:
+        """The number at the end of a StatefulSet pod's name."""
+        return int(self.pod.rsplit("-", 1)[1])
 
 
 def next_restarts(seen: Observed) -> Iterator[Restart]:
-    """At most one pod of each StatefulSet, and none while another of its pods is away."""
-    for stateful_set in seen.of_kind("StatefulSet"):
-        if restart := next_restart(stateful_set, seen):
-            yield restart
-
-
-def next_restart(stateful_set: Object, seen: Observed) -> Restart | None:
-    """The next pod of the old template: replicas first, the primary last."""
-    status = stateful_set.get("status", {})
-    newest = status.get("updateRevision")
-    if status.get("observedGeneration", 0) < stateful_set["metadata"].get("generation", 0) or not newest:
-        return None  # the controller has not looked at the new template yet
-    pods = seen.pods(component_of(stateful_set))
-    old = [pod for pod in pods if pod["metadata"]["labels"].get(REVISION_LABEL) not in (newest, None)]
-    if not old:
-        return None
+    """Pods that are broken anyway; or one pod of the whole stack, and that only while all others are well."""
+    sets = seen.of_kind("StatefulSet")
+    members = {each["metadata"]["name"]: seen.pods(component_of(each)) for each in sets}
+    if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):
+        return
+    old = [restart_of(pod, each) for each in sets for pod in members[each["metadata"]["name"]] if is_old(pod, each)]
     # An old pod that is not ready may be exactly what the new template repairs: it goes first.
-    broken = [pod for pod in old if not is_ready(pod)]
-    if any(not is_ready(pod) for pod in pods if pod not in broken) or len(pods) < stateful_set["spec"]["replicas"]:
-        return None
-    if any("deletionTimestamp" in pod["metadata"] for pod in pods):
-        return None
-    # Last pod first, as StatefulSets do; whoever leads comes after all others.
-    queue = broken or sorted(old, key=lambda pod: (is_leading(pod), -ordinal(pod)))
-    pod = queue[0]
+    broken = [restart for restart in old if not restart.is_ready]
+    all_are_there = all(len(members[each["metadata"]["name"]]) >= each["spec"]["replicas"] for each in sets)
+    if broken:
+        yield from broken
+    elif all_are_there and all(map(is_ready, chain(*members.values()))):
+        # Set by set; in a set the last pod first, as StatefulSets do, but whoever leads comes after all others.
+        yield from sorted(old, key=lambda restart: (restart.owner, restart.is_primary, -restart.ordinal))[:1]
+
+
+def is_observed(stateful_set: Object) -> bool:
+    """Whether the controller has looked at the newest template."""
+    observed_generation = stateful_set.get("status", {}).get("observedGeneration", 0)
+    return bool(observed_generation >= stateful_set["metadata"].get("generation", 0))
+
+
+def is_going(pod: Object) -> bool:
+    """Whether the pod is on its way out already."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def is_old(pod: Object, stateful_set: Object) -> bool:
+    """Whether the pod is of a template that is no longer the newest."""
+    newest = stateful_set.get("status", {}).get("updateRevision")
+    return bool(newest) and pod["metadata"]["labels"].get(REVISION_LABEL, newest) != newest
+
+
+def restart_of(pod: Object, stateful_set: Object) -> Restart:
+    """The restart that brings a pod to the newest template."""
+    meta, newest = pod["metadata"], stateful_set["status"]["updateRevision"]
     return Restart(
-        pod["metadata"]["namespace"],
-        pod["metadata"]["name"],
-        pod["metadata"]["uid"],
-        is_leading(pod),
-        f"its template is old: {pod['metadata']['labels'][REVISION_LABEL]} -> {newest}",
+        namespace=meta["namespace"],
+        pod=meta["name"],
+        uid=meta["uid"],
+        owner=stateful_set["metadata"]["name"],
+        is_primary=is_leading(pod),
+        is_ready=is_ready(pod),
+        why=f"its template is old: {meta['labels'][REVISION_LABEL]} -> {newest}",
     )
 
 
 def is_leading(pod: Object) -> bool:
     """Whether the pod is PostgreSQL's primary or Redis' master."""
     return pod["metadata"]["labels"].get(ROLE_LABEL) in LEADING_ROLES
-
-
-def ordinal(pod: Object) -> int:
-    """The number at the end of a StatefulSet pod's name."""
-    return int(pod["metadata"]["name"].rsplit("-", 1)[1])

@@ -9,7 +9,7 @@ import pytest
 
 from appstack_operator.desired.stack import Stage, build_stack
 from appstack_operator.gates import Gates
-from appstack_operator.objects import Object, owner_reference
+from appstack_operator.objects import Object, component_of, owner_reference
 from appstack_operator.plan import Action, Impact, Verb, plan, worst
 from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
 
@@ -115,18 +115,19 @@ def test_what_somebody_else_made_is_not_pruned() -> None:
 
 
 def members_of_postgres(*revisions: str, primary: int = 0, unready: int | None = None) -> list[Object]:
-    """The pods of PostgreSQL with their template revisions, and their StatefulSet whose newest is `new`."""
+    """A running stack whose PostgreSQL pods have these template revisions; the newest is `new`."""
     stack = a_stack()
     objects = everything()
-    stateful_set = next(
-        obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == ("StatefulSet", "shop-postgres")
-    )
-    stateful_set["status"] = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old"}
+    for stateful_set in (obj for obj in objects if obj["kind"] == "StatefulSet"):
+        stateful_set["status"] = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old"}
+        component, count = component_of(stateful_set), stateful_set["spec"]["replicas"]
+        newest = {"controller-revision-hash": "new"}
+        objects += [
+            a_pod(stack, component, number, labels=newest) for number in range(count) if component != "postgres"
+        ]
     for number, revision in enumerate(revisions):
-        labels = {
-            "controller-revision-hash": revision,
-            "appstack.dev/role": "primary" if number == primary else "replica",
-        }
+        role = "primary" if number == primary else "replica"
+        labels = {"controller-revision-hash": revision, "appstack.dev/role": role}
         objects.append(a_pod(stack, "postgres", number, ready=number != unready, labels=labels))
     return objects
 
@@ -145,3 +146,12 @@ def test_no_member_is_restarted_while_another_is_away() -> None:
 def test_a_broken_member_of_the_old_template_is_restarted_first() -> None:
     (action,) = plan_for(members_of_postgres("old", "old", primary=0, unready=1))
     assert action.target.name == "shop-postgres-1"
+
+
+def test_no_member_is_restarted_while_another_service_is_not_well() -> None:
+    objects = members_of_postgres("old", "new")
+    sentinel = next(
+        obj for obj in objects if obj["metadata"]["name"] == "shop-redis-sentinel-1" and obj["kind"] == "Pod"
+    )
+    sentinel["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    assert plan_for(objects) == []
