@@ -17,17 +17,22 @@ from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-API = "https://kubernetes.default.svc"
 TIMEOUT_SECONDS = 2.0
 TRY_SECONDS = 30.0
 ROLE_LABEL = "appstack.dev/role"
 SCOPE_LABEL = "appstack.dev/patroni"
 
 
+def server() -> str:
+    """The API server by its address: a failover must not wait for a name server that was lost with the node."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
 def call(method: str, path: str, body: object = None) -> Any:
     """One API request with the pod's own account; raises OSError when it fails."""
     namespace = (ACCOUNT / "namespace").read_text()
-    request = urllib.request.Request(f"{API}/api/v1/namespaces/{namespace}/{path}", method=method)  # noqa: S310
+    request = urllib.request.Request(f"{server()}/api/v1/namespaces/{namespace}/{path}", method=method)  # noqa: S310
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
     data = None
     if body is not None:

@@ -1,6 +1,7 @@
 """The three API calls that the label agent needs, with the pod's own account and short time limits."""
 
 import json
+import os
 import ssl
 import urllib.parse
 import urllib.request
@@ -8,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-API = "https://kubernetes.default.svc"
 TIMEOUT_SECONDS = 3.0
+
+
+def server() -> str:
+    """The API server by its address: a failover must not wait for a name server that was lost with the node."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def namespace() -> str:
@@ -19,7 +25,7 @@ def namespace() -> str:
 
 def call(method: str, path: str, body: object = None) -> Any:
     """One request; raises OSError (urllib's errors are) when it fails."""
-    request = urllib.request.Request(API + path, method=method)  # noqa: S310
+    request = urllib.request.Request(server() + path, method=method)  # noqa: S310
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
     data = None
     if body is not None:

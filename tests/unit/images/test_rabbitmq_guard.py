@@ -1,0 +1,38 @@
+"""Only a first bootstrap forms a RabbitMQ cluster."""
+
+from __future__ import annotations
+
+import pytest
+from guard import Peer, nodes_to_form_with, own_configuration
+
+ONE, TWO = "rabbit@shop-rabbitmq-1", "rabbit@shop-rabbitmq-2"
+ZERO = "rabbit@shop-rabbitmq-0"
+
+
+def test_node_0_forms_the_cluster_when_all_others_are_empty_too() -> None:
+    assert nodes_to_form_with(0, ZERO, {ONE: Peer.EMPTY, TWO: Peer.EMPTY}) == [ZERO]
+
+
+@pytest.mark.parametrize("other", [Peer.SILENT, Peer.EMPTY])
+def test_an_empty_node_0_waits_for_a_silent_peer(other: Peer) -> None:
+    # The bug of others: its volume lost and its peers out of reach, node 0 formed a second cluster.
+    assert nodes_to_form_with(0, ZERO, {ONE: Peer.SILENT, TWO: other}) is None
+
+
+def test_an_empty_node_0_joins_the_cluster_that_runs() -> None:
+    assert nodes_to_form_with(0, ZERO, {ONE: Peer.SILENT, TWO: Peer.RUNS}) == [ZERO, TWO]
+
+
+@pytest.mark.parametrize("peers", [{ZERO: Peer.EMPTY, TWO: Peer.EMPTY}, {ZERO: Peer.SILENT, TWO: Peer.SILENT}])
+def test_no_other_node_ever_forms_a_cluster(peers: dict[str, Peer]) -> None:
+    assert nodes_to_form_with(1, ONE, peers) is None
+
+
+def test_a_single_node_forms_its_cluster_at_once() -> None:
+    assert nodes_to_form_with(0, ZERO, {}) == [ZERO]
+
+
+def test_the_first_user_is_never_guest() -> None:
+    text = own_configuration([ZERO, ONE], "app", "secret")
+    assert "default_user = app\n" in text
+    assert f"cluster_formation.classic_config.nodes.2 = {ONE}\n" in text

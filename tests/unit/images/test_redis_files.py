@@ -1,0 +1,59 @@
+"""What the keepers write: the record on the volume, Sentinel's configuration, the role labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from appstack_redis.record import Record, load, save
+from appstack_redis.roles import changes
+from appstack_redis.sentinel import configuration, identity
+from appstack_redis.settings import Group
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GROUP = Group("shop.shop", {"shop-redis-0": "10.0.0.1"}, {"shop-redis-sentinel-0": "10.0.1.1"}, 1)
+BASE = "port 26379\nsentinel down-after-milliseconds shop.shop 3000\n"
+LABEL = "appstack.dev/role"
+
+
+def test_a_record_survives_and_an_empty_or_torn_one_counts_as_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    assert load(path) == Record()
+    save(path, Record(4, 1234, was_master=True))
+    assert load(path) == Record(4, 1234, was_master=True)
+    path.write_text('{"generation": 4,')
+    assert load(path) == Record()
+
+
+def test_what_is_said_about_a_master_follows_the_line_that_names_it() -> None:
+    lines = configuration(BASE, GROUP, "shop-redis-sentinel-0", "secret", "10.0.0.1").splitlines()
+    monitor = lines.index("sentinel monitor shop.shop 10.0.0.1 6379 1")
+    assert lines.index("sentinel down-after-milliseconds shop.shop 3000") > monitor
+    assert lines.index("port 26379") < monitor
+
+
+def test_sentinels_ask_for_a_password_and_give_it() -> None:
+    lines = configuration(BASE, GROUP, "shop-redis-sentinel-0", 'se"cret', "10.0.0.1").splitlines()
+    quoted = r'"se\"cret"'
+    assert {f"requirepass {quoted}", f"sentinel sentinel-pass {quoted}"} <= set(lines)
+    assert f"sentinel auth-pass shop.shop {quoted}" in lines
+
+
+def test_a_sentinel_keeps_its_identity_and_no_two_stacks_share_one() -> None:
+    other = Group("other.shop", GROUP.redis, GROUP.sentinels)
+    assert identity(GROUP, "shop-redis-sentinel-0") == identity(GROUP, "shop-redis-sentinel-0")
+    assert identity(GROUP, "shop-redis-sentinel-0") != identity(other, "shop-redis-sentinel-0")
+
+
+def test_the_loser_s_label_goes_before_the_winner_s_comes() -> None:
+    labels = {"shop-redis-0": {LABEL: "master"}, "shop-redis-1": {LABEL: "replica"}, "shop-redis-2": {}}
+    assert changes("shop-redis-1", labels) == [
+        ("shop-redis-0", "replica"),
+        ("shop-redis-2", "replica"),
+        ("shop-redis-1", "master"),
+    ]
+
+
+def test_right_labels_are_left_alone() -> None:
+    assert changes("shop-redis-0", {"shop-redis-0": {LABEL: "master"}, "shop-redis-1": {LABEL: "replica"}}) == []
