@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from appstack_operator.api import AppStack
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.client import Api, ApiError
+from appstack_operator.desired.postgres import PATRONI_LABEL, scope
 from appstack_operator.kinds import Ref
 from appstack_operator.objects import STACK_LABEL, Object, component_of
 from appstack_operator.ownership import HASH, annotation, entry_of_ours
-from appstack_operator.plan import Action, Verb, belongs_to
+from appstack_operator.plan import Action, Verb
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +94,12 @@ def is_ours(stack: AppStack, live: Object) -> bool:
     owners = live["metadata"].get("ownerReferences") or []
     if any(owner.get("uid") == stack.metadata.uid for owner in owners):
         return True
-    label = (live["metadata"].get("labels") or {}).get(STACK_LABEL, stack.name)
-    return not owners and label == stack.name and bool(annotation(live, HASH)) and belongs_to(stack, live)
+    if owners:
+        return False
+    labels = live["metadata"].get("labels") or {}
+    # Patroni makes its ConfigMaps again while a stack goes away under it; they are that stack's memory.
+    is_patronis = labels.get(PATRONI_LABEL) == scope(stack)
+    return is_patronis or (labels.get(STACK_LABEL, stack.name) == stack.name and bool(annotation(live, HASH)))
 
 
 async def take_over_and_apply(manifest: Object, uid: str, api: Api, live: Object | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 import kopf
@@ -61,10 +62,11 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
             if not stopped:
                 await first_of(wakeups.wait(namespace, name, delay_seconds), stopped.wait(delay_seconds))
 
-    @kopf.on.delete(*stacks, registry=registry)
+    @kopf.on.delete(*stacks, registry=registry, backoff=5)
     async def stack_deleted(*, body: kopf.Body, namespace: Any, name: str, **_: Any) -> None:
         async with locks[namespace, name]:
-            await clean_up(operator.api, dict(body))
+            if not await clean_up(operator.api, dict(body), datetime.now(UTC)):
+                raise kopf.TemporaryError("PostgreSQL has to end before its ConfigMaps can go", delay=2)
         conditions = [each["type"] for each in body.get("status", {}).get("conditions", [])]
         metrics.forget_stack(namespace, name, conditions)
         wakeups.forget(namespace, name)

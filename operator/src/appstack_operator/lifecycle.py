@@ -1,36 +1,54 @@
 """The end of a stack: owned children are collected by Kubernetes, the rest is kept or deleted as the spec says."""
 
 import logging
+from datetime import datetime
 
 from appstack_operator.api import AppStack, DeletionPolicy
 from appstack_operator.client import Api
+from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, Ref
-from appstack_operator.objects import STACK_LABEL, Object
+from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
 from appstack_operator.ownership import HASH, annotation
 
 logger = logging.getLogger(__name__)
 
-# Patroni's own memory has neither our label (it changes with every loop) nor an owner.
-PATRONI_CONFIG_MAPS = ("config", "leader", "failover", "sync", "failsafe")
+# A pod on a lost node stays for ever: the end of a stack does not wait for it longer than this.
+PATIENCE_SECONDS = 120
 
 
-async def clean_up(api: Api, live: Object) -> None:
-    """With deletionPolicy Delete, take away what has no owner; with Retain, leave it for a stack of this name.
+async def clean_up(api: Api, live: Object, now: datetime) -> bool:
+    """With deletionPolicy Delete, take away what has no owner. False while pods still have to end.
 
-    Patroni's memory stays with the volumes: it knows which of them holds the newest data.
+    With Retain, all of it is left for a stack of this name, Patroni's memory too: it knows which volume holds
+    the newest data.
     """
     stack = AppStack.model_validate({"metadata": live["metadata"], "spec": policy_of(live)})
     if stack.spec.deletion_policy is DeletionPolicy.RETAIN:
         logger.info("volumes and credentials are retained")
-        return
-    selector = f"{STACK_LABEL}={stack.name}"
-    for claim in await api.list(BY_NAME["PersistentVolumeClaim"], stack.namespace, selector):
-        await api.delete(Ref.of(claim), claim["metadata"]["uid"])
-    for secret in await api.list(BY_NAME["Secret"], stack.namespace, selector):
+        return True
+    if not await members_have_ended(api, stack, now):
+        return False
+    await delete_all(api, stack, "PersistentVolumeClaim", f"{STACK_LABEL}={stack.name}")
+    await delete_all(api, stack, "ConfigMap", f"{PATRONI_LABEL}={scope(stack)}")
+    for secret in await api.list(BY_NAME["Secret"], stack.namespace, f"{STACK_LABEL}={stack.name}"):
         if annotation(secret, HASH):
             await api.delete(Ref.of(secret), secret["metadata"]["uid"])
-    for part in PATRONI_CONFIG_MAPS:
-        await api.delete(Ref("ConfigMap", stack.namespace, f"{stack.name}-postgres-{part}"))
+    return True
+
+
+async def members_have_ended(api: Api, stack: AppStack, now: datetime) -> bool:
+    """Stop PostgreSQL first: a Patroni that still runs would make its ConfigMaps again."""
+    await api.delete(Ref("StatefulSet", stack.namespace, scope(stack)))
+    selector = f"{STACK_LABEL}={stack.name},{COMPONENT_LABEL}={COMPONENT}"
+    pods = await api.list(BY_NAME["Pod"], stack.namespace, selector)
+    deleted_at = datetime.fromisoformat(str(stack.metadata.deletion_timestamp))
+    return not pods or (now - deleted_at).total_seconds() > PATIENCE_SECONDS
+
+
+async def delete_all(api: Api, stack: AppStack, kind: str, labels: str) -> None:
+    """Delete all objects of a kind with these labels."""
+    for obj in await api.list(BY_NAME[kind], stack.namespace, labels):
+        await api.delete(Ref.of(obj), obj["metadata"]["uid"])
 
 
 def policy_of(live: Object) -> Object:

@@ -9,6 +9,7 @@ import pytest
 from appstack_operator.desired.api import build_api
 from appstack_operator.desired.backend import cron_jobs_of, migrations_of, workers_of
 from appstack_operator.desired.cronjobs import build_cron_jobs
+from appstack_operator.desired.environment import connection_variables
 from appstack_operator.desired.migrations import build_migrations, job_name
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.desired.workers import build_workers
@@ -170,3 +171,16 @@ def test_names_never_collide_and_fit() -> None:
     assert len(refs) == len(set(refs))
     assert max(len(name) for kind, name in refs if kind == "CronJob") <= 52
     assert max(len(name) for _, name in refs) <= 63
+
+
+@pytest.mark.parametrize(
+    ("addresses", "service"),
+    [
+        pytest.param({"shop-postgres-pooler": "10.0.0.9"}, "shop-postgres-pooler", id="the pooler's Service exists"),
+        pytest.param({}, "shop-postgres-rw", id="it does not exist yet"),
+    ],
+)
+def test_connections_go_through_a_pooler_that_exists(addresses: dict[str, str], service: str) -> None:
+    stack = a_stack(postgres={"pooler": {"enabled": True}})
+    variables = connection_variables(stack, a_context(addresses=addresses))
+    assert f"@{service}.shop.svc" in variables["DATABASE_URL"]
