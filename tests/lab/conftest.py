@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,17 @@ def run(*command: str | Path, timeout: float = 1500, check: bool = True) -> subp
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, check=False)
     assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done
+
+
+def commands_with(mark: str) -> dict[int, str]:
+    """Find the processes whose command contains a mark."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if entry.name.isdigit() and mark in command:
+                found[int(entry.name)] = command
+    return found
 
 
 def eventually(what: str, is_true: Callable[[], Any], seconds: float = 60.0) -> Any:

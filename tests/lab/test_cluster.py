@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -111,6 +113,6 @@ def test_usage_is_measured(cluster: LabCluster):
 
 def test_a_killed_component_comes_back(cluster: LabCluster):
     before = cluster.process("kube-scheduler")
-    run("kill", "-9", str(before["pid"]))
+    os.kill(before["pid"], signal.SIGKILL)
     eventually("a new scheduler", lambda: cluster.process("kube-scheduler")["pid"] not in (0, before["pid"]))
     assert "lab: ended: signal 9" in cluster.lab("logs", "kube-scheduler").stdout

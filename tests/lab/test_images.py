@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import builders, images
+from appstack_lab import builders, images, prune
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .conftest import LabCluster
@@ -27,13 +28,18 @@ USER 1234:1234
 """
 
 
-@pytest.fixture
-def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Sources of an image that is new to everybody."""
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
-    (tmp_path / "greeting").write_text(f"hello {time.time_ns()}\n")
-    monkeypatch.setitem(images.CONTEXTS, "probe", tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Sources of an image that is new to everybody; what was built of them goes afterwards."""
+    sources = tmp_path_factory.mktemp("probe")
+    (sources / "Dockerfile").write_text(DOCKERFILE)
+    (sources / "greeting").write_text(f"hello {time.time_ns()}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(images.CONTEXTS, "probe", sources)
+        yield sources
+    for ref in prune.stored_images():
+        if ref.startswith(f"{images.PREFIX}/probe:"):
+            prune.remove_image(ref)
 
 
 def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path):
@@ -63,14 +69,14 @@ def test_an_unknown_image_is_refused_with_the_way_out(cluster: LabCluster):
     assert "lab build images" in done.stderr
 
 
-def test_a_changed_source_is_another_image(probe: Path):
-    before = images.image_of("probe").ref
-    (probe / "greeting").write_text("bye\n")
-    assert images.image_of("probe").ref != before
-
-
 def test_a_root_filesystem_holds_the_images_files(probe: Path):
     root = builders.root_filesystem("probe")
     assert (root / "srv" / "greeting").read_text() == (probe / "greeting").read_text()
     assert not (root / "srv" / "removed").exists()
     assert [path.name for path in (root / "srv" / "old").iterdir()] == ["new"]
+
+
+def test_a_changed_source_is_another_image(probe: Path):
+    before = images.image_of("probe").ref
+    (probe / "greeting").write_text("bye\n")
+    assert images.image_of("probe").ref != before

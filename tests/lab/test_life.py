@@ -12,7 +12,7 @@ import pytest
 from appstack_lab.cgroups import hierarchies
 from appstack_lab.state import known_clusters
 
-from .conftest import LAB, PODS, LabCluster, run
+from .conftest import LAB, PODS, LabCluster, commands_with, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,20 +22,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 
 NAME = "lab-life"
+MARKER = "lab-life-marker"  # in the command of every container of this test
 PLACES = ("/run/appstack-lab", "/run/containerd/s", "/var/lib/appstack-lab", "/var/lib/cni", "/var/lib/kubelet")
 
 
 def processes() -> set[str]:
     """Commands that work for a cluster of this name, or are a container of the test."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if f"/{NAME}/" in command or "lab-test-marker" in command:
-            found.add(command)
-    return found
+    found = commands_with(f"/{NAME}/") | commands_with(MARKER)
+    return set(found.values())
 
 
 def traces() -> dict[str, set[str]]:
@@ -79,15 +73,17 @@ def short_lived(tmp_path: Path) -> Iterator[LabCluster]:
     made.delete()
 
 
-def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCluster):
+def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCluster, tmp_path: Path):
     before = traces()
     short_lived.create()
-    short_lived.kubectl("apply", "-f", str(PODS))
+    pods = tmp_path / "pods.yaml"
+    pods.write_text(PODS.read_text().replace("lab-test-marker", MARKER))
+    short_lived.kubectl("apply", "-f", str(pods))
     short_lived.kubectl("wait", "--for=condition=Ready", "pod/box-0", "--timeout=60s")
-    assert len(processes()) > 8
+    assert len(processes()) > 8 and commands_with(MARKER)
 
-    supervisor = run("pgrep", "-f", f"appstack_lab.supervisor .*/{NAME}/").stdout.split()
-    os.kill(int(supervisor[0]), signal.SIGKILL)
+    (supervisor,) = commands_with(f"appstack_lab.supervisor /var/lib/appstack-lab/{NAME}/")
+    os.kill(supervisor, signal.SIGKILL)
     assert NAME not in run(LAB, "get", "clusters").stdout.splitlines()
     short_lived.create()
     assert short_lived.status()["nodes"][0]["ready"]

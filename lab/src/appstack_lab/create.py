@@ -27,7 +27,7 @@ from appstack_lab.pki import write_pki
 from appstack_lab.progress import say, step
 from appstack_lab.state import find_cluster, free_index, remember, write_json
 from appstack_lab.sysctls import raise_limits
-from appstack_lab.teardown import remove_cluster
+from appstack_lab.teardown import clear_away, remove_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,7 @@ def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_se
         with locked(paths.LOCKS / "index.lock"):
             cluster = Cluster(name, free_index(), nodes, volume_size)
             remember(cluster)
+        clear_away(cluster)  # a state directory removed by hand leaves the rest behind
         start_cluster(cluster, images, wait_seconds)
         say(
             f"Cluster {name} of {len(nodes)} nodes runs ({time.monotonic() - start:.1f} s). This machine reaches "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, paths, state, status, teardown
+from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, paths, prune, state, status, teardown
 from appstack_lab.cluster import DEFAULT_NAME, build_nodes, nodes_of_kind_config
 from appstack_lab.controlplane import admin_kubeconfig
 from appstack_lab.failures import LabError
@@ -103,6 +103,11 @@ def tell_images(images: list[Image], args: argparse.Namespace) -> None:
 
 def print_rootfs(args: argparse.Namespace) -> None:
     print(builders.root_filesystem(args.image))
+
+
+def prune_cache(_: argparse.Namespace) -> None:
+    for name in prune.prune():
+        print(f"removed {name}")
 
 
 def print_bin(_: argparse.Namespace) -> None:
@@ -204,6 +209,8 @@ def add_build_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("image", metavar="NAME")
     parser.set_defaults(run=print_rootfs)
 
+    parser = commands.add_parser("prune", help="remove from the cache what the sources no longer lead to")
+    parser.set_defaults(run=prune_cache)
     commands.add_parser("bin", help="print the directory of the programs").set_defaults(run=print_bin)
 
 
@@ -238,6 +245,9 @@ def add_care_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         parser.set_defaults(run=break_node)
 
 
+NEED_ROOT = (create_cluster, delete_cluster, load_docker_image, break_node, build_images, print_rootfs)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
@@ -253,6 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     os.umask(0o022)
     try:
+        if args.run in NEED_ROOT and os.geteuid() != 0:
+            raise LabError("this needs root: namespaces, mounts and control groups are made")
         args.run(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appstack_lab.commands import output_of, succeeds
+from appstack_lab.failures import LabError
 
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster, Node
@@ -26,8 +27,8 @@ def ip(*arguments: str, namespace: str = "") -> None:
 
 def set_sysctl(namespace: str, key: str, value: str) -> None:
     """Set a network setting of one namespace."""
-    enter = ["nsenter", f"--net={NAMESPACES / namespace}", "sysctl", "-qw", f"{key}={value}"]
-    output_of(enter)
+    setting = f"/proc/sys/net/{key}"
+    output_of(["nsenter", f"--net={NAMESPACES / namespace}", "tee", setting], stdin=value)
 
 
 def create_switch(cluster: Cluster) -> None:
@@ -35,8 +36,8 @@ def create_switch(cluster: Cluster) -> None:
     ip("netns", "add", cluster.switch)
     ip("link", "add", BRIDGE, "type", "bridge", namespace=cluster.switch)
     ip("link", "set", BRIDGE, "up", namespace=cluster.switch)
-    with contextlib.suppress(Exception):  # no such setting: then no filter sees bridged frames anyway
-        set_sysctl(cluster.switch, "net.bridge.bridge-nf-call-iptables", "0")
+    with contextlib.suppress(LabError):  # no such setting: then no filter sees bridged frames anyway
+        set_sysctl(cluster.switch, "bridge/bridge-nf-call-iptables", "0")
     ip("link", "add", cluster.link, "type", "veth", "peer", "name", "machine", "netns", cluster.switch)
     ip("link", "set", "machine", "master", BRIDGE, "up", namespace=cluster.switch)
     ip("address", "add", f"{cluster.gateway}/24", "dev", cluster.link)
@@ -53,7 +54,7 @@ def create_node_network(cluster: Cluster, node: Node) -> None:
     ip("link", "set", "lo", "up", namespace=namespace)
     ip("address", "add", f"{address}/24", "dev", "eth0", namespace=namespace)
     ip("link", "set", "eth0", "up", namespace=namespace)
-    set_sysctl(namespace, "net.ipv4.ip_forward", "1")
+    set_sysctl(namespace, "ipv4/ip_forward", "1")
     # A service's address needs some route before kube-proxy can rewrite it; it never goes there.
     ip("route", "add", cluster.service_range, "via", cluster.gateway, "src", address, namespace=namespace)
     for other in cluster.nodes:

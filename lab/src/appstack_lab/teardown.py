@@ -80,17 +80,22 @@ def mounts_below(directory: Path) -> list[str]:
     return [point for point in reversed(points) if point.startswith(f"{directory}/")]
 
 
-def remove_cluster(cluster: Cluster) -> None:
-    """Remove a cluster: processes, mounts, network, control groups, files."""
+def clear_away(cluster: Cluster) -> None:
+    """Remove everything of a cluster but its files: processes, mounts, network, control groups."""
     end_all(cluster)
     for point in mounts_below(cluster.directory):
         succeeds(["umount", "--lazy", point])
     remove_network(cluster)
     left = remove_cgroups(cluster)
     shutil.rmtree(cluster.socket.parent, ignore_errors=True)
-    shutil.rmtree(cluster.directory)
     if left:
         raise LabError(f"control groups of {cluster.name} are still in use: {', '.join(map(str, left))}")
+
+
+def remove_cluster(cluster: Cluster) -> None:
+    """Remove a cluster with its files, and what only the last cluster still needed."""
+    clear_away(cluster)
+    shutil.rmtree(cluster.directory)
     if not known_clusters():
         restore_limits()
         for directory in (paths.RUN, paths.STATE):
