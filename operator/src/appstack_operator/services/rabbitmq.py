@@ -1,5 +1,6 @@
 """Asks RabbitMQ's management API which nodes run and how long the queues are. Silence is an answer."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,15 +22,20 @@ FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials: Credentials) -> RabbitmqAnswers:
     """The answer of the first node that gives one; ready nodes are asked first."""
-    auth = aiohttp.BasicAuth(USERNAME, credentials.rabbitmq)
     errors = []
-    async with aiohttp.ClientSession(timeout=TIMEOUT, auth=auth) as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=authorization(credentials)) as session:
         for pod in sorted(pods, key=lambda pod: (not is_ready(pod), pod["metadata"]["name"])):
             try:
                 return await ask_node(session, pod)
             except FAILURES as error:
                 errors.append(f"{pod['metadata']['name']}: {in_words(error)}")
     return RabbitmqAnswers(error="; ".join(errors) or "no node exists")
+
+
+def authorization(credentials: Credentials) -> dict[str, str]:
+    """The header that lets us in."""
+    token = base64.b64encode(f"{USERNAME}:{credentials.rabbitmq}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
 
 
 async def ask_node(session: aiohttp.ClientSession, pod: Object) -> RabbitmqAnswers:

@@ -1,0 +1,128 @@
+"""What is said about Redis: the cause, not the symptom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.assess.redis import assess_redis
+from appstack_operator.assess.verdict import Reason
+from appstack_operator.desired.redis import build_redis
+from appstack_operator.observed import RedisAnswers, RedisInstance, SentinelAnswer
+from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, made, observed, pods
+
+if TYPE_CHECKING:
+    from appstack_operator.assess.verdict import Verdict
+
+WELL: RedisAnswers = healthy_answers(a_stack())["redis"]
+S0, S1, S2 = WELL.sentinels
+MASTER, R1, R2 = WELL.instances
+SILENT = "no answer within 2 s"
+
+
+def verdict(
+    sentinels: tuple[SentinelAnswer, ...] = WELL.sentinels,
+    instances: tuple[RedisInstance, ...] = WELL.instances,
+    **changes: Any,
+) -> Verdict:
+    stack = a_stack()
+    sets = [made(stack, o, updateRevision="2") for o in build_redis(stack, a_context()) if o["kind"] == "StatefulSet"]
+    running = changes.get("pods") or [*pods(stack, "redis", 3), *pods(stack, "redis-sentinel", 3)]
+    return assess_redis(stack, observed(*sets, *running, redis=RedisAnswers(sentinels, instances)))
+
+
+def test_a_master_that_all_name_with_linked_replicas_is_healthy() -> None:
+    found = verdict()
+    assert (found.status, found.reason) == ("True", Reason.HEALTHY)
+    assert "shop-redis-0" in found.message
+
+
+@pytest.mark.parametrize(
+    ("sentinels", "reason", "words"),
+    [
+        pytest.param(
+            (S0, replace(S1, error=SILENT), replace(S2, error=SILENT)),
+            Reason.NO_SENTINEL_QUORUM,
+            ["1 of 3", "shop-redis-sentinel-1"],
+            id="most are silent",
+        ),
+        pytest.param(
+            (S0, S1, replace(S2, master="shop-redis-1")),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-0", "shop-redis-1"],
+            id="they name two",
+        ),
+        pytest.param(
+            tuple(replace(each, master="10.9.9.9") for each in WELL.sentinels),
+            Reason.MASTER_DISPUTED,
+            ["10.9.9.9", "no pod of this stack"],
+            id="they name a stranger",
+        ),
+        pytest.param(
+            tuple(replace(each, has_quorum=False) for each in WELL.sentinels),
+            Reason.NO_SENTINEL_QUORUM,
+            ["shop-redis-sentinel-0"],
+            id="they do not see each other",
+        ),
+    ],
+)
+def test_what_sentinels_say_is_told(sentinels: tuple[SentinelAnswer, ...], reason: Reason, words: list[str]) -> None:
+    found = verdict(sentinels=sentinels)
+    assert (found.status, found.reason) == ("False", reason)
+    assert all(word in found.message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("instances", "reason", "words"),
+    [
+        pytest.param(
+            (replace(MASTER, role="slave"), R1, R2),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-0", "says that it is a slave"],
+            id="the named master does not think so",
+        ),
+        pytest.param(
+            (RedisInstance("shop-redis-0", error=SILENT), R1, R2),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-0", SILENT],
+            id="the master is silent",
+        ),
+        pytest.param(
+            (replace(MASTER, connected_replicas=0), R1, R2),
+            Reason.REPLICA_MISSING,
+            ["refuses writes"],
+            id="nobody follows the master",
+        ),
+        pytest.param(
+            (MASTER, replace(R1, link_up=False), R2),
+            Reason.REPLICA_LAGGING,
+            ["shop-redis-1", "not linked"],
+            id="a replica lost its link",
+        ),
+        pytest.param(
+            (MASTER, replace(R1, lag_bytes=50 * 2**20), R2),
+            Reason.REPLICA_LAGGING,
+            ["shop-redis-1", "50 MiB"],
+            id="a replica is far behind",
+        ),
+    ],
+)
+def test_what_the_instances_say_is_told(instances: tuple[RedisInstance, ...], reason: Reason, words: list[str]) -> None:
+    found = verdict(instances=instances)
+    assert (found.status, found.reason) == ("False", reason)
+    assert all(word in found.message for word in words)
+
+
+def test_a_missing_pod_is_named() -> None:
+    stack = a_stack()
+    running = [*pods(stack, "redis", 2), a_pod(stack, "redis", 2, ready=False), *pods(stack, "redis-sentinel", 3)]
+    found = verdict(pods=running)
+    assert (found.reason, "shop-redis-2" in found.message) == (Reason.REPLICA_MISSING, True)
+
+
+def test_a_group_that_nobody_has_started_yet_is_being_made() -> None:
+    sentinels = tuple(SentinelAnswer(each.pod, error="refused") for each in WELL.sentinels)
+    instances = tuple(RedisInstance(each.pod, error="refused") for each in WELL.instances)
+    assert verdict(sentinels, instances).reason is Reason.CREATING

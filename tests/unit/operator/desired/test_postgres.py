@@ -1,0 +1,138 @@
+"""What PostgreSQL of a stack looks like."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from appstack_operator.api.postgres import OWNED_PARAMETERS
+from appstack_operator.desired.postgres import (
+    build_dynamic_configuration,
+    build_patroni_configuration,
+    build_postgres,
+    settings,
+    wal_settings,
+)
+from appstack_operator.objects import ROLE_LABEL, STACK_LABEL
+from tests.unit.operator.factories import a_context, a_stack
+
+
+def built(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return next(
+        obj
+        for obj in build_postgres(a_stack(**spec), a_context())
+        if (obj["kind"], obj["metadata"]["name"]) == (kind, name)
+    )
+
+
+def dynamic(**postgres: Any) -> dict[str, Any]:
+    annotations = build_dynamic_configuration(a_stack(postgres=postgres))["metadata"]["annotations"]
+    configuration: dict[str, Any] = json.loads(annotations["config"])
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("mode", "synchronous", "strict"),
+    [("Off", False, False), ("Preferred", True, False), ("Required", True, True)],
+)
+def test_synchronous_replication_is_what_the_spec_says(mode: str, synchronous: bool, strict: bool) -> None:
+    configuration = dynamic(synchronousReplication=mode)
+    assert (configuration["synchronous_mode"], configuration["synchronous_mode_strict"]) == (synchronous, strict)
+
+
+def test_an_outage_of_the_api_server_alone_demotes_nobody() -> None:
+    assert dynamic()["failsafe_mode"] is True
+
+
+def test_a_primary_that_does_not_come_up_is_soon_replaced() -> None:
+    # Patroni's default, 300 s, is a trap.
+    assert dynamic()["primary_start_timeout"] <= 20
+
+
+def test_the_lock_outlives_the_loops_that_renew_it() -> None:
+    configuration = dynamic()
+    assert configuration["ttl"] >= configuration["loop_wait"] + 2 * configuration["retry_timeout"]
+
+
+@pytest.mark.parametrize("size", ["1Gi", "10Gi", "500Gi"])
+def test_kept_wal_never_fills_the_volume(size: str) -> None:
+    volume_megabytes = {"1Gi": 1024, "10Gi": 10_240, "500Gi": 512_000}[size]
+    kept = wal_settings(volume_megabytes * 2**20)
+    most = sum(int(kept[name].removesuffix("MB")) for name in ("max_wal_size", "max_slot_wal_keep_size"))
+    assert most <= volume_megabytes // 2
+
+
+def test_the_user_s_settings_win_over_the_operator_s() -> None:
+    assert settings(a_stack(postgres={"parameters": {"max_connections": "50"}}))["max_connections"] == "50"
+
+
+def test_shared_buffers_follow_the_memory_limit() -> None:
+    limits = {"limits": {"memory": "4Gi"}}
+    assert settings(a_stack(postgres={"resources": limits}))["shared_buffers"] == "1024MB"
+
+
+def test_no_user_may_set_what_keeps_the_copies_together() -> None:
+    assert {"synchronous_standby_names", "wal_log_hints", "fsync"} <= set(OWNED_PARAMETERS)
+
+
+def test_a_failed_rewind_falls_back_to_a_new_copy() -> None:
+    postgresql = yaml.safe_load(build_patroni_configuration(a_stack()))["postgresql"]
+    assert postgresql["remove_data_directory_on_rewind_failure"] is True
+    assert postgresql["remove_data_directory_on_diverged_timelines"] is True
+    assert dynamic()["postgresql"]["use_pg_rewind"] is True
+
+
+def test_connections_over_the_network_need_a_scram_password() -> None:
+    rules = yaml.safe_load(build_patroni_configuration(a_stack()))["postgresql"]["pg_hba"]
+    assert all(rule.endswith("scram-sha-256") for rule in rules if rule.startswith("host"))
+
+
+def test_patroni_keeps_its_lock_in_configmaps() -> None:
+    # Endpoints as the store are deprecated since Kubernetes 1.33.
+    assert yaml.safe_load(build_patroni_configuration(a_stack()))["kubernetes"]["use_endpoints"] is False
+
+
+def test_patroni_s_own_objects_wake_no_pass() -> None:
+    # Patroni gives its ConfigMaps the label that finds its pods: that must not be the one that we watch.
+    kubernetes = yaml.safe_load(build_patroni_configuration(a_stack()))["kubernetes"]
+    labels = {*kubernetes["labels"], kubernetes["scope_label"]}
+    assert STACK_LABEL not in labels
+    pod_labels = built("StatefulSet", "shop-postgres")["spec"]["template"]["metadata"]["labels"]
+    assert pod_labels[kubernetes["scope_label"]] == "shop-postgres"
+    assert built("ConfigMap", "shop-postgres-config")["metadata"]["labels"][kubernetes["scope_label"]]
+
+
+@pytest.mark.parametrize(("instances", "role"), [(1, "primary"), (2, "replica"), (3, "replica")])
+def test_readers_go_to_replicas_and_to_the_primary_where_it_is_alone(instances: int, role: str) -> None:
+    service = built("Service", "shop-postgres-ro", postgres={"instances": instances})
+    assert service["spec"]["selector"][ROLE_LABEL] == role
+
+
+def test_writers_go_to_the_primary() -> None:
+    assert built("Service", "shop-postgres-rw")["spec"]["selector"][ROLE_LABEL] == "primary"
+
+
+def test_patroni_may_touch_only_its_own_pods() -> None:
+    rules = built("Role", "shop-postgres", postgres={"instances": 3})["rules"]
+    patched = [rule["resourceNames"] for rule in rules if rule["resources"] == ["pods"] and "patch" in rule["verbs"]]
+    assert patched == [["shop-postgres-0", "shop-postgres-1", "shop-postgres-2"]]
+    assert not any(rule["resources"] == ["configmaps"] and "delete" in rule["verbs"] for rule in rules)
+
+
+def test_no_password_stands_in_a_manifest() -> None:
+    text = json.dumps([obj for obj in build_postgres(a_stack(), a_context()) if obj["kind"] != "Secret"])
+    assert "-password" not in text.replace("postgres_", "")
+
+
+def test_a_change_that_patroni_takes_while_it_runs_restarts_nobody() -> None:
+    before = built("StatefulSet", "shop-postgres")
+    after = built("StatefulSet", "shop-postgres", postgres={"parameters": {"work_mem": "8MB"}})
+    assert before["spec"]["template"] == after["spec"]["template"]
+
+
+def test_a_drain_is_never_blocked_for_good() -> None:
+    budget = built("PodDisruptionBudget", "shop-postgres", postgres={"instances": 1})
+    assert budget["spec"]["maxUnavailable"] == 1

@@ -1,0 +1,51 @@
+"""Patroni's answers in our words, asked of a real HTTP server."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+
+from appstack_operator.services import postgres
+from appstack_operator.services.postgres import observe_postgres
+from tests.unit.operator.factories import a_context, a_pod, a_stack
+
+PRIMARY = {"state": "running", "role": "primary", "timeline": 3, "xlog": {"location": 5_000}}
+REPLICA = {
+    "state": "running",
+    "role": "replica",
+    "replication_state": "streaming",
+    "timeline": 3,
+    "sync_standby": True,
+    "pending_restart": True,
+    "xlog": {"received_location": 4_000, "replayed_location": 3_000},
+}
+
+
+async def test_each_member_s_answer_is_read_and_silence_is_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = {"127.0.0.1": PRIMARY, "127.0.0.2": REPLICA}
+
+    async def patroni(request: web.Request) -> web.Response:
+        # Patroni says 503 where it is not the primary: the body counts all the same.
+        return web.json_response(answers[request.host.partition(":")[0]], status=503)
+
+    app = web.Application()
+    app.router.add_get("/patroni", patroni)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "0.0.0.0", 0)
+    await site.start()
+    monkeypatch.setattr(postgres, "PATRONI_PORT", runner.addresses[0][1])
+    stack = a_stack()
+    pods = [a_pod(stack, "postgres", n, podIP=f"127.0.0.{n + 1}") for n in range(2)]
+    pods += [a_pod(stack, "postgres", 2)]
+    seen = await observe_postgres(stack, pods, a_context().credentials)
+    await runner.cleanup()
+
+    primary, replica, unborn = seen.members
+    assert seen.primary == primary
+    assert (primary.timeline, primary.lag_bytes) == (3, None)
+    assert (replica.state, replica.is_sync, replica.pending_restart) == ("streaming", True, True)
+    assert replica.lag_bytes == 1_000
+    assert unborn.error == "the pod has no address yet"
