@@ -3,10 +3,11 @@
 import json
 import urllib.request
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import TypeVar
 
-from appstack_redis.decide import Answer, Member
+from appstack_redis.decide import Answer, Member, agreed_master
 from appstack_redis.resp import Connection, RedisError
 from appstack_redis.settings import KEEPER_PORT, SENTINEL_PORT, Group
 
@@ -19,19 +20,39 @@ def ask_sentinel(sentinel: str, address: str, master_name: str, password: str) -
     try:
         with Connection(address, SENTINEL_PORT, password, TIMEOUT_SECONDS) as connection:
             fields = connection.call("SENTINEL", "MASTER", master_name)
+            # While it leads a failover, a Sentinel names the promoted one here first.
+            address = connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)[0]
     except (OSError, RedisError):
         return None
     facts = dict(zip(fields[::2], fields[1::2], strict=False))
-    return Answer(sentinel, facts["ip"], int(facts["config-epoch"]))
+    return Answer(sentinel, address, int(facts["config-epoch"]))
 
 
 def ask_sentinels(group: Group, password: str) -> list[Answer]:
     """The answers of all Sentinels that give one."""
-    questions = [
-        lambda sentinel=sentinel, address=address: ask_sentinel(sentinel, address, group.master_name, password)
-        for sentinel, address in group.sentinels.items()
+    return [answer for answer in at_once(sentinel_questions(group, password)) if answer is not None]
+
+
+def ask_until_agreed(group: Group, password: str) -> str | None:
+    """The address that most Sentinels name; known as soon as they do, without waiting for the silent ones."""
+    pool = ThreadPoolExecutor(len(group.sentinels) or 1)
+    answers: list[Answer] = []
+    try:
+        for future in as_completed([pool.submit(question) for question in sentinel_questions(group, password)]):
+            answer = future.result()
+            answers += [answer] if answer else []
+            if agreed := agreed_master(answers, group.quorum):
+                return agreed
+        return None
+    finally:
+        pool.shutdown(wait=False)
+
+
+def sentinel_questions(group: Group, password: str) -> list[Callable[[], Answer | None]]:
+    """One question for each Sentinel."""
+    return [
+        partial(ask_sentinel, name, address, group.master_name, password) for name, address in group.sentinels.items()
     ]
-    return [answer for answer in at_once(questions) if answer is not None]
 
 
 def ask_member(pod: str, address: str) -> Member | None:
@@ -45,11 +66,7 @@ def ask_member(pod: str, address: str) -> Member | None:
 
 def ask_members(group: Group, without: str = "") -> dict[str, Member]:
     """The answers of all keepers but our own."""
-    questions = [
-        lambda pod=pod, address=address: ask_member(pod, address)
-        for pod, address in group.redis.items()
-        if pod != without
-    ]
+    questions = [partial(ask_member, pod, address) for pod, address in group.redis.items() if pod != without]
     return {member.pod: member for member in at_once(questions) if member is not None}
 
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Mapping
 
 from appstack_redis import kube
-from appstack_redis.ask import ask_sentinels
-from appstack_redis.decide import agreed_master
+from appstack_redis.ask import ask_until_agreed
 from appstack_redis.resp import Connection, RedisError
 from appstack_redis.settings import SENTINEL_PORT, Settings
 
@@ -53,7 +52,7 @@ class LocalSentinel:
 def relabel(settings: Settings, selector: str) -> str | None:
     """Write what most Sentinels agree on. Returns the address they name; None if they do not agree."""
     group = settings.group()
-    address = agreed_master(ask_sentinels(group, settings.password), group.quorum)
+    address = ask_until_agreed(group, settings.password)
     master = group.pod_at(address) if address else None
     if master is None:
         return None

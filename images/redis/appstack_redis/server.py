@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from appstack_redis import record as records
-from appstack_redis.ask import ask_failover, ask_member, ask_members, ask_sentinels
+from appstack_redis.ask import ask_failover, ask_member, ask_members, ask_sentinels, ask_until_agreed
 from appstack_redis.decide import (
     Decision,
     Member,
     Step,
-    agreed_master,
     may_be_promoted,
     named_master,
     next_step,
@@ -211,7 +210,7 @@ class Keeper:
 
         Sentinels would tell it too, but only after 8 seconds.
         """
-        address = agreed_master(ask_sentinels(group, self.settings.password), group.quorum)
+        address = ask_until_agreed(group, self.settings.password)
         if address and group.pod_at(address) not in (None, self.settings.pod):
             log.info("most Sentinels name %s: following it", group.pod_at(address))
             self.connection().call("REPLICAOF", address, REDIS_PORT)

@@ -22,13 +22,10 @@ STARTED: dict[str, Any] = {"containerStatuses": [{"name": "rabbitmq", "image": "
 
 def verdict(*nodes: RabbitmqNode, error: str = "", **changes: Any) -> Verdict:
     stack = a_stack()
-    sets = [
-        made(stack, o, updateRevision="2") for o in build_rabbitmq(stack, a_context()) if o["kind"] == "StatefulSet"
-    ]
+    (nodes_set,) = (obj for obj in build_rabbitmq(stack, a_context()) if obj["kind"] == "StatefulSet")
     running = changes.get("pods") or pods(stack, "rabbitmq", 3)
-    return assess_rabbitmq(
-        stack, observed(made(stack, nodes_set, updateRevision="2"), *running, rabbitmq=RabbitmqAnswers(error, nodes))
-    )
+    live = made(stack, nodes_set, updateRevision="2")
+    return assess_rabbitmq(stack, observed(live, *running, rabbitmq=RabbitmqAnswers(error, nodes)))
 
 
 def down(node: RabbitmqNode) -> RabbitmqNode:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 
 from appstack_operator.services import postgres
 from appstack_operator.services.postgres import observe_postgres
 from tests.unit.operator.factories import a_context, a_pod, a_stack
+
+if TYPE_CHECKING:
+    import pytest
 
 PRIMARY = {"state": "running", "role": "primary", "timeline": 3, "xlog": {"location": 5_000}}
 REPLICA = {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 
 from appstack_operator.services import rabbitmq
 from appstack_operator.services.rabbitmq import authorization, observe_rabbitmq
 from tests.unit.operator.factories import a_context, a_pod, a_stack
+
+if TYPE_CHECKING:
+    import pytest
 
 NODES = [
     {"name": "rabbit@shop-rabbitmq-0.pods.shop", "running": True, "partitions": [], "mem_alarm": False},
