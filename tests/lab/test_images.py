@@ -49,10 +49,13 @@ def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path)
     cluster.lab("load", "docker-image", image.ref)
     assert time.monotonic() - start < 10
     look = "cat /srv/greeting; stat -c '%n %u' /srv/* /srv/old/*; id -u"
-    seen = cluster.kubectl(
+    cluster.kubectl(
         "run", "probe", f"--image={image.ref}", "--image-pull-policy=Never", "--restart=Never",
-        "--rm", "--attach", "--quiet", "--command", "--", "sh", "-c", look,
-    ).splitlines()  # fmt: skip
+        "--command", "--", "sh", "-c", look,
+    )  # fmt: skip
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/probe", "--timeout=60s")
+    seen = cluster.kubectl("logs", "probe").splitlines()
+    cluster.kubectl("delete", "pod", "probe", "--now")
     greeting = (probe / "greeting").read_text().strip()
     assert seen == [greeting, "/srv/greeting 0", "/srv/old 0", "/srv/old/new 1234", "1234"]
 
