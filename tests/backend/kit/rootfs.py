@@ -23,6 +23,7 @@ mount -t proc proc "$2/root/proc"
 mount --rbind /dev "$2/root/dev"
 mkdir -p "$2/root/scratch"
 mount --bind "$2/scratch" "$2/root/scratch"
+echo "127.0.0.1 localhost" > "$2/root/etc/hosts"
 user=$3 root=$2/root; shift 3
 chroot --userspec="$user" "$root" "$@" &
 # This shell stays as the namespace's first process: a change of user would lose the order to die.
@@ -81,11 +82,12 @@ class Box:
             *args,
         ]
 
-    def run(self, *args: str) -> None:
-        """Run something to its end."""
+    def run(self, *args: str) -> str:
+        """Run something to its successful end; what it printed."""
         done = subprocess.run(self.command(args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             raise RuntimeError(f"{args[0]} failed in the image {self.image}:\n{done.stdout}")
+        return done.stdout
 
     def start(self, *args: str) -> Server:
         """Start a server."""
