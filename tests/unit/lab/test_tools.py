@@ -1,0 +1,50 @@
+"""What the lab finds on a machine, or brings along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab import builders, packages
+from appstack_lab.golang import NEEDED, version_of
+from appstack_lab.main import seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("answer", "enough"),
+    [
+        ("go version go1.26.8 linux/amd64", True),
+        ("go version go1.27rc1 linux/amd64", True),
+        ("go version go1.25.9 linux/amd64", False),
+        ("gopher, a game", False),
+        ("", False),
+    ],
+)
+def test_a_go_is_used_when_it_is_new_enough(answer: str, enough: bool):
+    assert (version_of(answer) >= NEEDED) is enough
+
+
+def test_only_what_is_missing_is_installed():
+    assert packages.missing_packages({"sh": "dash", "no-such-program": "some-package"}) == ["some-package"]
+
+
+def test_certificates_of_this_machine_are_shown_only_where_it_has_its_own(tmp_path: Path, monkeypatch):
+    for name in builders.CERTIFICATE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text("a certificate")
+    monkeypatch.setattr(builders, "CERTIFICATES", bundle)
+    assert builders.own_certificates() == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert builders.own_certificates() == ["--volume", f"{bundle}:{bundle}:ro"]
+    bundle.unlink()
+    assert builders.own_certificates() == []
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1h", 3600.0)])
+def test_durations_are_read_as_kind_reads_them(text: str, value: float):
+    assert seconds(text) == value
