@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 
@@ -55,12 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configure_logging(settings.log_level, settings.appstack_component or args.role, settings.pod_name)
     serve_metrics(settings.metrics_host, settings.metrics_port)
+    code = 0
     try:
         run(settings, args)
     except Exception:
         get_logger().exception("the process failed", role=args.role)
-        return 1
-    return 0
+        code = 1
+    if args.role == "api":
+        # Granian's threads outlive the loop, and abort the process if the interpreter is
+        # taken down under them (emmett-framework/granian#881). All is closed: just leave.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

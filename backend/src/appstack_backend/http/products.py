@@ -1,12 +1,20 @@
 """/v1/products, /v1/categories, /v1/suppliers: the catalogue."""
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 from starlette.responses import Response
 
-from appstack_backend.errors import NotFound
+from appstack_backend.database import Connection
+from appstack_backend.errors import NotFound, PreconditionFailed, RequestInvalid, RowError
+from appstack_backend.feeds.rows import DEFAULT_WAREHOUSE, copy_line
 from appstack_backend.http.context import Call, answer, encode, next_cursor
-from appstack_backend.repository import catalogue
+from appstack_backend.repository import catalogue, messages
+
+Product = dict[str, Any]
+FIELDS = ("name", "category", "supplier", "price", "currency")
+DEFAULTS: Product = {"name": "", "category": "", "supplier": "", "price": "", "currency": "", "stock": {}}
 
 
 async def page(call: Call) -> Response:
@@ -30,10 +38,106 @@ async def show(call: Call) -> Response:
     body = await call.state.cache.get(f"product:{sku}", load)
     if not body:
         raise NotFound("there is no such product")
-    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    if tag in [given.strip().removeprefix("W/") for given in call.request.headers.get("if-none-match", "").split(",")]:
+    tag = etag(body)
+    if tag in tags(call, "if-none-match"):
         return Response(status_code=304, headers={"etag": tag})
     return Response(body, headers={"etag": tag}, media_type="application/json")
+
+
+def etag(body: bytes) -> str:
+    """The entity tag of a product's document."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def tags(call: Call, header: str) -> list[str]:
+    """The entity tags of a header."""
+    return [tag.strip().removeprefix("W/") for tag in call.request.headers.get(header, "").split(",") if tag.strip()]
+
+
+async def put(call: Call) -> Response:
+    """Create or replace a product; its stock in warehouses that are not named stays."""
+    body = await call.json()
+    return await change(call, lambda current: checked(call, {**DEFAULTS, **body}))
+
+
+async def patch(call: Call) -> Response:
+    """Change the given values of a product."""
+    body = await call.json()
+
+    def patched(current: Product | None) -> Product:
+        if current is None:
+            raise NotFound("there is no such product")
+        return checked(call, {**current, "stock": {}, **body})
+
+    return await change(call, patched)
+
+
+async def delete(call: Call) -> Response:
+    """Delete a product. Imports accepted before do not bring it back."""
+
+    def gone(current: Product | None) -> None:
+        if current is None:
+            raise NotFound("there is no such product")
+
+    return await change(call, gone)
+
+
+async def change(call: Call, decide: Callable[[Product | None], Product | None]) -> Response:
+    """Apply what `decide` makes of the product as it is now (None: delete it), if the preconditions hold."""
+    sku = call.request.path_params["sku"]
+
+    async def work(conn: Connection) -> tuple[Product | None, Product | None]:
+        before = None if "\0" in sku else await catalogue.locked_product(conn, sku)
+        require(call, before)
+        wanted = decide(before)
+        position = await catalogue.next_position(conn)
+        if wanted is None:
+            await catalogue.delete_product(conn, sku, position)
+        else:
+            await catalogue.put_product(conn, wanted, position)
+        event = {"kind": "event", "event": "product.changed", "sku": sku, "request_id": call.request_id}
+        await messages.add(conn, "notifications", f"product.changed/{position}", event)
+        return before, await catalogue.locked_product(conn, sku)
+
+    before, after = await call.state.stores.database.run(work)
+    await call.state.cache.invalidate()
+    call.state.stores.relay.poke()
+    if after is None:
+        return Response(status_code=204)
+    return answer(after, 200 if before else 201, {"etag": etag(encode(after))})
+
+
+def require(call: Call, current: Product | None) -> None:
+    """Raise PreconditionFailed unless If-Match and If-None-Match allow a change of the product as it is."""
+    tag = etag(encode(current)) if current else None
+    if_match, if_none_match = tags(call, "if-match"), tags(call, "if-none-match")
+    if if_match and not (tag and ("*" in if_match or tag in if_match)):
+        raise PreconditionFailed()
+    if tag and ("*" in if_none_match or tag in if_none_match):
+        raise PreconditionFailed("the product exists" if "*" in if_none_match else "")
+
+
+def checked(call: Call, product: Product) -> Product:
+    """The product with values that an import would allow too."""
+    values = [call.request.path_params["sku"], *(as_text(product, name) for name in FIELDS)]
+    stock = product["stock"]
+    if not isinstance(stock, dict):
+        raise RequestInvalid("stock must be an object of quantities by warehouse")
+    try:
+        for warehouse, quantity in {DEFAULT_WAREHOUSE: 0, **stock}.items():
+            if isinstance(quantity, bool) or not isinstance(quantity, int):
+                raise RequestInvalid("a quantity must be a whole number")
+            copy_line(0, [*values, str(quantity), warehouse])
+    except RowError as error:
+        raise RequestInvalid(error.detail) from None
+    return dict(zip(("sku", *FIELDS), (value.strip() for value in values), strict=True)) | {"stock": stock}
+
+
+def as_text(product: Product, name: str) -> str:
+    value = product[name]
+    if not isinstance(value, str):
+        raise RequestInvalid(f"{name} must be a text")
+    return value
 
 
 async def categories(call: Call) -> Response:

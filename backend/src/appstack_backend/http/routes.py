@@ -28,6 +28,7 @@ class Operation:
 
 FEEDS = ("text/csv", "application/x-ndjson")
 JSON = ("application/json",)
+SKU = "/v1/products/{sku:path}"  # SKUs may contain slashes
 OPERATIONS = (
     Operation("GET", "/livez", health.livez, None, "Whether the process lives"),
     Operation("GET", "/readyz", health.readyz, None, "Whether the process should be sent requests"),
@@ -49,8 +50,10 @@ OPERATIONS = (
         answer="Page",
         query=("category", "supplier", "q", *PAGE),
     ),
-    # SKUs may contain slashes.
-    Operation("GET", "/v1/products/{sku:path}", products.show, "read", "A product", answer="Product"),
+    Operation("GET", SKU, products.show, "read", "A product", answer="Product"),
+    Operation("PUT", SKU, products.put, "write", "Create or replace a product", answer="Product", body=JSON),
+    Operation("PATCH", SKU, products.patch, "write", "Change a product", answer="Product", body=JSON),
+    Operation("DELETE", SKU, products.delete, "write", "Delete a product", 204),
     Operation("GET", "/v1/categories", products.categories, "read", "Categories in use", answer="Page", query=PAGE),
     Operation("GET", "/v1/suppliers", products.suppliers, "read", "Suppliers in use", answer="Page", query=PAGE),
     Operation("GET", "/v1/jobs", jobs.page, "read", "Imports and exports, newest first", answer="Page", query=PAGE),

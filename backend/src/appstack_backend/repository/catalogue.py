@@ -3,6 +3,8 @@
 from typing import Any
 
 from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from appstack_backend.database import Connection, Database
 
@@ -23,7 +25,8 @@ UPSERT_PRODUCTS = """
         name = excluded.name, category = excluded.category, supplier = excluded.supplier,
         price = excluded.price, currency = excluded.currency, updated_at = now(),
         source_job = excluded.source_job, source_line = excluded.source_line
-    WHERE (p.source_job, p.source_line) < (excluded.source_job, excluded.source_line)"""
+    WHERE (p.source_job, p.source_line) < (excluded.source_job, excluded.source_line)
+      AND (p.deleted_job IS NULL OR p.deleted_job < excluded.source_job)"""
 UPSERT_STOCK = """
     INSERT INTO stock AS s (sku, warehouse, quantity, source_job, source_line)
     SELECT DISTINCT ON (sku, warehouse) sku, warehouse, quantity, %(position)s::bigint, line
@@ -36,8 +39,10 @@ PRODUCT = """
     SELECT p.sku, p.name, p.category, p.supplier, p.price::text AS price, p.currency, p.updated_at,
         coalesce(s.stock, '{}') AS stock
     FROM products p LEFT JOIN LATERAL (
-        SELECT jsonb_object_agg(warehouse, quantity) AS stock FROM stock WHERE stock.sku = p.sku) s ON true"""
-BY_SKU = PRODUCT + " WHERE p.sku = %(sku)s"
+        SELECT jsonb_object_agg(warehouse, quantity) AS stock FROM stock
+        WHERE stock.sku = p.sku AND (p.deleted_job IS NULL OR p.deleted_job < stock.source_job)) s ON true
+    WHERE (p.deleted_job IS NULL OR p.deleted_job < p.source_job)"""
+BY_SKU = PRODUCT + " AND p.sku = %(sku)s"
 FILTERS = {
     "category": "p.category = %(category)s",
     "supplier": "p.supplier = %(supplier)s",
@@ -62,8 +67,28 @@ LOCK_COUNTS = "LOCK TABLE catalogue_counts IN SHARE ROW EXCLUSIVE MODE"
 FORGET_COUNTS = "DELETE FROM catalogue_counts"
 COUNT = """
     INSERT INTO catalogue_counts (kind, name, products)
-    SELECT 'category', category, count(*) FROM products GROUP BY category
-    UNION ALL SELECT 'supplier', supplier, count(*) FROM products GROUP BY supplier"""
+    SELECT 'category', category, count(*) FROM products p
+    WHERE p.deleted_job IS NULL OR p.deleted_job < p.source_job GROUP BY category
+    UNION ALL SELECT 'supplier', supplier, count(*) FROM products p
+    WHERE p.deleted_job IS NULL OR p.deleted_job < p.source_job GROUP BY supplier"""
+# A change over the API has a position as an import has one: later than every import accepted before it.
+LOCK_PRODUCT = "SELECT FROM products WHERE sku = %(sku)s FOR UPDATE"
+NEXT_POSITION = "SELECT nextval('catalogue_positions')"
+PUT_PRODUCT = """
+    INSERT INTO products AS p (sku, name, category, supplier, price, currency, source_job, source_line)
+    VALUES (%(sku)s, %(name)s, %(category)s, %(supplier)s, %(price)s, %(currency)s, %(position)s, 0)
+    ON CONFLICT (sku) DO UPDATE SET
+        name = excluded.name, category = excluded.category, supplier = excluded.supplier,
+        price = excluded.price, currency = excluded.currency, updated_at = now(),
+        source_job = excluded.source_job, source_line = excluded.source_line
+    WHERE p.source_job < excluded.source_job"""
+PUT_STOCK = """
+    INSERT INTO stock AS s (sku, warehouse, quantity, source_job, source_line)
+    SELECT %(sku)s, key, value::bigint, %(position)s, 0 FROM jsonb_each_text(%(stock)s) ORDER BY key
+    ON CONFLICT (sku, warehouse) DO UPDATE SET
+        quantity = excluded.quantity, source_job = excluded.source_job, source_line = 0
+    WHERE s.source_job < excluded.source_job"""
+DELETE_PRODUCT = "UPDATE products SET deleted_job = %(position)s, updated_at = now() WHERE sku = %(sku)s"
 
 
 async def apply_rows(conn: Connection, payload: bytes, position: int) -> None:
@@ -83,8 +108,7 @@ async def product(database: Database, sku: str) -> dict[str, Any] | None:
 async def page_of_products(database: Database, filters: dict[str, str], limit: int) -> list[dict[str, Any]]:
     """One keyset page in SKU order, its stock included: one query for any limit."""
     conditions = [condition for name, condition in FILTERS.items() if filters.get(name)]
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    query = f"{PRODUCT}{where} ORDER BY p.sku LIMIT %(limit)s"
+    query = f"{' AND '.join([PRODUCT, *conditions])} ORDER BY p.sku LIMIT %(limit)s"
     return await database.fetch_all(query.encode(), {**filters, "limit": limit})
 
 
@@ -102,3 +126,29 @@ async def refresh_counts(database: Database) -> None:
             await conn.execute(statement)
 
     await database.run(work)
+
+
+async def locked_product(conn: Connection, sku: str) -> dict[str, Any] | None:
+    """A product that nobody else can change until the caller's transaction ends."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LOCK_PRODUCT, {"sku": sku})
+        await cursor.execute(BY_SKU, {"sku": sku})
+        return await cursor.fetchone()
+
+
+async def next_position(conn: Connection) -> int:
+    """A position later than all that were given out before."""
+    row = await (await conn.execute(NEXT_POSITION)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def put_product(conn: Connection, product: dict[str, Any], position: int) -> None:
+    """Write a product; of its stock the warehouses that are named."""
+    values = {**product, "stock": Jsonb(product["stock"]), "position": position}
+    await conn.execute(PUT_PRODUCT, values)
+    await conn.execute(PUT_STOCK, values)
+
+
+async def delete_product(conn: Connection, sku: str, position: int) -> None:
+    await conn.execute(DELETE_PRODUCT, {"sku": sku, "position": position})

@@ -52,7 +52,9 @@ ROWS = """
     SELECT p.sku, p.name, p.category, p.supplier, p.price::text AS price, p.currency,
         s.quantity, s.warehouse
     FROM products p LEFT JOIN stock s ON s.sku = p.sku
-    {where} ORDER BY p.sku, s.warehouse"""
+        AND (p.deleted_job IS NULL OR p.deleted_job < s.source_job)
+    WHERE (p.deleted_job IS NULL OR p.deleted_job < p.source_job){conditions}
+    ORDER BY p.sku, s.warehouse"""
 FILTERS = {
     "category": "p.category = {category}",
     "supplier": "p.supplier = {supplier}",
@@ -69,8 +71,7 @@ def copy_out(file_format: str, filters: dict[str, str]) -> sql.Composed:
     """The COPY that writes the file: the columns of an import, one line per product and warehouse."""
     given = {name: sql.Literal(value) for name, value in filters.items() if name in FILTERS}
     conditions = [sql.SQL(FILTERS[name]).format(**{name: value}) for name, value in given.items()]
-    where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
-    rows = sql.SQL(ROWS).format(where=where)
+    rows = sql.SQL(ROWS).format(conditions=sql.SQL("").join(sql.SQL(" AND ") + one for one in conditions))
     return sql.SQL(FORMATS[file_format]).format(rows=rows)
 
 

@@ -30,11 +30,22 @@ DELETE_MARKS = """
         WHERE processed_at < now() - make_interval(days => %(days)s)
         ORDER BY processed_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
     RETURNING 1"""
+DELETE_TOMBSTONES = """
+    WITH gone AS (
+        SELECT sku, deleted_job FROM products
+        WHERE deleted_job > source_job AND updated_at < now() - make_interval(days => %(days)s)
+        LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+    ), stale AS (
+        DELETE FROM stock s USING gone g WHERE s.sku = g.sku AND s.source_job < g.deleted_job
+    )
+    DELETE FROM products p USING gone g WHERE p.sku = g.sku
+    RETURNING 1"""
 PURGES = {
     "imports": DELETE_IMPORTS,
     "exports": DELETE_EXPORTS,
     "payloads": EMPTY_PAYLOADS,
     "marks": DELETE_MARKS,
+    "tombstones": DELETE_TOMBSTONES,
 }
 
 
