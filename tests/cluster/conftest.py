@@ -28,9 +28,9 @@ SHOP_NAMESPACE = "shop"
 
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
-    """References of this tree's images by name (`make tools` has built them)."""
+    """This tree's images, built where they are missing; references by name."""
     lab = Path(sys.executable).parent / "lab"
-    refs: dict[str, str] = json.loads(subprocess.check_output([str(lab), "images", "-o", "json"]))
+    refs: dict[str, str] = json.loads(subprocess.check_output([str(lab), "build", "images", "-o", "json"]))
     return refs
 
 
@@ -58,10 +58,12 @@ def operator(kube: Kube, steps: Steps, images: dict[str, str]) -> None:
 
 @pytest.fixture(scope="session")
 def shop(kube: Kube, operator: None, steps: Steps) -> Stack:
-    """`examples/minimal.yaml`, applied and Ready."""
+    """`examples/minimal.yaml`, applied, Ready and at rest."""
     with steps.step("stack", "stack", "see the conditions"):
         deploy.apply_example(steps, SHOP_NAMESPACE)
-    return Stack(kube, SHOP_NAMESPACE)
+    made = Stack(kube, SHOP_NAMESPACE)
+    made.wait_until_settled()  # on a cluster that was kept, the new operator may still restart pods
+    return made
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ REQUESTS_IN_FLIGHT = Gauge("appstack_http_requests_in_flight", "Requests being a
 ERRORS = Counter("appstack_errors_total", "Failures by their code.", ["code"])
 
 MESSAGES = Counter("appstack_messages_total", "Messages by what became of them.", ["queue", "outcome"])
+MESSAGES_IN_HAND = Gauge("appstack_messages_in_hand", "Messages delivered and not yet acknowledged.", ["queue"])
 REDELIVERED = Counter(
     "appstack_messages_redelivered_total", "Messages that came again after a lost or failed delivery.", ["queue"]
 )

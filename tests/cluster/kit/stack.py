@@ -49,6 +49,11 @@ class Stack:
         assert found is not None
         return found
 
+    def wait_until_settled(self) -> None:
+        """Wait until the operator has nothing under way: Ready, and no Reconciling condition."""
+        self.wait_for("Ready")
+        wait_until(lambda: not self.condition("Reconciling"), f"{self.name} is not Reconciling", READY_LIMIT_SECONDS)
+
     def pods(self, component: str) -> list[Object]:
         labels = f"appstack.dev/stack={self.name},appstack.dev/component={component}"
         return self.kube.items("pods", "-n", self.namespace, "-l", labels)

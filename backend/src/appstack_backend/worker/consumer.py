@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 
 from appstack_backend import broker
 from appstack_backend.logs import bound, get_logger
-from appstack_backend.metrics import CONSUMER_RESTARTS, MESSAGES, REDELIVERED
+from appstack_backend.metrics import CONSUMER_RESTARTS, MESSAGES, MESSAGES_IN_HAND, REDELIVERED
 
 log = get_logger()
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
@@ -114,7 +114,8 @@ class Consumer:
         self._in_hand.add(task)
         self._last_delivery = time.monotonic()
         try:
-            with bound(message_id=message.message_id, queue=self._queue):
+            in_hand = MESSAGES_IN_HAND.labels(self._queue).track_inprogress()
+            with in_hand, bound(message_id=message.message_id, queue=self._queue):
                 await self._answer(message)
         finally:
             self._in_hand.discard(task)
