@@ -173,8 +173,7 @@ def verdicts_of(failures: Sequence[Failure]) -> Mapping[str, Verdict]:
 async def report(api: Api, stack: AppStack, live: Object, status: AppStackStatus, now: datetime) -> None:
     """Write status if it has changed, and events about what changed in it."""
     wanted = status.model_dump(by_alias=True, mode="json", exclude_none=True)
-    for condition in status.conditions:
-        metrics.show_condition(stack.namespace, stack.name, condition.type, condition.status)
+    metrics.show_conditions(stack.namespace, stack.name, {each.type: each.status for each in status.conditions})
     if wanted == live.get("status"):
         return
     await api.apply(
@@ -186,8 +185,11 @@ async def report(api: Api, stack: AppStack, live: Object, status: AppStackStatus
         },
         subresource="status",
     )
-    for event in build_events(stack, stack.status.conditions, status.conditions, now):
-        await api.create(event)
+    try:
+        for event in build_events(stack, stack.status.conditions, status.conditions, now):
+            await api.create(event)
+    except ApiError as error:
+        logger.warning("an event could not be written: %s", error.message)
 
 
 async def report_invalid_spec(api: Api, live: Object, error: ValidationError, now: datetime) -> None:

@@ -23,7 +23,7 @@ def build_events(
         if old is not None and (old.status, old.reason) == (condition.status, condition.reason):
             continue
         # The first steps of a new stack are no news, nor is HighlyAvailable while it only repeats Ready.
-        is_first_step = condition.reason == Reason.CREATING
+        is_first_step = condition.reason in (Reason.CREATING, Reason.MIGRATION_PENDING)
         is_repetition = condition.type == "HighlyAvailable" and ready is not None and ready.status != "True"
         if condition.type not in QUIET and not is_first_step and not is_repetition:
             yield build_event(stack, condition, now)

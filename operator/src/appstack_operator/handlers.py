@@ -67,8 +67,7 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
         async with locks[namespace, name]:
             if not await clean_up(operator.api, dict(body), datetime.now(UTC)):
                 raise kopf.TemporaryError("PostgreSQL has to end before its ConfigMaps can go", delay=2)
-        conditions = [each["type"] for each in body.get("status", {}).get("conditions", [])]
-        metrics.forget_stack(namespace, name, conditions)
+        metrics.show_conditions(namespace, name, {})
         wakeups.forget(namespace, name)
 
     async def child_changed(*, namespace: Any, labels: kopf.Labels, **_: Any) -> None:

@@ -1,5 +1,7 @@
 """What Prometheus sees of the operator itself."""
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 PASSES = Counter("appstack_passes", "Passes by result.", ["result"])
@@ -11,18 +13,18 @@ CONDITIONS = Gauge(
     "1 if the condition of the stack is True, 0 if False, -1 if Unknown.",
     ["namespace", "stack", "condition"],
 )
+shown: dict[tuple[str, str], set[str]] = {}
 VALUES = {"True": 1, "False": 0, "Unknown": -1}
 
 
-def show_condition(namespace: str, stack: str, condition: str, status: str) -> None:
-    """Publish one condition."""
-    CONDITIONS.labels(namespace, stack, condition).set(VALUES[status])
-
-
-def forget_stack(namespace: str, stack: str, conditions: list[str]) -> None:
-    """Stop publishing a stack that is gone."""
-    for condition in conditions:
-        CONDITIONS.remove(namespace, stack, condition)
+def show_conditions(namespace: str, stack: str, statuses: Mapping[str, str]) -> None:
+    """Publish the conditions of a stack (type -> status), and no longer those that it has no more."""
+    for gone in shown.pop((namespace, stack), set()) - statuses.keys():
+        CONDITIONS.remove(namespace, stack, gone)
+    for condition, status in statuses.items():
+        CONDITIONS.labels(namespace, stack, condition).set(VALUES[status])
+    if statuses:
+        shown[namespace, stack] = set(statuses)
 
 
 def serve(port: int) -> None:

@@ -83,21 +83,32 @@ def external(mode: Mode, component: str, stack: AppStack, seen: Observed) -> Ver
     return Verdict.true(Reason.HEALTHY, f"external, at the address in Secret {name}")
 
 
+def still_bound(stack: AppStack, seen: Observed) -> bool:
+    """Whether pods still run with the address that a Secret held before it was lost or damaged."""
+    return api_serves(stack, seen)
+
+
 def postgres_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether one instance takes writes."""
-    return stack.spec.postgres.mode is Mode.MANAGED and seen.postgres.primary is not None
+    if stack.spec.postgres.mode is Mode.EXTERNAL:
+        return still_bound(stack, seen)
+    return seen.postgres.primary is not None
 
 
 def redis_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether the master that the Sentinels agree on says that it is one."""
     masters = {instance.pod for instance in seen.redis.instances if instance.role == "master"}
-    return stack.spec.redis.mode is Mode.MANAGED and seen.redis.master in masters
+    if stack.spec.redis.mode is Mode.EXTERNAL:
+        return still_bound(stack, seen)
+    return seen.redis.master in masters
 
 
 def rabbitmq_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether a majority of the nodes runs."""
     running = sum(node.is_running for node in seen.rabbitmq.nodes)
-    return stack.spec.rabbitmq.mode is Mode.MANAGED and running > stack.spec.rabbitmq.replicas // 2
+    if stack.spec.rabbitmq.mode is Mode.EXTERNAL:
+        return still_bound(stack, seen)
+    return running > stack.spec.rabbitmq.replicas // 2
 
 
 def assess_ready(assessment: Assessment) -> Verdict:

@@ -183,6 +183,14 @@ def test_an_external_service_needs_its_secret(secret: dict[str, str] | None, rea
     assert not set_gates(assessment).is_open(Stage.ENVIRONMENT)
 
 
+def test_a_stack_that_runs_already_survives_the_loss_of_such_a_secret() -> None:
+    stack = a_stack(**EXTERNAL)
+    found = verdicts(stack, a_running_stack(stack, external={"postgres": None}))
+    assert found["Ready"].is_true
+    assert found["PostgresReady"].reason is Reason.SECRET_MISSING
+    assert found["Stalled"].reason is Reason.SECRET_MISSING
+
+
 def test_a_foreign_object_is_said_at_its_component_and_stalls() -> None:
     stack = a_stack()
     work = Work(["create Service shop-api"], {"api": Verdict.false(Reason.FOREIGN_OBJECT, "Service shop-api exists")})

@@ -1,0 +1,55 @@
+"""When a stack wants to be looked at again, and what is left to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from appstack_operator.api.status import AppStackStatus, Condition
+from appstack_operator.apply import Failure
+from appstack_operator.assess.verdict import Reason
+from appstack_operator.converge import generate_credentials, next_look, verdicts_of
+from appstack_operator.kinds import Ref
+from appstack_operator.settings import Settings
+from tests.unit.operator.factories import NOW
+
+SETTINGS = Settings(image_backend="b", image_postgres="p", image_redis="r", image_rabbitmq="q", resync_seconds=60)
+
+
+def moving_for(seconds: float) -> AppStackStatus:
+    since = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moving = Condition(type="Reconciling", status="True", reason="Creating", message="", last_transition_time=since)
+    return AppStackStatus(conditions=[moving])
+
+
+def a_failure(*, is_passing: bool) -> Failure:
+    ref = Ref("Service", "shop", "shop-api")
+    return Failure(ref, "api", Reason.APPLY_REFUSED, "refused", is_passing)
+
+
+def test_at_rest_a_stack_is_looked_at_rarely() -> None:
+    assert next_look(SETTINGS, AppStackStatus(), [], NOW) == SETTINGS.resync_seconds
+
+
+@pytest.mark.parametrize(("age_seconds", "delay_seconds"), [(0, 3), (200, 10), (10_000, 60)])
+def test_what_takes_long_is_looked_at_ever_more_rarely(age_seconds: float, delay_seconds: float) -> None:
+    assert next_look(SETTINGS, moving_for(age_seconds), [], NOW) == delay_seconds
+
+
+def test_what_may_succeed_by_itself_is_tried_again_soon_and_is_no_verdict() -> None:
+    failures = [a_failure(is_passing=True)]
+    assert next_look(SETTINGS, AppStackStatus(), failures, NOW) == 3
+    assert verdicts_of(failures) == {}
+
+
+def test_what_will_not_succeed_by_itself_is_a_verdict_of_its_component() -> None:
+    verdicts = verdicts_of([a_failure(is_passing=False)])
+    assert verdicts["api"].reason is Reason.APPLY_REFUSED
+
+
+def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:
+    first, second = generate_credentials(), generate_credentials()
+    assert len(first.redis) >= 32
+    assert first.redis.isalnum()
+    assert first.redis not in (second.redis, first.postgres_app)
