@@ -197,7 +197,8 @@ def build_sentinels(stack: AppStack, context: Context) -> Object:
         replicas=stack.spec.redis.sentinels,
         pod=pod,
         user_id=USER_ID,
-        checksum=content_hash(build_configuration(stack, context)["sentinel.conf"]),
+        # A Sentinel takes its quorum from their number when it starts.
+        checksum=content_hash([build_configuration(stack, context)["sentinel.conf"], stack.spec.redis.sentinels]),
     )
 
 

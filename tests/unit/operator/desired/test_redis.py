@@ -73,6 +73,12 @@ def test_a_larger_group_restarts_no_member() -> None:
     assert before["spec"]["template"] == after["spec"]["template"]
 
 
+def test_more_sentinels_need_a_larger_quorum_and_learn_it_by_a_restart() -> None:
+    before = built("StatefulSet", "shop-redis-sentinel")
+    after = built("StatefulSet", "shop-redis-sentinel", sentinels=5)
+    assert before["spec"]["template"] != after["spec"]["template"]
+
+
 def test_the_agent_may_label_redis_pods_and_nothing_else() -> None:
     rules = built("Role", "shop-redis-sentinel")["rules"]
     assert rules == [
