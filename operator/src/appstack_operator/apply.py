@@ -46,7 +46,8 @@ async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Fa
 
 def failure_of(action: Action, error: ApiError) -> Failure:
     """What a refused write means."""
-    component = component_of(action.manifest) if action.manifest else ""
+    has_labels = action.manifest is not None and "metadata" in action.manifest
+    component = component_of(action.manifest) if action.manifest and has_labels else ""
     reason = Reason.FOREIGN_OBJECT if isinstance(error, ForeignObjectError) else Reason.APPLY_REFUSED
     return Failure(action.target, component, reason, f"{action.target}: {error.message}", error.is_passing)
 
@@ -69,6 +70,8 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
     assert action.manifest is not None
     if action.verb is Verb.CREATE:
         await create(stack, action, action.manifest, api)
+    elif action.verb is Verb.SCALE:
+        await api.patch(action.target, {**action.manifest, "metadata": {"uid": action.uid}})
     else:
         await take_over_and_apply(action.manifest, action.uid, api)
 

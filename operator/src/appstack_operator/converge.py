@@ -5,7 +5,7 @@ import secrets
 import string
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -33,6 +33,7 @@ from appstack_operator.objects import API_VERSION, Object
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, plan
+from appstack_operator.scaling import ScalingMemory, has_scaled_pools, scale_workers
 from appstack_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 ALPHABET = string.ascii_letters + string.digits
 # While something is under way, services are asked this often: not all that they do shows in Kubernetes.
 BUSY_SECONDS = 3.0
+# A backlog that workers are scaled on is read this often.
+BACKLOG_SECONDS = 5.0
 CRASHED_SECONDS = 15.0
 numbers = count(1)
 
@@ -50,6 +53,7 @@ class Operator:
 
     api: Api
     settings: Settings
+    scaling: ScalingMemory = field(default_factory=ScalingMemory)
 
 
 async def run_pass(operator: Operator, namespace: str, name: str) -> float:
@@ -89,6 +93,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float:
     fresh = generate_credentials()
     seen = await observe(api, stack, fresh, now)
     context = build_context(stack, seen, fresh, settings)
+    context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
     gates = set_gates(assessment)
     actions = plan(stack, build_stack(stack, context), seen, gates)
@@ -99,7 +104,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float:
     work = Work(pending_work(seen, actions, list(gates.closed.values())), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)
     await report(api, stack, live, status, now)
-    return next_look(settings, status, failures, now)
+    delay_seconds = next_look(settings, status, failures, now)
+    return min(delay_seconds, BACKLOG_SECONDS) if has_scaled_pools(stack) else delay_seconds
 
 
 def next_look(settings: Settings, status: AppStackStatus, failures: Sequence[Failure], now: datetime) -> float:

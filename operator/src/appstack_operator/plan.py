@@ -25,6 +25,7 @@ class Verb(Enum):
     APPLY = "apply"
     DELETE = "delete"
     RESTART = "restart"
+    SCALE = "scale"
 
 
 class Impact(IntEnum):
@@ -57,14 +58,27 @@ class Action:
 
 def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
     """All writes that bring what was seen closer to what is wanted; empty when nothing is to be done."""
-    passed = (item for item in wanted if gates.lets_through(item.stage, item.manifest["kind"]))
-    writes = (action for item in passed if (action := plan_write(stack, item, seen)) is not None)
+    writes = (action for item in wanted if (action := plan_item(stack, item, seen, gates)) is not None)
     return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
 
 
 def worst(actions: Sequence[Action]) -> Impact:
     """The worst impact of a plan."""
     return max((action.impact for action in actions), default=Impact.NO_OP)
+
+
+def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:
+    """The write for one object; behind a closed gate what serves keeps its template, but still takes a number."""
+    if gates.lets_through(item.stage, item.manifest["kind"]):
+        return plan_write(stack, item, seen)
+    target = Ref.of(item.manifest)
+    live = seen.get(target.kind, target.name)
+    replicas = item.manifest.get("spec", {}).get("replicas")
+    if live is None or replicas is None or not belongs_to(stack, live) or live["spec"].get("replicas") == replicas:
+        return None
+    why = f"replicas {live['spec'].get('replicas')} -> {replicas}"
+    scaled: Object = {"spec": {"replicas": replicas}}
+    return Action(Verb.SCALE, target, Impact.IN_PLACE, why, item.stage, scaled, live["metadata"]["uid"])
 
 
 def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:

@@ -76,6 +76,14 @@ def test_behind_a_closed_gate_a_service_is_still_repaired() -> None:
     assert str(action.target) == "Service shop-api"
 
 
+def test_behind_a_closed_gate_the_number_of_pods_still_follows_the_spec() -> None:
+    closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
+    change = {"backend": {"image": "shop:2", "api": {"replicas": 5}}}
+    actions = plan_for(everything(backend={"image": "shop:1"}), closed, **change)
+    scaled = [(action.verb, str(action.target), action.manifest) for action in actions]
+    assert scaled == [(Verb.SCALE, "Deployment shop-api", {"spec": {"replicas": 5}})]
+
+
 def test_without_the_users_secrets_nothing_of_the_backend_is_written() -> None:
     closed = Gates(dict.fromkeys((Stage.ENVIRONMENT, Stage.MIGRATIONS, Stage.BACKEND, Stage.CRON_JOBS), "waits"))
     assert {action.stage for action in plan_for([], closed)} == {Stage.CREDENTIALS, Stage.DATA_SERVICES}

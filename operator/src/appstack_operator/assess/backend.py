@@ -1,5 +1,7 @@
 """Verdicts about the user's code: migrations, API, workers, scheduled jobs. Pure."""
 
+from collections.abc import Iterator
+
 from appstack_operator.api import AppStack
 from appstack_operator.assess.deployments import assess_deployment
 from appstack_operator.assess.pods import condition, last_words, pods_can_run, ready_count
@@ -71,7 +73,17 @@ def assess_workers(stack: AppStack, seen: Observed) -> Verdict:
     ]
     troubled = [verdict for verdict in verdicts if not verdict.is_true]
     moving = [verdict for verdict in verdicts if verdict.reason is not Reason.HEALTHY]
-    return next(iter([*troubled, *moving, *verdicts]))
+    return next(iter([*troubled, *backlogs_are_readable(stack, seen), *moving, *verdicts]))
+
+
+def backlogs_are_readable(stack: AppStack, seen: Observed) -> Iterator[Verdict]:
+    """The broker tells how much waits for the pools that are scaled on it."""
+    pools = [pool.name for pool in workers_of(stack) if pool.autoscaling]
+    if pools and (seen.rabbitmq.error or not seen.rabbitmq.nodes):
+        said = seen.rabbitmq.error or "no management API is known"
+        yield Verdict.false(
+            Reason.BACKLOG_UNREADABLE, f"pool {pools[0]} keeps its number, its backlog cannot be read: {said}"
+        )
 
 
 def api_serves(stack: AppStack, seen: Observed) -> bool:

@@ -38,6 +38,8 @@ class Context:
     addresses: Mapping[str, str] = field(default_factory=dict)
     # Component (postgres, redis, rabbitmq) -> the decoded data of its external Secret.
     external: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # Pool of workers -> how many of them its backlog asks for now.
+    worker_replicas: Mapping[str, int] = field(default_factory=dict)
     cluster_domain: str = "cluster.local"
 
     def host(self, service: str, namespace: str) -> str:

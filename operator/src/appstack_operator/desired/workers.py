@@ -47,7 +47,7 @@ def build_deployment(stack: AppStack, context: Context, worker: Worker) -> Objec
         "kind": "Deployment",
         "metadata": metadata(stack, component),
         "spec": {
-            "replicas": worker.autoscaling.min_replicas if worker.autoscaling else worker.replicas,
+            "replicas": replicas_of(worker, context),
             "selector": {"matchLabels": selector(stack, component)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "progressDeadlineSeconds": 300,
@@ -55,6 +55,13 @@ def build_deployment(stack: AppStack, context: Context, worker: Worker) -> Objec
             "template": template,
         },
     }
+
+
+def replicas_of(worker: Worker, context: Context) -> int:
+    """The spec's number; with autoscaling what the backlog asks for."""
+    if worker.autoscaling is None:
+        return worker.replicas
+    return context.worker_replicas.get(worker.name, worker.autoscaling.min_replicas)
 
 
 def build_worker_container(stack: AppStack, context: Context, worker: Worker) -> Object:
