@@ -122,7 +122,12 @@ def describe_change(manifest: Object, live: Object) -> tuple[Impact, str]:
     for name in sorted(after):
         if name in before and before[name] != after[name]:
             return impact, f"image {before[name]} -> {after[name]}"
-    return impact, "the pods' template changed" if is_rolling else "the wanted content changed"
+    if is_rolling:
+        return impact, "the pods' template changed"
+    replicas = [obj.get("spec", {}).get("replicas") for obj in (live, manifest)]
+    if None not in replicas and replicas[0] != replicas[1]:
+        return impact, f"replicas {replicas[0]} -> {replicas[1]}"
+    return impact, "the wanted content changed"
 
 
 def impact_of_drift(lost: Sequence[str]) -> Impact:

@@ -58,6 +58,11 @@ def test_a_new_image_is_named_in_the_plan() -> None:
     ]
 
 
+def test_another_number_of_pods_is_named_in_the_plan() -> None:
+    (action,) = plan_for(everything(), backend={"api": {"replicas": 3}})
+    assert action.why == "replicas 2 -> 3"
+
+
 def test_behind_a_closed_gate_nothing_is_written() -> None:
     closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
     before = everything(backend={"image": "shop:1", "migrations": {}})

@@ -9,6 +9,12 @@ from appstack_operator.objects import Object, labels, metadata, selector
 ENV_CHECKSUM = "appstack.dev/env-checksum"
 METRICS_PORT = 9000
 
+# A stateless pod of a lost node is made anew elsewhere after half a minute, not after Kubernetes' five.
+LOST_NODE_TOLERATIONS = [
+    {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+    for state in ("not-ready", "unreachable")
+]
+
 # The bundled backend: what a stack without an image of its own runs.
 BUNDLED_WORKERS = (Worker(name="bulk", queues=["bulk", "notifications"]),)
 BUNDLED_CRON_JOBS = (
@@ -110,6 +116,7 @@ def build_pod_template(
         **placement(stack, component),
         **more,
     }
+    spec["tolerations"] = [*spec.get("tolerations", []), *LOST_NODE_TOLERATIONS]
     if stack.spec.backend.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": item.name} for item in stack.spec.backend.image_pull_secrets]
     return {
