@@ -49,7 +49,8 @@ def why_closed(stage: Stage, assessment: Assessment) -> str:
         return f"waits for MigrationsApplied: {assessment.verdicts['MigrationsApplied'].message}"
     if stage is Stage.CRON_JOBS:
         waiting = [name for name in ("APIReady", "WorkersReady") if not assessment.serves[name]]
-        return "; ".join(f"waits for {name}: {assessment.verdicts[name].message}" for name in waiting)
+        rollout = "" if assessment.old_pods_are_gone else "waits until the API and the workers are rolled out"
+        return "; ".join(f"waits for {name}: {assessment.verdicts[name].message}" for name in waiting) or rollout
     return ""
 
 

@@ -1,6 +1,6 @@
 """What to write, in which order, and why: desired x observed x gates -> actions. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from itertools import chain
@@ -58,8 +58,18 @@ class Action:
 
 def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
     """All writes that bring what was seen closer to what is wanted; empty when nothing is to be done."""
-    writes = (action for item in wanted if (action := plan_item(stack, item, seen, gates)) is not None)
+    planned = (action for item in wanted if (action := plan_item(stack, item, seen, gates)) is not None)
+    writes = until_the_rollout(planned)
     return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
+
+
+def until_the_rollout(actions: Iterable[Action]) -> Iterator[Action]:
+    """Hold scheduled jobs back behind a rollout that this very plan begins."""
+    begins_rollout = False
+    for action in actions:
+        begins_rollout |= action.stage is Stage.BACKEND and action.impact >= Impact.ROLLING
+        if action.stage is not Stage.CRON_JOBS or not begins_rollout:
+            yield action
 
 
 def worst(actions: Sequence[Action]) -> Impact:

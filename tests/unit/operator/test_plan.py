@@ -63,6 +63,14 @@ def test_another_number_of_pods_is_named_in_the_plan() -> None:
     assert action.why == "replicas 2 -> 3"
 
 
+def test_scheduled_jobs_wait_for_the_rollout_of_the_pods() -> None:
+    jobs = [{"name": "report", "schedule": "@daily"}]
+    actions = plan_for(
+        everything(backend={"image": "shop:1"}, cronJobs=jobs), backend={"image": "shop:2"}, cronJobs=jobs
+    )
+    assert [str(action.target) for action in actions] == ["Deployment shop-api"]
+
+
 def test_behind_a_closed_gate_nothing_is_written() -> None:
     closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
     before = everything(backend={"image": "shop:1", "migrations": {}})

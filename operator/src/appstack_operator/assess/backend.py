@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from appstack_operator.api import AppStack
-from appstack_operator.assess.deployments import assess_deployment
+from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods
 from appstack_operator.assess.pods import condition, last_words, pods_can_run, ready_count
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.backend import cron_jobs_of, image_of, migrations_of, workers_of
@@ -98,6 +98,13 @@ def workers_serve(stack: AppStack, seen: Observed) -> bool:
         for pool in workers_of(stack)
         if (pool.autoscaling.min_replicas if pool.autoscaling else pool.replicas) > 0
     )
+
+
+def old_pods_are_gone(stack: AppStack, seen: Observed) -> bool:
+    """Whether the API and the workers run nothing but their newest template."""
+    components = ("api", *(component_of_worker(pool) for pool in workers_of(stack)))
+    deployments = (seen.get("Deployment", f"{stack.name}-{component}") for component in components)
+    return all(each is not None and has_only_new_pods(each) for each in deployments)
 
 
 def assess_cron_jobs(stack: AppStack, seen: Observed) -> Verdict:

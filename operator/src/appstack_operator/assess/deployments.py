@@ -79,3 +79,12 @@ def is_rolled_out(deployment: Object) -> bool:
         and status.get("replicas", 0) == wanted
         and status.get("availableReplicas", 0) == wanted
     )
+
+
+def has_only_new_pods(deployment: Object) -> bool:
+    """Whether no pod of an older template is left, ready or not."""
+    status = deployment.get("status", {})
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) >= deployment["spec"].get("replicas", 1)
+    )

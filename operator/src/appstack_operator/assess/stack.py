@@ -11,6 +11,7 @@ from appstack_operator.assess.backend import (
     assess_cron_jobs,
     assess_migrations,
     assess_workers,
+    old_pods_are_gone,
     workers_serve,
 )
 from appstack_operator.assess.postgres import assess_postgres
@@ -35,6 +36,7 @@ class Assessment:
 
     verdicts: Mapping[str, Verdict]
     serves: Mapping[str, bool]
+    old_pods_are_gone: bool = False  # no API or worker pod of an older template is left
     missing_inputs: Verdict | None = None  # a Secret of the user's that is missing or useless
 
 
@@ -61,7 +63,7 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
     }
     missing = (SECRET_REASONS & {verdict.reason} for verdict in data.values())
     trouble = next((verdict for verdict, found in zip(data.values(), missing, strict=True) if found), None)
-    return Assessment(verdicts, serves, trouble)
+    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), trouble)
 
 
 SECRET_REASONS = {Reason.SECRET_MISSING, Reason.SECRET_INVALID}

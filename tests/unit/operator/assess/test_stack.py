@@ -164,6 +164,16 @@ def test_cron_jobs_wait_for_the_api() -> None:
     assert not gates.is_open(Stage.CRON_JOBS)
 
 
+def test_cron_jobs_wait_for_the_rollout_of_the_api() -> None:
+    stack = a_stack()
+    seen = a_running_stack(stack)
+    deployment = seen.get("Deployment", "shop-api")
+    assert deployment is not None
+    status = {**deployment["status"], "replicas": 3, "updatedReplicas": 1}
+    gates = set_gates(assess_stack(stack, with_object(seen, {**deployment, "status": status}), a_context()))
+    assert not gates.is_open(Stage.CRON_JOBS)
+
+
 EXTERNAL: dict[str, Any] = {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}}
 
 
