@@ -33,16 +33,18 @@ from appstack_operator.objects import API_VERSION, Object
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, plan
-from appstack_operator.scaling import ScalingMemory, has_scaled_pools, scale_workers
+from appstack_operator.probe import Look
+from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.settings import Settings
+from appstack_operator.wakeups import Key
 
 logger = logging.getLogger(__name__)
 
 ALPHABET = string.ascii_letters + string.digits
 # While something is under way, services are asked this often: not all that they do shows in Kubernetes.
 BUSY_SECONDS = 3.0
-# A backlog that workers are scaled on is read this often.
-BACKLOG_SECONDS = 5.0
+# What stalls a stack may be repaired where nobody wakes us: a Secret of the user's has no label of ours.
+STALLED_SECONDS = 60.0
 CRASHED_SECONDS = 15.0
 numbers = count(1)
 
@@ -54,6 +56,11 @@ class Operator:
     api: Api
     settings: Settings
     scaling: ScalingMemory = field(default_factory=ScalingMemory)
+    looks: dict[Key, Look] = field(default_factory=dict)  # of the last pass over each stack
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The stack is gone."""
+        self.looks.pop((namespace, name), None)
 
 
 async def run_pass(operator: Operator, namespace: str, name: str) -> float:
@@ -95,6 +102,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float:
     context = build_context(stack, seen, fresh, settings)
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
+    operator.looks[namespace, name] = Look(stack, seen, context, assessment)
     gates = set_gates(assessment)
     actions = plan(stack, build_stack(stack, context), seen, gates)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
@@ -104,8 +112,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float:
     work = Work(pending_work(seen, actions, list(gates.closed.values())), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)
     await report(api, stack, live, status, now)
-    delay_seconds = next_look(settings, status, failures, now)
-    return min(delay_seconds, BACKLOG_SECONDS) if has_scaled_pools(stack) else delay_seconds
+    return next_look(settings, status, failures, now)
 
 
 def next_look(settings: Settings, status: AppStackStatus, failures: Sequence[Failure], now: datetime) -> float:
@@ -117,7 +124,8 @@ def next_look(settings: Settings, status: AppStackStatus, failures: Sequence[Fai
         return BUSY_SECONDS
     moving = next((each for each in status.conditions if each.type == "Reconciling"), None)
     if moving is None:
-        return settings.resync_seconds
+        is_stalled = any(each.type == "Stalled" for each in status.conditions)
+        return min(settings.resync_seconds, STALLED_SECONDS) if is_stalled else settings.resync_seconds
     age_seconds = (now - datetime.fromisoformat(moving.last_transition_time)).total_seconds()
     return min(max(BUSY_SECONDS, age_seconds / 20), settings.resync_seconds)
 

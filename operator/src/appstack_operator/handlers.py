@@ -14,6 +14,7 @@ from appstack_operator.converge import Operator, run_pass
 from appstack_operator.kinds import CHILDREN
 from appstack_operator.lifecycle import clean_up
 from appstack_operator.objects import STACK_LABEL
+from appstack_operator.probe import rest
 from appstack_operator.settings import Settings
 from appstack_operator.wakeups import Wakeups
 
@@ -60,7 +61,10 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
                 delay_seconds = await run_pass(operator, namespace, name)
             await stopped.wait(PAUSE_SECONDS)
             if not stopped:
-                await first_of(wakeups.wait(namespace, name, delay_seconds), stopped.wait(delay_seconds))
+                key = (namespace, name)
+                look = operator.looks.get(key)
+                resting = rest(look, operator.scaling, wakeups, key, delay_seconds, operator.settings.poll_seconds)
+                await first_of(resting, stopped.wait(delay_seconds))
 
     @kopf.on.delete(*stacks, registry=registry, backoff=5)
     async def stack_deleted(*, body: kopf.Body, namespace: Any, name: str, **_: Any) -> None:
@@ -69,6 +73,7 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
                 raise kopf.TemporaryError("PostgreSQL has to end before its ConfigMaps can go", delay=2)
         metrics.show_conditions(namespace, name, {})
         wakeups.forget(namespace, name)
+        operator.forget(namespace, name)
 
     async def child_changed(*, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
         wakeups.wake(namespace, labels[STACK_LABEL])

@@ -72,8 +72,3 @@ def recent(needs: Sequence[Need], now: datetime, seconds: int) -> list[Need]:
     """The needs of the last so many seconds, the newest always."""
     since = now - timedelta(seconds=seconds)
     return [need for need in needs[:-1] if need.at > since] + [needs[-1]]
-
-
-def has_scaled_pools(stack: AppStack) -> bool:
-    """Whether the backlog has to be looked at all the time."""
-    return any(pool.autoscaling for pool in workers_of(stack))

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9000, description="Prometheus metrics.")
     health_port: int = Field(default=8080, description="/healthz for the liveness probe.")
     resync_seconds: float = Field(default=600, description="A pass at least so often, even if nothing happened.")
+    poll_seconds: float = Field(default=5, description="Services are asked so often; only news lead to a pass.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("watch_namespaces", mode="before")

@@ -21,13 +21,14 @@ class Wakeups:
         """A pass begins: whatever changed before now will be seen by it."""
         self._flags[namespace, name].clear()
 
-    async def wait(self, namespace: str, name: str, timeout_seconds: float) -> None:
-        """Return at the next wake-up, or after the time-out."""
+    async def wait(self, namespace: str, name: str, timeout_seconds: float) -> bool:
+        """Return True at the next wake-up, False after the time-out."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._flags[namespace, name].wait()
         except TimeoutError:
-            return
+            return False
+        return True
 
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""

@@ -32,6 +32,14 @@ def test_at_rest_a_stack_is_looked_at_rarely() -> None:
     assert next_look(SETTINGS, AppStackStatus(), [], NOW) == SETTINGS.resync_seconds
 
 
+def test_a_stalled_stack_is_looked_at_each_minute() -> None:
+    settings = SETTINGS.model_copy(update={"resync_seconds": 600})
+    stalled = Condition(
+        type="Stalled", status="True", reason="SecretMissing", message="", last_transition_time="2026-01-01T00:00:00Z"
+    )
+    assert next_look(settings, AppStackStatus(conditions=[stalled]), [], NOW) == 60
+
+
 @pytest.mark.parametrize(("age_seconds", "delay_seconds"), [(0, 3), (200, 10), (10_000, 60)])
 def test_what_takes_long_is_looked_at_ever_more_rarely(age_seconds: float, delay_seconds: float) -> None:
     assert next_look(SETTINGS, moving_for(age_seconds), [], NOW) == delay_seconds

@@ -1,0 +1,54 @@
+"""Between passes: asks the services alone, without the API server, whether something is worth a pass."""
+
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from appstack_operator.api import AppStack
+from appstack_operator.assess.stack import Assessment, assess_stack
+from appstack_operator.desired.context import Context
+from appstack_operator.observe import observe_services
+from appstack_operator.observed import Observed
+from appstack_operator.scaling import ScalingMemory, scale_workers
+from appstack_operator.wakeups import Key, Wakeups
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the last pass over a stack saw and concluded."""
+
+    stack: AppStack
+    seen: Observed
+    context: Context
+    assessment: Assessment
+
+
+async def rest(
+    look: Look | None, memory: ScalingMemory, wakeups: Wakeups, key: Key, delay_seconds: float, every_seconds: float
+) -> None:
+    """Return when a child has changed, when the services say something new, or after the delay."""
+    ends_at = time.monotonic() + delay_seconds
+    while (left_seconds := ends_at - time.monotonic()) > 0:
+        if await wakeups.wait(*key, min(left_seconds, every_seconds)):
+            return
+        if look is not None and await services_have_news(look, memory):
+            return
+
+
+async def services_have_news(look: Look, memory: ScalingMemory) -> bool:
+    """Whether the services now lead to other conclusions than in the last pass."""
+    postgres, redis, rabbitmq = await observe_services(look.stack, look.seen, look.context.credentials)
+    seen = replace(look.seen, postgres=postgres, redis=redis, rabbitmq=rabbitmq, now=datetime.now(UTC))
+    if conclusions(seen, assess_stack(look.stack, seen, look.context)) != conclusions(look.seen, look.assessment):
+        return True
+    return scale_workers(look.stack, seen, memory) != look.context.worker_replicas
+
+
+def conclusions(seen: Observed, assessment: Assessment) -> Hashable:
+    """What counts: verdicts and roles, not bytes of lag and not the words of messages."""
+    verdicts = frozenset((name, each.status, each.reason) for name, each in assessment.verdicts.items())
+    serves = frozenset(assessment.serves.items())
+    standbys = frozenset(member.pod for member in seen.postgres.members if member.is_sync)
+    running = sum(node.is_running for node in seen.rabbitmq.nodes)
+    return verdicts, serves, seen.postgres.primary and seen.postgres.primary.pod, standbys, seen.redis.master, running
