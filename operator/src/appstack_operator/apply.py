@@ -48,8 +48,10 @@ def failure_of(action: Action, error: ApiError) -> Failure:
     """What a refused write means."""
     has_labels = action.manifest is not None and "metadata" in action.manifest
     component = component_of(action.manifest) if action.manifest and has_labels else ""
-    reason = Reason.FOREIGN_OBJECT if isinstance(error, ForeignObjectError) else Reason.APPLY_REFUSED
-    return Failure(action.target, component, reason, f"{action.target}: {error.message}", error.is_passing)
+    if isinstance(error, ForeignObjectError):
+        return Failure(action.target, component, Reason.FOREIGN_OBJECT, error.message, error.is_passing)
+    message = f"{action.verb.value} {action.target}: {error.message}"
+    return Failure(action.target, component, Reason.APPLY_REFUSED, message, error.is_passing)
 
 
 class ForeignObjectError(ApiError):

@@ -81,9 +81,13 @@ def reconciling(verdicts: Mapping[str, Verdict], work: Work) -> Verdict:
 
 
 def headline(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The one thing to know now: an outage, then what needs somebody, then a risk, then work under way."""
+    """The one thing to know now: an outage, then what needs somebody, then a risk, then work under way.
+
+    A start that is merely not done yet is no outage.
+    """
     ready, available = verdicts["Ready"], verdicts["HighlyAvailable"]
-    if not ready.is_true:
+    is_on_its_way = ready.reason in NOT_YET
+    if not ready.is_true and not (is_on_its_way and "Stalled" in verdicts):
         return ready
     if "Stalled" in verdicts:
         return verdicts["Stalled"]

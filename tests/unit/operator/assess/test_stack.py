@@ -12,7 +12,7 @@ from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.stack import Stage, build_stack
 from appstack_operator.gates import set_gates
-from appstack_operator.observed import Observed, PostgresAnswers
+from appstack_operator.observed import Observed, PostgresAnswers, RedisAnswers, SentinelAnswer
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, healthy_answers, made, observed, pods
 
 if TYPE_CHECKING:
@@ -203,11 +203,27 @@ def test_a_stack_that_runs_already_survives_the_loss_of_such_a_secret() -> None:
 
 def test_a_foreign_object_is_said_at_its_component_and_stalls() -> None:
     stack = a_stack()
-    work = Work(["create Service shop-api"], {"api": Verdict.false(Reason.FOREIGN_OBJECT, "Service shop-api exists")})
-    found = verdicts(stack, a_running_stack(stack), work)
+    found = verdicts(stack, a_running_stack(stack), FOREIGN)
     assert found["Ready"].is_true
     assert found["APIReady"].reason is Reason.FOREIGN_OBJECT
     assert found["Stalled"].reason is Reason.FOREIGN_OBJECT
+
+
+FOREIGN = Work(["create Service shop-api"], {"api": Verdict.false(Reason.FOREIGN_OBJECT, "Service shop-api exists")})
+
+
+def test_what_stalls_a_start_is_the_thing_to_know() -> None:
+    stack = a_stack()
+    found = verdicts(stack, observed(**healthy_answers(stack)), FOREIGN)
+    assert found["Ready"].reason is Reason.MIGRATION_PENDING
+    assert headline(found).reason is Reason.FOREIGN_OBJECT
+
+
+def test_an_outage_is_the_thing_to_know_even_if_something_stalls() -> None:
+    stack = a_stack()
+    disputed = tuple(SentinelAnswer(f"shop-redis-sentinel-{i}", master=f"shop-redis-{i}") for i in range(3))
+    found = verdicts(stack, a_running_stack(stack, redis=RedisAnswers(disputed)), FOREIGN)
+    assert headline(found).reason is Reason.MASTER_DISPUTED
 
 
 def test_ready_speaks_for_a_generation_only_once_it_is_rolled_out() -> None:
