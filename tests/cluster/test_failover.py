@@ -38,18 +38,35 @@ def import_is_accepted(api: Api) -> bool:
     return answer.status_code == httpx.codes.ACCEPTED
 
 
-def test_a_killed_primary_is_replaced_and_writes_go_on(shop: Stack, kube: Kube) -> None:
-    shop.wait_for("HighlyAvailable")
-    before = shop.object()["status"]["postgres"]["primary"]
+def wait_until_writes_go_on(shop: Stack, began: float) -> None:
     with shop.api() as api:
-        kill(shop, kube, before)
-        began = time.monotonic()
-        wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
         wait_until(lambda: import_is_accepted(api), "a write is acknowledged", HANG_LIMIT_SECONDS)
-        print(f"writes again {time.monotonic() - began:.1f} s after the kill")
-    assert len(names_with_role(shop, "postgres", "primary")) == 1
-    wait_until(lambda: shop.object()["status"]["postgres"]["primary"] != before, "the status names it", 60)
+    print(f"writes again {time.monotonic() - began:.1f} s after the pod was told to go")
+
+
+def test_a_deleted_primary_hands_over_to_the_standby(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
+    (before,) = names_with_role(shop, "postgres", "primary")
+    began = time.monotonic()
+    kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
+    wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
+    wait_until_writes_go_on(shop, began)
+    assert len(names_with_role(shop, "postgres", "primary")) == 1
+    wait_until(
+        lambda: shop.object()["status"]["postgres"].get("primary") not in (None, before), "the status names it", 60
+    )
+    shop.wait_for("HighlyAvailable")
+
+
+def test_a_killed_primary_does_not_end_writes(shop: Stack, kube: Kube) -> None:
+    """Whoever is sooner leads: the standby, or the killed member, whose pod is made again at once."""
+    shop.wait_for("HighlyAvailable")
+    (before,) = names_with_role(shop, "postgres", "primary")
+    began = time.monotonic()
+    kill(shop, kube, before)
+    wait_until_writes_go_on(shop, began)
+    shop.wait_for("HighlyAvailable")
+    assert len(names_with_role(shop, "postgres", "primary")) == 1
 
 
 def test_a_killed_redis_master_is_replaced(shop: Stack, kube: Kube) -> None:
