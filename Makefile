@@ -69,7 +69,7 @@ format: venv ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 generate: venv ## Write the generated files again: CRDs, error catalogue
-	@$(BIN)/appstack-operator crd --write
+	@$(BIN)/appstack-operator crd | tee crds/appstacks.appstack.dev.yaml > charts/appstack-operator/crds/appstacks.appstack.dev.yaml
 	@$(BIN)/appstack-backend errors > docs/errors.md
 
 lock: venv ## Resolve the dependencies again into the lock files

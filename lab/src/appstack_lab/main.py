@@ -71,8 +71,8 @@ def get_kubeconfig(args: argparse.Namespace) -> None:
 
 def load_docker_image(args: argparse.Namespace) -> None:
     cluster = state.require_cluster(args.name)
-    names = ", ".join(args.refs)
-    with step(f"load {names}"), locked(paths.LOCKS / f"{args.name}.load.lock"):
+    what = args.refs[0] if len(args.refs) == 1 else f"{len(args.refs)} images"
+    with step(f"load {what}"), locked(paths.LOCKS / f"{args.name}.load.lock"):
         down = faults.crashed_nodes(cluster)
         load.load_images(cluster, args.refs, [node for node in cluster.nodes if node.name not in down])
 
