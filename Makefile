@@ -9,6 +9,8 @@ BIN         := $(VENV)/bin
 UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KIND_NAME) --namespace $(NAMESPACE)
 SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
+# Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
+ALL_TESTS   := tests/unit tests/backend tests/lab tests/cluster
 
 .DEFAULT_GOAL := help
 .PHONY: help up down env test test-unit test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
@@ -35,7 +37,7 @@ tools: venv ## Build what the tests need: binaries and images (cached by content
 	@$(BIN)/lab build images
 
 test: venv lint tools ## Everything: lint, unit, lab, backend and cluster tests
-	@$(MAKE) --no-print-directory pytest TESTS=tests
+	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
 test-unit: venv ## Unit tests: seconds, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
