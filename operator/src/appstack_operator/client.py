@@ -1,6 +1,7 @@
 """The thin door to the API server: typed by kind, uncached, every request with a deadline."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -35,6 +36,14 @@ class ApiError(Exception):
     def is_passing(self) -> bool:
         """Trying again may help: no answer, too many requests, a failing server."""
         return self.status in (0, 408, 409, 410, 429) or self.status >= 500
+
+
+def address_in_cluster(environment: Mapping[str, str]) -> str | None:
+    """The API server's URL by address, as Kubernetes tells every pod; None outside a cluster."""
+    host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT")
+    if not host or not port:
+        return None
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 class Api:

@@ -1,6 +1,8 @@
 """The door to kopf: wakes a stack's daemon, which runs passes. Decides nothing."""
 
 import asyncio
+import dataclasses
+import os
 from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +11,7 @@ import kopf
 
 from appstack_operator import metrics
 from appstack_operator.api.base import GROUP, PLURAL, VERSION
-from appstack_operator.client import Api
+from appstack_operator.client import Api, address_in_cluster
 from appstack_operator.converge import Operator, run_pass
 from appstack_operator.kinds import CHILDREN
 from appstack_operator.lifecycle import clean_up
@@ -43,7 +45,11 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+        in_cluster = kopf.login_with_service_account(**arguments)
+        # kopf would look the API server up by name: a lost name server must not blind the operator.
+        if in_cluster and (address := address_in_cluster(os.environ)):
+            return dataclasses.replace(in_cluster, server=address)
+        return in_cluster or kopf.login_with_kubeconfig(**arguments)
 
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
