@@ -24,18 +24,42 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "build" / "logs" / "cluster-tests"
 SHOP_NAMESPACE = "shop"
+HANG_LIMIT_SECONDS = 1800
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for a whole stack, and each has hang limits of its own inside this one."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(HANG_LIMIT_SECONDS))
 
 
 @pytest.fixture(scope="session")
-def images() -> dict[str, str]:
+def cluster_kind(pytestconfig: pytest.Config) -> str:
+    """`lab` or `kind`: which of them --kind-bin is."""
+    return "lab" if Path(str(pytestconfig.getoption("kind_bin"))).name == "lab" else "kind"
+
+
+@pytest.fixture(scope="session")
+def images(cluster_kind: str) -> dict[str, str]:
     """This tree's images, built where they are missing; references by name."""
+    builder = ["--builder", "docker"] if cluster_kind == "kind" else []
     lab = Path(sys.executable).parent / "lab"
-    refs: dict[str, str] = json.loads(subprocess.check_output([str(lab), "build", "images", "-o", "json"]))
+    refs: dict[str, str] = json.loads(subprocess.check_output([str(lab), "build", "images", "-o", "json", *builder]))
     return refs
 
 
 @pytest.fixture(scope="session")
-def kube(kind_cluster: KindCluster, images: dict[str, str]) -> Kube:
+def three_nodes(pytestconfig: pytest.Config, cluster_kind: str) -> None:
+    """The cluster as `make up` makes it: pytest-kind alone would make one node, and not find its own left-overs."""
+    name = str(pytestconfig.getoption("cluster_name"))
+    kubeconfig = pytestconfig.getoption("kubeconfig") or Path(".pytest-kind") / name / "kubeconfig"
+    words = ["--cluster", cluster_kind, "--name", name, "--kubeconfig", str(kubeconfig), "cluster"]
+    subprocess.run([sys.executable, "-m", "appstack_lab.up", *words], check=True)
+
+
+@pytest.fixture(scope="session")
+def kube(three_nodes: None, kind_cluster: KindCluster, images: dict[str, str]) -> Kube:
     """The cluster with the images loaded."""
     for ref in images.values():
         kind_cluster.load_docker_image(ref)

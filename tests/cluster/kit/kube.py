@@ -53,6 +53,14 @@ class Kube:
         found: list[Object] = self.get(*words)["items"]
         return found
 
+    def allows(self, user: str, verb: str, resource: str) -> bool:
+        """What `kubectl auth can-i` answers for another user, in all namespaces."""
+        words = ["auth", "can-i", verb, resource, "--all-namespaces", f"--as={user}"]
+        done = subprocess.run([self.kubectl_path, *words], env=self.env, capture_output=True, text=True, check=False)
+        answer = done.stdout.strip()
+        assert answer in ("yes", "no"), f"kubectl {' '.join(words)}: {done.stderr}"
+        return answer == "yes"
+
     @contextmanager
     def port_forward(self, target: str, port: int, namespace: str) -> Iterator[int]:
         """A local port that leads to TARGET (for example service/shop-api)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pykube
 
 from tests.cluster.kit.kube import Kube, Object, wait_until
 
@@ -55,12 +56,13 @@ class Stack:
         wait_until(lambda: not self.condition("Reconciling"), f"{self.name} is not Reconciling", READY_LIMIT_SECONDS)
 
     def pods(self, component: str) -> list[Object]:
-        labels = f"appstack.dev/stack={self.name},appstack.dev/component={component}"
-        return self.kube.items("pods", "-n", self.namespace, "-l", labels)
+        labels = {"appstack.dev/stack": self.name, "appstack.dev/component": component}
+        found = pykube.Pod.objects(self.kube.cluster.api, namespace=self.namespace).filter(selector=labels)
+        return [pod.obj for pod in found]
 
     def secret(self, name: str, key: str) -> str:
-        data = self.kube.get("secret", name, "-n", self.namespace)["data"]
-        return base64.b64decode(data[key]).decode()
+        secrets = pykube.Secret.objects(self.kube.cluster.api, namespace=self.namespace)
+        return base64.b64decode(secrets.get_by_name(name).obj["data"][key]).decode()
 
     @contextmanager
     def api(self) -> Iterator[Api]:

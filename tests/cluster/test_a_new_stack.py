@@ -52,8 +52,8 @@ def test_every_container_has_requests_and_limits(shop: Stack, kube: Kube) -> Non
         f"{pod['metadata']['name']}/{container['name']}"
         for pod in pods
         for container in containers_of(pod)
-        if not {"cpu", "memory"} <= container["resources"].get("requests", {}).keys()
-        or "memory" not in container["resources"].get("limits", {})
+        for kind in ("requests", "limits")
+        if not {"cpu", "memory"} <= container["resources"].get(kind, {}).keys()
     ]
     assert without == []
 

@@ -1,0 +1,34 @@
+"""Making the Python environment: a quick no-op when it is current, and a failure that tells the way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def bootstrap(venv: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "lab" / "bootstrap.py"), str(venv)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=120)
+
+
+def test_a_package_index_out_of_reach_is_told_with_log_and_cause(tmp_path: Path) -> None:
+    done = bootstrap(tmp_path / "venv", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    assert done.returncode == 1
+    assert "pip install" in done.stderr
+    assert "bootstrap.log" in done.stderr
+    assert "Probable cause" in done.stderr
+
+
+def test_a_current_environment_is_left_alone_at_once(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    venv.mkdir()
+    code = "import bootstrap, sys; sys.stdout.write(bootstrap.inputs_fingerprint())"
+    fingerprint = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT / "lab", text=True)
+    (venv / ".stamp").write_text(fingerprint)
+    done = bootstrap(venv)
+    assert (done.returncode, done.stdout) == (0, "")
