@@ -18,11 +18,13 @@ LOGS = clusters.BUILD / "logs"
 def main() -> int:
     """Run one command; a failure is told on standard error and in the exit code."""
     arguments = parser().parse_args()
-    cluster = clusters.select(arguments.cluster, arguments.name)
+    cluster = clusters.select(arguments.cluster, arguments.name, arguments.kubeconfig)
     try:
         match arguments.command:
             case "up":
                 up(cluster, arguments.cluster, arguments.namespace)
+            case "cluster":
+                only_cluster(cluster, arguments.cluster)
             case "down":
                 down(cluster, arguments.cluster, arguments.namespace)
             case "env":
@@ -43,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cluster", choices=("lab", "kind", "current"), default="lab")
     made.add_argument("--name", default="appstack", help="name of the cluster (default: %(default)s)")
     made.add_argument("--namespace", default="shop", help="namespace of the example stack (default: %(default)s)")
-    made.add_argument("command", choices=("up", "down", "env", "run-operator"))
+    made.add_argument("--kubeconfig", type=Path, default=clusters.BUILD / "kubeconfig", help="of a lab or kind cluster")
+    made.add_argument("command", choices=("up", "cluster", "down", "env", "run-operator"))
     return made
 
 
@@ -62,12 +65,23 @@ def up(cluster: clusters.Cluster, kind: str, namespace: str) -> None:
         images = cluster.images(steps)
     with steps.step("Operator", "operator", "the image cannot be pulled, or the nodes are full."):
         stack.install_operator(steps, images)
-    with steps.step(f"AppStack '{stack.STACK}' in namespace '{namespace}'", "stack", "see the conditions above."):
+    with steps.step(
+        f"AppStack '{stack.STACK}' in namespace '{namespace}'",
+        "stack",
+        "a component cannot start; its condition above names the object, docs/runbooks/REASON.md the way out.",
+    ):
         stack.apply_example(steps, namespace)
     with steps.step(f"Demo import of {demo.ROWS} products", "demo", "the API or its worker is not serving."):
         numbers = demo.run(steps, namespace)
     say(summary(numbers, namespace, time.monotonic() - begun))
     say(steps.run("kubectl", "get", "appstack", "-n", namespace))
+
+
+def only_cluster(cluster: clusters.Cluster, kind: str) -> None:
+    """The first step alone: what the cluster tests start from."""
+    steps = Steps(total=1, log_dir=LOGS, env=environment(cluster))
+    with steps.step(f"Cluster ({kind})", "cluster", "a missing package, a full disk, or no root rights."):
+        cluster.ensure(steps)
 
 
 def summary(numbers: demo.Numbers, namespace: str, seconds: float) -> str:

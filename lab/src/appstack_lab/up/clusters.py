@@ -48,11 +48,11 @@ class LabCluster:
     """Processes and network namespaces on this machine."""
 
     name: str
-    kubeconfig: Path = BUILD / "kubeconfig"
+    kubeconfig: Path
 
     def ensure(self, steps: Steps) -> None:
         steps.run(LAB, "build", "binaries", show=True)
-        BUILD.mkdir(exist_ok=True)
+        self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         steps.run(LAB, "create", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
 
     def images(self, steps: Steps) -> Refs:
@@ -69,13 +69,12 @@ class KindCluster:
     """Nodes as Docker containers, made by kind."""
 
     name: str
-    kubeconfig: Path = BUILD / "kubeconfig"
+    kubeconfig: Path
 
     def ensure(self, steps: Steps) -> None:
-        for tool in ("docker", "kind"):
-            if shutil.which(tool) is None:
-                raise StepFailed(f"'{tool}' is not on PATH. Install it, or use the lab: make up CLUSTER=lab")
-        BUILD.mkdir(exist_ok=True)
+        steps.run("docker", "version")
+        client_tools(steps)
+        self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         if self.name not in steps.run("kind", "get", "clusters").split():
             config = ("--config", str(KIND_CONFIG), "--kubeconfig", str(self.kubeconfig))
             steps.run("kind", "create", "cluster", "--name", self.name, *config, show=True)
@@ -99,6 +98,7 @@ class CurrentCluster:
     def ensure(self, steps: Steps) -> None:
         if not self.kubeconfig.exists():
             raise StepFailed(f"There is no kubeconfig at {self.kubeconfig}. Set KUBECONFIG, or use CLUSTER=lab.")
+        client_tools(steps)
         steps.run("kubectl", "version")
 
     def images(self, steps: Steps) -> Refs:
@@ -108,8 +108,7 @@ class CurrentCluster:
                 f"Nodes of this cluster must pull the images from a registry. Set {REGISTRY_VARIABLE} to one that you "
                 f"can push to and they can pull from, for example: {REGISTRY_VARIABLE}=registry.example.com/appstack"
             )
-        if shutil.which("docker") is None:
-            raise StepFailed("'docker' is not on PATH; it builds and pushes the images.")
+        steps.run("docker", "version")
         refs = built(steps, "--builder", "docker")
         pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
         for name, ref in refs.items():
@@ -121,6 +120,14 @@ class CurrentCluster:
         """The cluster is not ours to delete; `make down` removes the operator and the stack from it."""
 
 
+def client_tools(steps: Steps) -> None:
+    """kubectl and helm, built where this machine has none; later commands find them."""
+    missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool, path=steps.env["PATH"]) is None]
+    if missing:
+        steps.run(LAB, "build", "binaries", *missing, show=True)
+        steps.env = {**steps.env, "PATH": tools_path()}
+
+
 def built(steps: Steps, *options: str) -> Refs:
     """Build what is missing of this tree's images; their references by name."""
     refs: Refs = json.loads(steps.run(LAB, "build", "images", "-o", "json", *options, show=True))
@@ -129,8 +136,10 @@ def built(steps: Steps, *options: str) -> Refs:
 
 def image_refs() -> Refs:
     """The references of this tree's images, by name, without building anything."""
-    listed = subprocess.run([LAB, "images", "-o", "json"], capture_output=True, text=True, check=True).stdout
-    return {str(name): str(ref) for name, ref in json.loads(listed).items()}
+    listed = subprocess.run([LAB, "images", "-o", "json"], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        raise StepFailed(listed.stderr.strip())
+    return {str(name): str(ref) for name, ref in json.loads(listed.stdout).items()}
 
 
 def tools_path() -> str:
@@ -139,12 +148,12 @@ def tools_path() -> str:
     return ":".join(filter(None, [str(Path(sys.executable).parent), found, os.environ["PATH"]]))
 
 
-def select(kind: str, name: str) -> Cluster:
+def select(kind: str, name: str, kubeconfig: Path = BUILD / "kubeconfig") -> Cluster:
     """The cluster that CLUSTER= names."""
     match kind:
         case "lab":
-            return LabCluster(name)
+            return LabCluster(name, kubeconfig)
         case "kind":
-            return KindCluster(name)
+            return KindCluster(name, kubeconfig)
         case _:
             return CurrentCluster()

@@ -75,9 +75,8 @@ def sku(number: int) -> str:
 
 
 def api_token(steps: Steps, namespace: str) -> str:
-    encoded = steps.run(
-        "kubectl", "get", "secret", f"{STACK}-api-token", "-n", namespace, "-o", "jsonpath={.data.token}"
-    )
+    secret = ("secret", f"{STACK}-api-token", "-n", namespace)
+    encoded = steps.run("kubectl", "get", *secret, "-o", "jsonpath={.data.token}", is_secret=True)
     return base64.b64decode(encoded).decode()
 
 
@@ -127,9 +126,12 @@ def call(
 ) -> dict[str, Any]:
     """One request; the answer as JSON. Raises StepFailed with the problem that the API told."""
     send = dict(headers or {"Authorization": f"Bearer {token}"})
-    connection.request(method, path, body=body, headers=send, encode_chunked=body is not None)
-    response = connection.getresponse()
-    text = response.read()
+    try:
+        connection.request(method, path, body=body, headers=send, encode_chunked=body is not None)
+        response = connection.getresponse()
+        text = response.read()
+    except (http.client.HTTPException, OSError) as error:
+        raise StepFailed(f"{method} {path} got no answer from the API: {error!r}. Run: kubectl get appstack") from error
     if response.status >= http.client.BAD_REQUEST:
         raise StepFailed(f"{method} {path} was answered with {response.status}: {text.decode(errors='replace')}")
     answer: dict[str, Any] = json.loads(text)

@@ -19,8 +19,11 @@ CRDS = ROOT / "crds"
 EXAMPLE = ROOT / "examples" / "minimal.yaml"
 OPERATOR_NAMESPACE = "appstack-system"
 STACK = "shop"
+CRD_NAME = "appstacks.appstack.dev"
 READY_LIMIT_SECONDS = 900
 FIRST_WORD_LIMIT_SECONDS = 90  # an operator that works writes its first conditions within seconds
+DEPLOYMENT = ("deployment/appstack-operator", "-n", OPERATOR_NAMESPACE)
+OURS = "appstack.dev/made-by=make-up"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
@@ -30,7 +33,11 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
     values = [word for name, ref in sorted(images.items()) for word in ("--set", f"images.{name}={ref}")]
     ensure_namespace(steps, OPERATOR_NAMESPACE)
     where = ("--namespace", OPERATOR_NAMESPACE, "--skip-crds")
+    if steps.run("kubectl", "get", *DEPLOYMENT, "--ignore-not-found", "-o", "name"):
+        # `make run-operator` scaled it to nothing; helm does not take a field back from kubectl.
+        steps.run("kubectl", "scale", *DEPLOYMENT, "--replicas=1")
     steps.run("helm", "upgrade", "--install", "appstack-operator", str(CHART), *where, *values)
+    say("      waiting for the operator's pod …")
     rollout = ("rollout", "status", "deployment/appstack-operator", "-n", OPERATOR_NAMESPACE, "--timeout=3m")
     try:
         steps.run("kubectl", *rollout)
@@ -65,10 +72,11 @@ def apply_example(steps: Steps, namespace: str) -> None:
 
 
 def ensure_namespace(steps: Steps, namespace: str) -> None:
-    """Create a namespace with the restricted pod security standard enforced; harmless when it exists."""
-    manifest = steps.run("kubectl", "create", "namespace", namespace, "--dry-run=client", "-o", "json")
-    steps.run("kubectl", "apply", "-f", "-", stdin=manifest)
-    steps.run("kubectl", "label", "--overwrite", "namespace", namespace, RESTRICTED)
+    """Create a namespace with the restricted pod security standard enforced; one that exists is left as it is."""
+    if steps.run("kubectl", "get", "namespace", namespace, "--ignore-not-found", "-o", "name"):
+        return
+    steps.run("kubectl", "create", "namespace", namespace)
+    steps.run("kubectl", "label", "namespace", namespace, RESTRICTED, OURS)
 
 
 def is_ready(stack: dict[str, Any]) -> bool:
@@ -91,9 +99,25 @@ def conditions(stack: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def remove(steps: Steps, namespace: str) -> None:
-    """Take the stack, its data and the operator off a cluster that stays. Safe to repeat."""
+    """Take the example stack, and what else `make up` made, off a cluster that stays. Safe to repeat.
+
+    Namespaces that were there before stay; so do the operator and the CRD while other stacks need them.
+    """
+    if not steps.run("kubectl", "get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name"):
+        say("      no AppStacks are known to this cluster")
+        return
     steps.run("kubectl", "delete", "appstack", STACK, "-n", namespace, "--ignore-not-found", "--timeout=5m")
-    steps.run("kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--timeout=5m")
+    delete_namespace(steps, namespace)
+    others = steps.run("kubectl", "get", "appstacks", "--all-namespaces", "--no-headers", "-o", "name").split()
+    if others:
+        say(f"      the operator stays: {len(others)} other AppStacks need it")
+        return
     steps.run("helm", "uninstall", "appstack-operator", "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait")
-    steps.run("kubectl", "delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--timeout=5m")
+    delete_namespace(steps, OPERATOR_NAMESPACE)
     steps.run("kubectl", "delete", "-f", str(CRDS), "--ignore-not-found", "--timeout=5m")
+
+
+def delete_namespace(steps: Steps, namespace: str) -> None:
+    """Delete a namespace that `make up` made."""
+    made = ("delete", "namespace", "-l", OURS, "--field-selector", f"metadata.name={namespace}")
+    steps.run("kubectl", *made, "--ignore-not-found", "--timeout=5m")

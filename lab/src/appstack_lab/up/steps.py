@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,34 +43,35 @@ class Steps:
         self.log.write_text("")
         say(f"[{self.number}/{self.total}] {title}")
         begun = time.monotonic()
-        yield
+        try:
+            yield
+        except StepFailed:
+            say(f"      FAILED after {time.monotonic() - begun:.1f} s")
+            raise
         say(f"      done in {time.monotonic() - begun:.1f} s ({time.monotonic() - self.started:.0f} s in all)")
 
-    def run(self, *command: str, show: bool = False, stdin: str | None = None) -> str:
+    def run(self, *command: str, show: bool = False, stdin: str | None = None, is_secret: bool = False) -> str:
         """Run a command; return its standard output. Raises StepFailed with the end of the log.
 
-        `show` passes its progress lines on to the terminal while it works.
+        `show` passes its progress lines on to the terminal while it works; an answer that `is_secret` stays
+        out of the log.
         """
+        if shutil.which(command[0], path=self.env.get("PATH")) is None:
+            raise StepFailed(f"'{command[0]}' is not on PATH. Install it, or use the lab: make up CLUSTER=lab")
         with self.log.open("a") as log:
             log.write(f"$ {' '.join(command)}\n")
             log.flush()
-            if show:
-                code, output = self._run_shown(command, log)
-            else:
-                done = subprocess.run(
-                    command,
-                    env=self.env,
-                    input=stdin,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    check=False,
-                )
-                code, output = done.returncode, done.stdout
-                log.write(output)
+            code, output = self._run_shown(command, log) if show else self._run_quietly(command, log, stdin)
+            log.write("(not shown)\n" if is_secret else output)
         if code:
             raise StepFailed(self.explain(f"'{' '.join(command[:8])}' ended with exit code {code}."))
         return output
+
+    def _run_quietly(self, command: Sequence[str], log: IO[str], stdin: str | None) -> tuple[int, str]:
+        done = subprocess.run(
+            command, env=self.env, input=stdin, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+        )
+        return done.returncode, done.stdout
 
     def _run_shown(self, command: Sequence[str], log: IO[str]) -> tuple[int, str]:
         """Progress is what a tool writes to standard error; its standard output is the answer."""
@@ -87,7 +89,6 @@ class Steps:
             process.wait()
             answer.seek(0)
             output = answer.read()
-        log.write(output)
         return process.returncode, output
 
     def explain(self, what: str) -> str:
