@@ -73,12 +73,15 @@ class PoolMode(StrEnum):
 
 
 class Pooler(ApiModel):
-    """A pgbouncer in front of the primary."""
+    """A pgbouncer in front of the primary. Not acted on yet."""
 
-    enabled: bool = Field(default=False, description="Whether the pooler runs; DATABASE_URL then goes through it.")
-    replicas: int = Field(default=2, ge=1, le=10, description="Number of pooler pods.")
+    enabled: bool = Field(
+        default=False,
+        description="Whether the pooler runs; DATABASE_URL then goes through it. Not acted on yet: none is made.",
+    )
+    replicas: int = Field(default=2, ge=1, le=10, description="Number of pooler pods. Not acted on yet.")
     pool_mode: PoolMode = Field(
-        default=PoolMode.TRANSACTION, description="When a server connection changes its client."
+        default=PoolMode.TRANSACTION, description="When a server connection changes its client. Not acted on yet."
     )
 
 
@@ -118,7 +121,7 @@ class Postgres(ApiModel):
         json_schema_extra=cel(*(not_owned(name) for name in OWNED_PARAMETERS)),
     )
     resources: Resources = Field(default=Resources(), description="Requests and limits of a PostgreSQL container.")
-    pooler: Pooler = Field(default=Pooler(), description="pgbouncer in front of the primary.")
+    pooler: Pooler = Field(default=Pooler(), description="pgbouncer in front of the primary. Not acted on yet.")
     external: External | None = Field(
         default=None,
         description="With mode External: Secret with DATABASE_URL and optionally DATABASE_READONLY_URL.",
