@@ -30,7 +30,6 @@ from appstack_backend.settings import Settings
 log = get_logger()
 FEEDS: dict[str, Callable[[int], CsvFeed | NdjsonFeed]] = {"csv": CsvFeed, "ndjson": NdjsonFeed}
 SLICE_BYTES = 64 << 10  # parsed without a pause: a few milliseconds
-CHUNK_PATIENCE_SECONDS = 60.0  # longer than a failover: the sender just waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,6 @@ NAMES = """
     FROM (SELECT name FROM names WHERE name IS NOT NULL LIMIT %(limit)s) n
     LEFT JOIN catalogue_counts c ON c.kind = %(kind)s AND c.name = n.name
     ORDER BY n.name"""
-KINDS = ("category", "supplier")
 # Whoever comes second waits for the first; the result is the same.
 LOCK_COUNTS = "LOCK TABLE catalogue_counts IN SHARE ROW EXCLUSIVE MODE"
 FORGET_COUNTS = "DELETE FROM catalogue_counts"
