@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ import yaml
 from .conftest import LAB, eventually, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .conftest import LabCluster
 
 pytestmark = pytest.mark.timeout(1800)  # a machine that has no binaries yet builds them first
@@ -34,6 +38,31 @@ def call_from_machine(address: str, port: int = 80) -> str:
         return connection.makefile().readline().strip()
 
 
+def identity(cluster: LabCluster) -> str:
+    """Return what every cluster has and no other: one made anew has another."""
+    return cluster.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+
+
+@contextlib.contextmanager
+def frozen(pid: int, seconds: float) -> Iterator[threading.Event]:
+    """Freeze a process for some seconds, or until the block ends; the event tells that it thawed."""
+    thawed = threading.Event()
+
+    def thaw() -> None:
+        thawed.set()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    os.kill(pid, signal.SIGSTOP)
+    timer = threading.Timer(seconds, thaw)
+    timer.start()
+    try:
+        yield thawed
+    finally:
+        timer.cancel()
+        thaw()
+
+
 def test_it_is_well(cluster: LabCluster):
     done = cluster.lab("status")
     assert "well" in done.stdout and "v1.36.4" in done.stdout
@@ -47,6 +76,26 @@ def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster):
     assert time.monotonic() - start < 5
     assert "running already" in done.stderr
     assert cluster.process("kube-apiserver")["pid"] == before
+
+
+def test_creating_it_again_waits_for_an_api_server_that_hangs(cluster: LabCluster):
+    before = identity(cluster)
+    with frozen(cluster.process("kube-apiserver")["pid"], seconds=10) as thawed:
+        done = cluster.create()
+        assert thawed.is_set()
+    assert "running already" in done.stderr
+    assert identity(cluster) == before
+
+
+def test_a_cluster_whose_api_server_never_answers_is_kept(cluster: LabCluster):
+    before = identity(cluster)
+    with frozen(cluster.process("kube-apiserver")["pid"], seconds=60):
+        again = ("create", "cluster", "--kubeconfig", str(cluster.kubeconfig), *cluster.options, "--wait", "1s")
+        done = cluster.lab(*again, check=False)
+    assert done.returncode == 1
+    assert f"lab status --name {cluster.name}" in done.stderr
+    assert f"lab delete cluster --name {cluster.name}" in done.stderr
+    assert identity(cluster) == before
 
 
 def test_another_shape_under_the_same_name_is_refused(cluster: LabCluster):

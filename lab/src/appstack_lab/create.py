@@ -53,17 +53,13 @@ def is_supervised(cluster: Cluster) -> bool:
     return is_complete(cluster) and ask(cluster.socket, "status") is not None
 
 
-def is_healthy(cluster: Cluster) -> bool:
-    """Tell whether a cluster is complete, supervised and answering."""
-    return is_supervised(cluster) and is_ready(cluster)
-
-
 def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_seconds: float) -> Cluster:
     """Return a running cluster of that name: the one there is, or a new one."""
     with locked(paths.LOCKS / f"{checked_name(name)}.lock"):
         existing = find_cluster(name)
-        if existing and is_healthy(existing):
+        if existing and is_supervised(existing):
             refuse_another_shape(existing, nodes, volume_size)
+            wait_for_living(existing, wait_seconds)
             say(f"Cluster {name} is running already.")
             return existing
         start = time.monotonic()
@@ -92,6 +88,22 @@ def refuse_another_shape(cluster: Cluster, nodes: tuple[Node, ...], volume_size:
             f"cluster {cluster.name} exists with {len(cluster.nodes)} nodes and volume size "
             f"{cluster.volume_size or 'unlimited'}: delete it first, or use another name"
         )
+
+
+def wait_for_living(cluster: Cluster, seconds: float) -> None:
+    """Wait for the API server of a cluster that somebody keeps running: it may start again just now.
+
+    However long that takes, the cluster stays: it holds data, and only its owner gives that up.
+    """
+    deadline = time.monotonic() + seconds
+    while not is_ready(cluster):
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"cluster {cluster.name} is kept running, but its API server was not ready for {seconds:.0f} s. "
+                f"See lab status --name {cluster.name}; "
+                f"lab delete cluster --name {cluster.name} gives it up, with its data"
+            )
+        time.sleep(POLL_SECONDS)
 
 
 def wait_until(what: str, is_true: Callable[[], bool], seconds: float, log: Path) -> None:

@@ -55,7 +55,8 @@ def is_ours(arguments: list[str], directory: str) -> bool:
 
 def end_all(cluster: Cluster) -> None:
     """End the supervisor, then whoever a killed one left behind, and wait until all are gone."""
-    ask(cluster.socket, "quit")
+    with contextlib.suppress(LabError):  # a supervisor that hangs is killed with the others
+        ask(cluster.socket, "quit")
     grace = time.monotonic() + GRACE_SECONDS
     while processes_of(cluster) and time.monotonic() < grace:
         time.sleep(0.05)

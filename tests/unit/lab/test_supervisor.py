@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket as sockets
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_lab import orders
+from appstack_lab.failures import LabError
 from appstack_lab.orders import ask
 from appstack_lab.state import write_json
 from appstack_lab.supervisor import Process, build_spec
@@ -124,3 +128,33 @@ def test_quitting_ends_everybody(supervise, tmp_path: Path):
     ask(socket, "quit")
     wait_for(lambda: not is_alive(pid))
     wait_for(lambda: ask(socket, "status") is None)
+
+
+def test_a_supervisor_that_hangs_is_not_taken_for_a_dead_one(supervise, monkeypatch):
+    socket = supervise()
+    answer = ask(socket, "status")
+    assert answer is not None
+    os.kill(answer["pid"], signal.SIGSTOP)
+    with monkeypatch.context() as impatient, pytest.raises(LabError, match="does not answer"):
+        impatient.setattr(orders, "TIMEOUT_SECONDS", 0.3)
+        ask(socket, "status")
+    os.kill(answer["pid"], signal.SIGCONT)
+    assert ask(socket, "status") is not None
+
+
+def test_who_hangs_up_is_not_taken_for_a_dead_one(tmp_path: Path):
+    socket = tmp_path / "s.sock"
+
+    def hang_up(listener: sockets.socket) -> None:
+        for _ in range(2):
+            listener.accept()[0].close()
+
+    with sockets.socket(sockets.AF_UNIX) as listener:
+        listener.bind(str(socket))
+        listener.listen()
+        thread = threading.Thread(target=hang_up, args=(listener,))
+        thread.start()
+        with pytest.raises(LabError, match="breaks off"):
+            ask(socket, "status")
+        thread.join()
+    assert ask(socket, "status") is None
