@@ -13,6 +13,7 @@ from appstack_lab.failures import LabError
 from appstack_lab.golang import ask_version, find_go
 from appstack_lab.gomodules import GROUPS, Group, build_flags
 from appstack_lab.locks import locked
+from appstack_lab.packages import ensure_certificates
 from appstack_lab.progress import say, step
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def build_binaries(names: Iterable[str] = ()) -> None:
         link_programs()
         return
     with locked(paths.cache() / "binaries.lock"):
+        ensure_certificates()
         go = find_go()
         say(f"Programs into {paths.cache() / 'binaries'} ({ask_version(go).removeprefix('go version ')})")
         for group in groups:

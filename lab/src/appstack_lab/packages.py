@@ -24,13 +24,24 @@ CLUSTER_TOOLS = {
     "mount": "mount",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
+DOWNLOAD_TOOLS = {"update-ca-certificates": "ca-certificates"}
 IMAGE_TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+
+
+def find_command(name: str) -> str | None:
+    """Return the path of a command, also of one for administrators only."""
+    return which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
 
 
 def missing_packages(tools: dict[str, str]) -> list[str]:
     """Return the packages of tools that this machine lacks."""
-    search = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
-    return sorted({package for tool, package in tools.items() if which(tool, path=search) is None})
+    return sorted({package for tool, package in tools.items() if find_command(tool) is None})
+
+
+def ensure_certificates() -> None:
+    """Install the authorities that downloads are checked against; other systems than Debian bring theirs."""
+    if find_command("apt-get"):
+        ensure_packages(DOWNLOAD_TOOLS)
 
 
 def ensure_packages(tools: dict[str, str]) -> None:
@@ -41,7 +52,7 @@ def ensure_packages(tools: dict[str, str]) -> None:
         missing = missing_packages(tools)
         if not missing:
             return
-        if which("apt-get", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is None:
+        if find_command("apt-get") is None:
             raise LabError(f"please install: {' '.join(missing)} (only Debian's packages are automatic)")
         log = paths.logs() / "packages.log"
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}

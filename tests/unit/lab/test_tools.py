@@ -32,6 +32,26 @@ def test_only_what_is_missing_is_installed():
     assert packages.missing_packages({"sh": "dash", "no-such-program": "some-package"}) == ["some-package"]
 
 
+def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(tmp_path: Path, monkeypatch):
+    """A machine whose apt-get writes down what it is asked for, and that has no ca-certificates."""
+    asked = tmp_path / "asked"
+    write_command(tmp_path / "apt-get", f'echo "$@" >> {asked}\n')
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(packages, "SYSTEM_PATH", "/usr/bin:/bin")  # update-ca-certificates is in /usr/sbin
+    packages.ensure_certificates()
+    assert "ca-certificates" in asked.read_text().splitlines()[-1]
+    write_command(tmp_path / "update-ca-certificates", "")
+    asked.unlink()
+    packages.ensure_certificates()
+    assert not asked.exists()
+
+
+def write_command(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+
+
 def test_certificates_of_this_machine_are_shown_only_where_it_has_its_own(tmp_path: Path, monkeypatch):
     for name in builders.CERTIFICATE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
