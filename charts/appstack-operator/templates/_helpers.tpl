@@ -10,6 +10,12 @@ app.kubernetes.io/name: appstack-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* The reference of an image, or the sentence that says what to set. */ -}}
+{{- define "operator.image" -}}
+{{- $hint := printf "images.%s is empty: set it to the full reference of the %s image, as `lab build images` prints it (--set images.%s=REFERENCE)" .name .name .name -}}
+{{- required $hint (get .root.Values.images .name) -}}
+{{- end }}
+
 {{- /* What the operator may do. It holds every right that it grants to Patroni and to the Sentinels' agents. */ -}}
 {{- define "operator.rules" -}}
 - apiGroups: [appstack.dev]
@@ -29,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [list, watch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
@@ -37,16 +43,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
-  resources: [jobs, cronjobs]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [batch]
+  resources: [cronjobs]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [networking.k8s.io]
-  resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]

@@ -39,7 +39,6 @@ CHILDREN = (
     Kind("ServiceAccount", "serviceaccounts"),
     Kind("Role", "roles", "rbac.authorization.k8s.io"),
     Kind("RoleBinding", "rolebindings", "rbac.authorization.k8s.io"),
-    Kind("NetworkPolicy", "networkpolicies", "networking.k8s.io"),
     Kind("Secret", "secrets"),
     Kind("ConfigMap", "configmaps"),
     # Volumes hold the data: they are observed, grown and kept, never pruned.
