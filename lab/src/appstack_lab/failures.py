@@ -22,6 +22,7 @@ CAUSES = (
     ("missing go.sum entry", "go.mod and go.sum do not fit together: run go mod tidy in that module"),
     ("signal: killed", "the compiler was killed: probably too little memory (2 GiB are needed)"),
     ("Unable to locate package", "the package lists are old or the Debian release lacks the package"),
+    ("NO_PUBKEY", "the keys of Debian's archive are unknown: upgrade the package debian-archive-keyring"),
     ("Could not get lock", "another package manager is running: wait for it and repeat"),
     ("address already in use", "another program holds the address: lab get clusters, then lab delete cluster"),
     ("Operation not permitted", "this needs root and a kernel that allows namespaces and mounts"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from shutil import which
 
 from appstack_lab import paths
@@ -11,7 +12,7 @@ from appstack_lab.failures import LabError
 from appstack_lab.locks import locked
 from appstack_lab.progress import step
 
-# What tells that a package is there, and the package.
+# What tells that a package is there (a command, or files that match a pattern), and the package.
 CLUSTER_TOOLS = {
     "containerd": "containerd",
     "runc": "runc",
@@ -25,7 +26,12 @@ CLUSTER_TOOLS = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 DOWNLOAD_TOOLS = {"update-ca-certificates": "ca-certificates"}
-IMAGE_TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+IMAGE_TOOLS = {
+    "buildah": "buildah",
+    "mmdebstrap": "mmdebstrap",
+    "gpg": "gpg",  # with it mmdebstrap names the keyring where the machine's apt does not trust the suite's keys
+    "/usr/share/keyrings/debian-archive-trixie-stable.*": "debian-archive-keyring",  # older ones lack the suite's keys
+}
 
 
 def find_command(name: str) -> str | None:
@@ -33,9 +39,13 @@ def find_command(name: str) -> str | None:
     return which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
 
 
+def is_there(tool: str) -> bool:
+    return any(Path("/").glob(tool[1:])) if tool.startswith("/") else find_command(tool) is not None
+
+
 def missing_packages(tools: dict[str, str]) -> list[str]:
     """Return the packages of tools that this machine lacks."""
-    return sorted({package for tool, package in tools.items() if find_command(tool) is None})
+    return sorted({package for tool, package in tools.items() if not is_there(tool)})
 
 
 def ensure_certificates() -> None:

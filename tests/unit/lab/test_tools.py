@@ -32,6 +32,13 @@ def test_only_what_is_missing_is_installed():
     assert packages.missing_packages({"sh": "dash", "no-such-program": "some-package"}) == ["some-package"]
 
 
+def test_a_package_is_also_known_by_its_files(tmp_path: Path):
+    keys = {f"{tmp_path}/keys.*": "keyring"}
+    assert packages.missing_packages(keys) == ["keyring"]
+    (tmp_path / "keys.gpg").write_text("keys")
+    assert packages.missing_packages(keys) == []
+
+
 def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(tmp_path: Path, monkeypatch):
     """A machine whose apt-get writes down what it is asked for, and that has no ca-certificates."""
     asked = tmp_path / "asked"
