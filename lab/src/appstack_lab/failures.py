@@ -25,6 +25,8 @@ CAUSES = (
     ("NO_PUBKEY", "the keys of Debian's archive are unknown: upgrade the package debian-archive-keyring"),
     ("Could not get lock", "another package manager is running: wait for it and repeat"),
     ("address already in use", "another program holds the address: lab get clusters, then lab delete cluster"),
+    ("Cannot connect to the Docker daemon", "Docker does not run: start it, or build without --builder docker"),
+    ("permission denied while trying to connect to the", "this user may not use Docker: join its group, or be root"),
     ("Operation not permitted", "this needs root and a kernel that allows namespaces and mounts"),
     ("Permission denied", "this needs root"),
 )

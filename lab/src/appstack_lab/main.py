@@ -248,6 +248,11 @@ def add_care_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
 NEED_ROOT = (create_cluster, delete_cluster, load_docker_image, break_node, build_images, print_rootfs)
 
 
+def needs_root(args: argparse.Namespace) -> bool:
+    """Tell whether a command makes namespaces, mounts or control groups; what Docker builds, its daemon makes."""
+    return args.run in NEED_ROOT and getattr(args, "builder", "") != "docker"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
@@ -263,11 +268,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     os.umask(0o022)
     try:
-        if args.run in NEED_ROOT and os.geteuid() != 0:
+        if needs_root(args) and os.geteuid() != 0:
             raise LabError("this needs root: namespaces, mounts and control groups are made")
         args.run(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        print(f"lab: this needs root, and a kernel that allows it: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

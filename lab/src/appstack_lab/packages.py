@@ -64,6 +64,8 @@ def ensure_packages(tools: dict[str, str]) -> None:
             return
         if find_command("apt-get") is None:
             raise LabError(f"please install: {' '.join(missing)} (only Debian's packages are automatic)")
+        if os.geteuid() != 0:
+            raise LabError(f"please install as root: apt-get install --no-install-recommends {' '.join(missing)}")
         log = paths.logs() / "packages.log"
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         with step(f"install {' '.join(missing)}"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from appstack_lab import builders, packages
+from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
-from appstack_lab.main import seconds
+from appstack_lab.main import build_parser, needs_root, seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +54,32 @@ def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(tmp_pat
     asked.unlink()
     packages.ensure_certificates()
     assert not asked.exists()
+
+
+def test_only_root_is_made_to_install_packages(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
+    write_command(tmp_path / "apt-get", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match=r"as root: apt-get install .* some-package"):
+        packages.ensure_packages({"no-such-program": "some-package"})
+
+
+@pytest.mark.parametrize(
+    ("command", "root"),
+    [
+        ("create cluster", True),
+        ("build images", True),
+        ("build images --builder docker", False),
+        ("build binaries", False),
+        ("images -o json", False),
+        ("get clusters", False),
+        ("status", False),
+        ("bin", False),
+    ],
+)
+def test_root_is_asked_for_only_where_it_is_needed(command: str, root: bool):
+    assert needs_root(build_parser().parse_args(command.split())) is root
 
 
 def write_command(path: Path, script: str) -> None:
