@@ -95,14 +95,14 @@ class ManyCandidates(RuleBasedStateMachine):
         self.now = 0.0
         self.lease: dict[str, Any] | None = None
         self.version = 0
-        self.candidates = [Candidate(str(i), ahead=1000.0 * i) for i in range(3)]
+        self.candidates = [Candidate(str(i), ahead=1000.0 * i) for i in range(2)]
         self.dead: list[Candidate] = []
         self.births = len(self.candidates)
 
-    who = st.integers(0, 2)
+    who = st.integers(0, 1)
 
-    @rule(seconds=st.floats(0.1, 8))
-    def time_passes(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([1, 3, 7, 9, 13, 16]))
+    def time_passes(self, seconds: int) -> None:
         self.now += seconds
 
     @rule(i=who)
@@ -128,6 +128,11 @@ class ManyCandidates(RuleBasedStateMachine):
         it.writes_until = it.begun + TERMS.hold_seconds + TERMS.write_seconds
 
     @rule(i=who)
+    def looks_and_writes(self, i: int) -> None:
+        self.looks(i)
+        self.writes(i)
+
+    @rule(i=who)
     def crashes_and_comes_back(self, i: int) -> None:
         """Killed in mid-write: the server may still be doing it."""
         old = self.candidates[i]
@@ -146,4 +151,4 @@ class ManyCandidates(RuleBasedStateMachine):
 
 
 TestNeverTwo = ManyCandidates.TestCase
-TestNeverTwo.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestNeverTwo.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
