@@ -11,7 +11,7 @@ UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KI
 SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/backend tests/lab tests/cluster
+ALL_TESTS   := tests/unit tests/lease tests/backend tests/lab tests/cluster
 ifeq ($(CLUSTER),kind)
 # Without root: the lab's tests and the backend's own servers need it.
 ALL_TESTS   := tests/unit tests/cluster

@@ -133,6 +133,7 @@ def start_servers(cluster: Cluster, store_port: int, port: int) -> None:
     (d / "audit.json").write_text(json.dumps(build_audit_policy()))
     tokens = ['admin,admin,admin,"system:masters"']
     tokens += [f'operator-{each},{ACCOUNT},{each},"system:serviceaccounts"' for each in "ab"]
+    tokens.append("operator-stranger,stranger,stranger")
     (d / "tokens.csv").write_text("\n".join(tokens))
     etcd = [f"--data-dir={d}/etcd", "--name=it", f"--initial-cluster=it={peer}", "--unsafe-no-fsync"]
     urls = [f"--listen-client-urls={store}", f"--advertise-client-urls={store}"]

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tests.lease.conftest import wait_until
+from tests.lease.conftest import OperatorProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.lease.conftest import Cluster, OperatorProcess
+    from tests.lease.conftest import Cluster
 
 TAKEOVER_LIMIT_SECONDS = 20
 STACK = """
@@ -62,9 +62,7 @@ def wait_for_write(cluster: Cluster, process: str, since: datetime, limit_second
     )
 
 
-def test_a_killed_holder_is_replaced_in_time(
-    cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess], record_property: object
-) -> None:
+def test_a_killed_holder_is_replaced_in_time(cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]) -> None:
     holder, candidate = pair
     begun = datetime.now(UTC)
     with work_without_end(cluster, "killed"):
@@ -126,3 +124,12 @@ def test_a_holder_whose_lease_is_taken_away_ends(
     cluster.kubectl("patch", *where, "--type=merge", "-p", '{"spec":{"holderIdentity":"somebody"}}')
     assert holder.running.wait(timeout=10) == 1
     assert not candidate.is_leader()
+
+
+def test_a_candidate_that_cannot_read_the_lease_is_alive_but_not_ready(cluster: Cluster) -> None:
+    stranger = OperatorProcess(cluster, "stranger")
+    stranger.start()
+    wait_until(lambda: "forbidden" in stranger.log(), "the API server has refused it", 30)
+    assert (stranger.probe("/healthz"), stranger.probe("/readyz")) == (200, 503)
+    stranger.send(signal.SIGTERM)
+    assert stranger.running.wait(timeout=10) == 0

@@ -15,8 +15,6 @@ from appstack_operator.objects import FIELD_MANAGER, Object
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-# Shorter than a Lease: a write has ended before another operator may begin (lease.Terms).
-WRITE_SECONDS = 5
 
 
 class ApiError(Exception):
@@ -56,7 +54,7 @@ class Api:
         api_client: client.ApiClient,
         may_write: Callable[[], bool] = lambda: True,
         read_seconds: float = 10,
-        write_seconds: float = WRITE_SECONDS,
+        write_seconds: float = 5,
     ) -> None:
         """Use a configured client; no request takes longer than this, and no write begins unless it may."""
         self._client = api_client

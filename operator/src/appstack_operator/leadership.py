@@ -120,8 +120,11 @@ class Leadership:
 
     def _pause_seconds(self) -> float:
         """Until the next look: never past the moment at which the Lease could be taken."""
-        pause = self._terms.retry_seconds * (1 + JITTER * random.random())  # noqa: S311  # spreads load, hides nothing
-        if self._fence.is_open or self._seen is None or not self._seen.holder:
+        spread = 1 + JITTER * random.random()  # noqa: S311  # spreads load, hides nothing
+        if self._fence.is_open:
+            return self._terms.renew_every_seconds * spread
+        pause = self._terms.look_every_seconds * spread
+        if self._seen is None or not self._seen.holder:
             return pause
         return max(0.05, min(pause, expires_at(self._seen, self._terms) - clock()))
 

@@ -16,10 +16,11 @@ from appstack_operator.objects import Object
 class Terms:
     """How long a Lease lasts and how often it is renewed; all in seconds."""
 
-    lease_seconds: float = 15.0  # a candidate takes over after so long without a renewal
-    hold_seconds: float = 9.0  # a holder stops so long after the begin of its last renewal
-    write_seconds: float = 5.0  # no write takes longer
-    retry_seconds: float = 2.0  # between two renewals, or two looks of a candidate
+    lease_seconds: float = 13.0  # a candidate takes over after so long without a renewal
+    hold_seconds: float = 8.0  # a holder stops so long after the begin of its last renewal
+    write_seconds: float = 4.5  # no write takes longer
+    renew_every_seconds: float = 2.0
+    look_every_seconds: float = 1.0  # a candidate; what it sees late is taken late
     request_seconds: float = 3.0  # a renewal that is not answered by then has failed
 
     def __post_init__(self) -> None:

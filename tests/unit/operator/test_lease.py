@@ -72,7 +72,7 @@ def test_only_a_new_holder_counts_as_a_transition() -> None:
 
 def test_terms_under_which_writes_could_meet_are_refused() -> None:
     with pytest.raises(ValueError, match="successor"):
-        Terms(hold_seconds=10)
+        Terms(hold_seconds=9)
 
 
 @dataclass
