@@ -171,14 +171,13 @@ def is_ready(cluster: Cluster) -> bool:
 
 
 def install(cluster: Cluster) -> None:
-    """The CRD, and of the chart all but the Deployment: the rights are the real ones."""
+    """The CRD and the chart: the rights are the real ones; nothing here starts the Deployment's pods."""
     cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     cluster.kubectl("create", "namespace", NAMESPACE)
     values = [word for name in IMAGES for word in ("--set", f"images.{name}=appstack.dev/{name}:1")]
     command = [str(cluster.bin / "helm"), "template", "appstack-operator", str(CHART), "-n", NAMESPACE, *values]
     rendered = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    rights = [each for each in yaml.safe_load_all(rendered) if each and each["kind"] != "Deployment"]
-    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(rights))
+    cluster.kubectl("apply", "-f", "-", stdin=rendered)
     cluster.kubectl("wait", "--for=condition=Established", "crd/appstacks.appstack.dev", "--timeout=30s")
 
 
