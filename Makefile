@@ -10,6 +10,7 @@ BIN         := $(VENV)/bin
 UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KIND_NAME) --namespace $(NAMESPACE)
 SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
+PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
 ALL_TESTS   := tests/unit tests/lease tests/backend tests/lab tests/cluster
 ifeq ($(CLUSTER),kind)
@@ -19,7 +20,7 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down env test test-unit test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
+.PHONY: help up down env test test-unit test-pythons test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ test: venv lint tools ## Everything: lint, unit, lab, backend and cluster tests
 
 test-unit: venv ## Unit tests: seconds, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+
+test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.13"
+	@for python in $(PYTHONS); do $(MAKE) --no-print-directory test-unit PYTHON=$$python VENV=.venv-$$(basename $$python); done
 
 test-lab: venv ## Tests of the lab itself (root)
 	@$(BIN)/pytest tests/lab $(PYTEST_ARGS)

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from appstack_lab.state import require_cluster
+
 from .conftest import LAB, eventually, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .conftest import LabCluster
 
@@ -67,6 +70,17 @@ def test_it_is_well(cluster: LabCluster):
     done = cluster.lab("status")
     assert "well" in done.stdout and "v1.36.4" in done.stdout
     assert [node["ready"] for node in cluster.status()["nodes"]] == [True, True]
+
+
+def test_only_root_can_read_its_keys(cluster: LabCluster):
+    directory = require_cluster(cluster.name).directory
+    keys = [*directory.glob("config/*.kubeconfig"), *directory.glob("nodes/*/kubeconfig")]
+    assert len(keys) > 2
+    assert [key for key in keys if is_open(key) and is_open(key.parent)] == []
+
+
+def is_open(path: Path) -> bool:
+    return path.stat().st_mode & 0o077 != 0
 
 
 def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster
 
-CGROUPS = Path("/sys/fs/cgroup")
 CPUSET = ("cpuset.cpus", "cpuset.mems")
 PATIENCE_SECONDS = 5.0
 

@@ -44,11 +44,14 @@ def write_config(cluster: Cluster) -> None:
     """Write every configuration file that belongs to no node, and the nodes' kubeconfigs."""
     for directory in (cluster.config, cluster.logs, cluster.directory / "plugins"):
         directory.mkdir(parents=True, exist_ok=True)
+    cluster.config.chmod(0o700)  # keys: who holds the administrator's is root on this machine
     write_json(admin_kubeconfig(cluster), kubeconfig_of(cluster, context_name(cluster.name), "admin"))
     for client in CLIENTS:
         write_json(cluster.config / f"{client}.kubeconfig", kubeconfig_of(cluster, client, client))
     for node in cluster.nodes:
-        write_json(cluster.home(node) / "kubeconfig", kubeconfig_of(cluster, node.name, node.name))
+        path = cluster.home(node) / "kubeconfig"
+        write_json(path, kubeconfig_of(cluster, node.name, node.name))
+        path.chmod(0o600)
     write_json(cluster.config / "audit-policy.json", build.build_audit_policy())
     write_json(cluster.config / "local-path.json", build_paths(cluster))
     # No name server outside: what is not the cluster's is not found, at once.

@@ -26,3 +26,22 @@ def build_role(name: str, rules: list[tuple[list[str], list[str], list[str]]]) -
         "metadata": {"name": name},
         "rules": [{"apiGroups": groups, "resources": resources, "verbs": verbs} for groups, resources, verbs in rules],
     }
+
+
+def build_account(name: str, namespace: str) -> Object:
+    """Build a service account."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": namespace},
+    }
+
+
+def build_config(name: str, namespace: str, data: dict[str, str]) -> Object:
+    """Build a ConfigMap."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": data,
+    }

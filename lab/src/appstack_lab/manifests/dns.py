@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from appstack_lab.manifests import Object, build_role
+from appstack_lab.manifests import Object, build_account, build_config, build_role
 
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster
@@ -33,11 +33,17 @@ COREFILE = """\
 def build_dns(cluster: Cluster, image: str) -> list[Object]:
     """Build everything of the name service."""
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "coredns", "namespace": NAMESPACE},
-        },
+        build_account("coredns", NAMESPACE),
+        *build_permissions(),
+        build_config("coredns", NAMESPACE, {"Corefile": COREFILE}),
+        build_deployment(image, min(2, len(cluster.nodes))),
+        build_service(cluster.dns_service),
+    ]
+
+
+def build_permissions() -> list[Object]:
+    """Let the name service see what has names."""
+    return [
         build_role(
             "system:coredns",
             [
@@ -56,28 +62,25 @@ def build_dns(cluster: Cluster, image: str) -> list[Object]:
             },
             "subjects": [{"kind": "ServiceAccount", "name": "coredns", "namespace": NAMESPACE}],
         },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "coredns", "namespace": NAMESPACE},
-            "data": {"Corefile": COREFILE},
-        },
-        build_deployment(image, min(2, len(cluster.nodes))),
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "kube-dns", "namespace": NAMESPACE, "labels": SELECTOR},
-            "spec": {
-                "clusterIP": cluster.dns_service,
-                "selector": SELECTOR,
-                "ports": [
-                    {"name": "dns", "port": 53, "protocol": "UDP"},
-                    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
-                    {"name": "metrics", "port": 9153, "protocol": "TCP"},
-                ],
-            },
-        },
     ]
+
+
+def build_service(address: str) -> Object:
+    """Build the Service at the address that every pod is told."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": NAMESPACE, "labels": SELECTOR},
+        "spec": {
+            "clusterIP": address,
+            "selector": SELECTOR,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                {"name": "metrics", "port": 9153, "protocol": "TCP"},
+            ],
+        },
+    }
 
 
 def build_deployment(image: str, replicas: int) -> Object:
@@ -96,7 +99,7 @@ def build_deployment(image: str, replicas: int) -> Object:
 
 
 def build_pod(image: str) -> Object:
-    """Build the pod: no root, no writable files."""
+    """Build the pod: no root, and not where its twin is."""
     return {
         "serviceAccountName": "coredns",
         "priorityClassName": "system-cluster-critical",
@@ -110,33 +113,36 @@ def build_pod(image: str) -> Object:
             }
         },
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532},
-        "containers": [
-            {
-                "name": "coredns",
-                "image": image,
-                "imagePullPolicy": "Never",
-                "args": ["-conf", "/etc/coredns/Corefile"],
-                "ports": [
-                    {"name": "dns", "containerPort": 53, "protocol": "UDP"},
-                    {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
-                ],
-                "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 2},
-                "livenessProbe": {
-                    "httpGet": {"path": "/health", "port": 8080},
-                    "initialDelaySeconds": 30,
-                    "failureThreshold": 5,
-                },
-                "resources": {
-                    "requests": {"cpu": "50m", "memory": "40Mi"},
-                    "limits": {"memory": "170Mi"},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
-            }
-        ],
+        "containers": [build_container(image)],
         "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
+    }
+
+
+def build_container(image: str) -> Object:
+    """Build the container: no writable files."""
+    return {
+        "name": "coredns",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "args": ["-conf", "/etc/coredns/Corefile"],
+        "ports": [
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 2},
+        "livenessProbe": {
+            "httpGet": {"path": "/health", "port": 8080},
+            "initialDelaySeconds": 30,
+            "failureThreshold": 5,
+        },
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "40Mi"},
+            "limits": {"memory": "170Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
     }

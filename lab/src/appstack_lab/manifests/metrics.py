@@ -18,6 +18,11 @@ PORT = 4443
 
 def build_metrics(cluster: Cluster, authority: bytes) -> list[Object]:
     """Build everything of the metrics API."""
+    return [*build_permissions(), *build_service(cluster), build_api_service(authority)]
+
+
+def build_permissions() -> list[Object]:
+    """Let metrics-server ask the nodes and check who asks it; the reader's role is for those who may."""
     return [
         build_role(
             "system:metrics-server",
@@ -43,20 +48,6 @@ def build_metrics(cluster: Cluster, authority: bytes) -> list[Object]:
             },
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
         },
-        *build_service(cluster),
-        {
-            "apiVersion": "apiregistration.k8s.io/v1",
-            "kind": "APIService",
-            "metadata": {"name": "v1beta1.metrics.k8s.io"},
-            "spec": {
-                "group": "metrics.k8s.io",
-                "version": "v1beta1",
-                "groupPriorityMinimum": 100,
-                "versionPriority": 100,
-                "caBundle": base64.b64encode(authority).decode(),
-                "service": {"name": NAME, "namespace": NAMESPACE, "port": 443},
-            },
-        },
     ]
 
 
@@ -80,3 +71,20 @@ def build_service(cluster: Cluster) -> list[Object]:
             "ports": [port],
         },
     ]
+
+
+def build_api_service(authority: bytes) -> Object:
+    """Tell the API server who answers for the metrics API, and who vouches for that."""
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1beta1.metrics.k8s.io"},
+        "spec": {
+            "group": "metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "caBundle": base64.b64encode(authority).decode(),
+            "service": {"name": NAME, "namespace": NAMESPACE, "port": 443},
+        },
+    }

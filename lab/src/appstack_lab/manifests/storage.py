@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from appstack_lab.manifests import Object, build_account_binding, build_role
+from appstack_lab.manifests import Object, build_account, build_account_binding, build_config, build_role
 
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster
@@ -50,14 +50,28 @@ def build_helper_pod(image: str) -> Object:
 
 def build_storage(cluster: Cluster, helper_image: str) -> list[Object]:
     """Build everything of dynamic volumes."""
-    everything = ["get", "list", "watch", "create", "patch", "update", "delete"]
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "local-path-provisioner", "namespace": NAMESPACE},
-        },
+        build_account("local-path-provisioner", NAMESPACE),
+        *build_permissions(),
+        build_class(),
+        build_config(
+            "local-path-config",
+            NAMESPACE,
+            {
+                "config.json": json.dumps(build_paths(cluster)),
+                "setup": SETUP,
+                "teardown": TEARDOWN,
+                "helperPod.yaml": json.dumps(build_helper_pod(helper_image)),
+            },
+        ),
+    ]
+
+
+def build_permissions() -> list[Object]:
+    """Let the provisioner make volumes, and helper pods on the nodes."""
+    everything = ["get", "list", "watch", "create", "patch", "update", "delete"]
+    return [
         build_role(
             "lab:local-path-provisioner",
             [
@@ -71,26 +85,19 @@ def build_storage(cluster: Cluster, helper_image: str) -> list[Object]:
             ],
         ),
         build_account_binding("lab:local-path-provisioner", "lab:local-path-provisioner", USER),
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {
-                "name": "standard",
-                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-            },
-            "provisioner": "rancher.io/local-path",
-            "volumeBindingMode": "WaitForFirstConsumer",
-            "reclaimPolicy": "Delete",
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "local-path-config", "namespace": NAMESPACE},
-            "data": {
-                "config.json": json.dumps(build_paths(cluster)),
-                "setup": SETUP,
-                "teardown": TEARDOWN,
-                "helperPod.yaml": json.dumps(build_helper_pod(helper_image)),
-            },
-        },
     ]
+
+
+def build_class() -> Object:
+    """Build the default StorageClass: a volume lies where its first pod runs."""
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "rancher.io/local-path",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "reclaimPolicy": "Delete",
+    }

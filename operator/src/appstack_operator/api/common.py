@@ -128,23 +128,35 @@ class Scheduling(ApiModel):
     priority_class_name: str = Field(default="", max_length=253, description="PriorityClass of the pods.")
 
 
-def storage_schema() -> dict[str, Any]:
-    """The rules of every storage block."""
-    return cel(SAME_STORAGE_CLASS)
+VolumeSize = Annotated[
+    Quantity,
+    Field(
+        description="Size of each volume. It never shrinks; growing is not acted on yet.",
+        json_schema_extra=cel(NEVER_SHRINKS),
+    ),
+]
 
 
 class Storage(ApiModel):
     """The volume of each instance."""
 
-    model_config = ConfigDict(json_schema_extra=storage_schema())
+    model_config = ConfigDict(json_schema_extra=cel(SAME_STORAGE_CLASS))
 
-    size: Quantity = Field(
-        default="1Gi",
-        description="Size of each volume. It may grow, never shrink.",
-        json_schema_extra=cel(NEVER_SHRINKS),
-    )
+    size: VolumeSize = "1Gi"
     storage_class_name: str | None = Field(
         default=None,
         max_length=253,
         description="StorageClass of the volumes; the cluster's default if left out. Immutable.",
+    )
+
+
+class DataService(ApiModel):
+    """A data service of the stack: the operator runs it, or somebody else does."""
+
+    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
+
+    mode: Mode = Field(
+        default=Mode.MANAGED,
+        description="Managed by the operator, or External. Immutable.",
+        json_schema_extra=cel(SAME_MODE),
     )

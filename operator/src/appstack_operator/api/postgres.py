@@ -2,19 +2,16 @@
 
 from enum import StrEnum
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from appstack_operator.api.base import ApiModel, cel
 from appstack_operator.api.common import (
-    EXTERNAL_IS_NAMED,
-    NEVER_SHRINKS,
-    SAME_MODE,
+    DataService,
     External,
-    Mode,
-    Quantity,
     Resources,
     Setting,
     Storage,
+    VolumeSize,
 )
 
 # Replication, failover and the files of an instance are the operator's and Patroni's: a wrong value here
@@ -88,23 +85,12 @@ class Pooler(ApiModel):
 class PostgresStorage(Storage):
     """The volume of each PostgreSQL instance."""
 
-    size: Quantity = Field(
-        default="10Gi",
-        description="Size of each volume. It may grow, never shrink.",
-        json_schema_extra=cel(NEVER_SHRINKS),
-    )
+    size: VolumeSize = "10Gi"
 
 
-class Postgres(ApiModel):
+class Postgres(DataService):
     """The database of the stack."""
 
-    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
-
-    mode: Mode = Field(
-        default=Mode.MANAGED,
-        description="Managed by the operator, or External. Immutable.",
-        json_schema_extra=cel(SAME_MODE),
-    )
     instances: int = Field(default=2, ge=1, le=5, description="Number of instances: one primary, the others replicas.")
     synchronous_replication: SynchronousReplication = Field(
         default=SynchronousReplication.PREFERRED,

@@ -2,41 +2,27 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from appstack_operator.api.base import ApiModel, cel
+from appstack_operator.api.base import cel
 from appstack_operator.api.common import (
-    EXTERNAL_IS_NAMED,
-    NEVER_SHRINKS,
-    SAME_MODE,
+    DataService,
     External,
-    Mode,
-    Quantity,
     Resources,
     Storage,
+    VolumeSize,
 )
 
 
 class RabbitmqStorage(Storage):
     """The volume of each RabbitMQ node."""
 
-    size: Quantity = Field(
-        default="5Gi",
-        description="Size of each volume. It may grow, never shrink.",
-        json_schema_extra=cel(NEVER_SHRINKS),
-    )
+    size: VolumeSize = "5Gi"
 
 
-class Rabbitmq(ApiModel):
+class Rabbitmq(DataService):
     """The message broker of the stack."""
 
-    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
-
-    mode: Mode = Field(
-        default=Mode.MANAGED,
-        description="Managed by the operator, or External. Immutable.",
-        json_schema_extra=cel(SAME_MODE),
-    )
     replicas: Annotated[
         int,
         Field(

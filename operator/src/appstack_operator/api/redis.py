@@ -3,14 +3,12 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from appstack_operator.api.base import ApiModel, cel
+from appstack_operator.api.base import cel
 from appstack_operator.api.common import (
-    EXTERNAL_IS_NAMED,
-    SAME_MODE,
+    DataService,
     External,
-    Mode,
     Quantity,
     Resources,
     Storage,
@@ -30,16 +28,9 @@ class MaxMemoryPolicy(StrEnum):
     NOEVICTION = "noeviction"
 
 
-class Redis(ApiModel):
+class Redis(DataService):
     """Cache, sessions and rate limits of the stack: nothing that must never vanish."""
 
-    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED))
-
-    mode: Mode = Field(
-        default=Mode.MANAGED,
-        description="Managed by the operator, or External. Immutable.",
-        json_schema_extra=cel(SAME_MODE),
-    )
     replicas: Annotated[
         int,
         Field(

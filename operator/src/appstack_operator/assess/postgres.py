@@ -2,7 +2,13 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
-from appstack_operator.assess.stateful import pods_are_ready, pods_can_start, rollout_is_complete, set_exists
+from appstack_operator.assess.stateful import (
+    first_verdict,
+    pods_are_ready,
+    pods_can_start,
+    rollout_is_complete,
+    set_exists,
+)
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.observed import Observed, PostgresMember
 
@@ -105,7 +111,6 @@ CHECKS = (
 
 def assess_postgres(stack: AppStack, seen: Observed) -> Verdict:
     """The first check that does not pass, or health."""
-    verdicts = (check(stack, seen) for check in CHECKS)
     primary = seen.postgres.primary
     well = f"{primary.pod if primary else 'nobody'} is primary, replicas that follow: {len(replicas(seen))}"
-    return next((verdict for verdict in verdicts if verdict), Verdict.true(Reason.HEALTHY, well))
+    return first_verdict(CHECKS, stack, seen, well)

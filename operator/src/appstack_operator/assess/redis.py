@@ -1,7 +1,13 @@
 """Is Redis well? An ordered chain of small checks: the first verdict is what the SRE reads. Pure."""
 
 from appstack_operator.api import AppStack
-from appstack_operator.assess.stateful import pods_are_ready, pods_can_start, rollout_is_complete, set_exists
+from appstack_operator.assess.stateful import (
+    first_verdict,
+    pods_are_ready,
+    pods_can_start,
+    rollout_is_complete,
+    set_exists,
+)
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.observed import Observed, RedisInstance, SentinelAnswer
 
@@ -127,6 +133,5 @@ CHECKS = (
 
 def assess_redis(stack: AppStack, seen: Observed) -> Verdict:
     """The first check that does not pass, or health."""
-    verdicts = (check(stack, seen) for check in CHECKS)
     well = f"{seen.redis.master} is master, replicas that follow: {stack.spec.redis.replicas - 1}"
-    return next((verdict for verdict in verdicts if verdict), Verdict.true(Reason.HEALTHY, well))
+    return first_verdict(CHECKS, stack, seen, well)

@@ -1,9 +1,19 @@
 """Checks that the StatefulSets of the data services have in common. Pure."""
 
+from collections.abc import Callable, Iterable
+
 from appstack_operator.api import AppStack
 from appstack_operator.assess.pods import is_ready, pods_can_run, ready_count
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.observed import Observed
+
+Check = Callable[[AppStack, Observed], Verdict | None]
+
+
+def first_verdict(checks: Iterable[Check], stack: AppStack, seen: Observed, well: str) -> Verdict:
+    """The first check that does not pass, or health."""
+    verdicts = (check(stack, seen) for check in checks)
+    return next((verdict for verdict in verdicts if verdict), Verdict.true(Reason.HEALTHY, well))
 
 
 def set_exists(stack: AppStack, component: str, seen: Observed) -> Verdict | None:
