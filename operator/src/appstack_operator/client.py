@@ -1,7 +1,7 @@
 """The thin door to the API server: typed by kind, uncached, every request with a deadline."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -49,20 +49,27 @@ def address_in_cluster(environment: Mapping[str, str]) -> str | None:
 class Api:
     """Reads and writes objects of the kinds that a stack is made of."""
 
-    def __init__(self, api_client: client.ApiClient, timeout_seconds: float = 10) -> None:
-        """Use a configured client; no request takes longer than the time-out."""
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        may_write: Callable[[], bool] = lambda: True,
+        read_seconds: float = 10,
+        write_seconds: float = 5,
+    ) -> None:
+        """Use a configured client; no request takes longer than this, and no write begins unless it may."""
         self._client = api_client
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._may_write = may_write
+        self._read_seconds, self._write_seconds = read_seconds, write_seconds
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(cls, **limits: Any) -> Self:
         """Connect with the pod's service account, or with the current kubeconfig outside a cluster."""
         configuration = client.Configuration()
         try:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return cls(client.ApiClient(configuration))
+        return cls(client.ApiClient(configuration), **limits)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -137,13 +144,21 @@ class Api:
     ) -> Any:
         """One request; every failure is an ApiError."""
         REQUESTS.labels(verb, kind.name).inc()
+        is_write = method != "GET"
+        seconds = self._write_seconds if is_write else self._read_seconds
+        if is_write:
+            # The server gives up too: what we no longer wait for must not be done later.
+            query = {**(query or {}), "timeout": f"{int(seconds * 1000)}ms"}
         resource = f"{path}?{urlencode(query)}" if query else path
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
             _, url, headers, _, _ = await self._client.param_serialize(
                 method, resource, header_params=headers, auth_settings=["BearerToken"]
             )
-            response = await self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout)
+            if is_write and not self._may_write():
+                raise ApiError(0, "LeaseLost", "another operator may be at work: nothing is written")
+            timeout = aiohttp.ClientTimeout(total=seconds)
+            response = await self._client.call_api(method, url, headers, body=body, _request_timeout=timeout)
             content = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "NoAnswer", f"the API server does not answer: {error!r}") from error

@@ -11,13 +11,13 @@ import kopf
 
 from appstack_operator import metrics
 from appstack_operator.api.base import GROUP, PLURAL, VERSION
-from appstack_operator.client import Api, address_in_cluster
+from appstack_operator.client import address_in_cluster
 from appstack_operator.converge import Operator, run_pass
+from appstack_operator.health import Health
 from appstack_operator.kinds import CHILDREN
 from appstack_operator.lifecycle import clean_up
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.probe import rest
-from appstack_operator.settings import Settings
 from appstack_operator.wakeups import Wakeups
 
 FINALIZER = f"{GROUP}/finalizer"
@@ -35,7 +35,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
         """Keep nothing."""
 
 
-def build_registry(operator: Operator) -> kopf.OperatorRegistry:
+def build_registry(operator: Operator, health: Health) -> kopf.OperatorRegistry:
     """All handlers."""
     registry = kopf.OperatorRegistry()
     wakeups = Wakeups()
@@ -64,7 +64,8 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
         while not stopped:
             wakeups.clear(namespace, name)
             async with locks[namespace, name]:
-                delay_seconds = await run_pass(operator, namespace, name)
+                with health.working(f"{namespace}/{name}"):
+                    delay_seconds = await run_pass(operator, namespace, name)
             await stopped.wait(PAUSE_SECONDS)
             if not stopped:
                 key = (namespace, name)
@@ -106,7 +107,7 @@ def apply_settings(settings: kopf.OperatorSettings) -> None:
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.posting.enabled = False
     settings.peering.standalone = True
-    settings.networking.request_timeout = 30
+    settings.networking.request_timeout = 10  # shorter than the Lease: kopf writes the finalizer
     settings.scanning.disabled = True  # no rights on CRDs and namespaces are needed then
     settings.watching.server_timeout = 300
     for kind in CHILDREN:
@@ -114,17 +115,12 @@ def apply_settings(settings: kopf.OperatorSettings) -> None:
         settings.watching.label_selectors[place] = STACK_LABEL
 
 
-async def run(settings: Settings) -> None:
-    """Run the operator until it is told to stop."""
-    operator = Operator(await Api.connect(), settings)
-    metrics.serve(settings.metrics_port)
-    try:
-        await kopf.operator(
-            registry=build_registry(operator),
-            clusterwide=not settings.watch_namespaces,
-            namespaces=settings.watch_namespaces,
-            standalone=True,
-            liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
-        )
-    finally:
-        await operator.api.close()
+async def run(operator: Operator, health: Health) -> None:
+    """Watch and converge until the process is told to stop."""
+    namespaces = operator.settings.watch_namespaces
+    await kopf.operator(
+        registry=build_registry(operator, health),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+    )

@@ -33,6 +33,7 @@ class Kind:
 
 STACK = Kind(KIND, PLURAL, GROUP, VERSION)
 EVENT = Kind("Event", "events", "events.k8s.io")
+LEASE = Kind("Lease", "leases", "coordination.k8s.io")
 
 # What belongs to a stack, in the order of creation.
 CHILDREN = (
@@ -54,7 +55,7 @@ CHILDREN = (
     Kind("CronJob", "cronjobs", "batch"),
     Kind("Pod", "pods", is_made=False, is_pruned=False, is_updated=False),
 )
-BY_NAME = {kind.name: kind for kind in (*CHILDREN, STACK, EVENT)}
+BY_NAME = {kind.name: kind for kind in (*CHILDREN, STACK, EVENT, LEASE)}
 ORDER = {kind.name: position for position, kind in enumerate(CHILDREN)}
 
 

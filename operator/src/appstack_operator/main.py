@@ -1,7 +1,6 @@
 """The command line: run the operator, print its CRD, render what it would make of a manifest."""
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 
@@ -30,12 +29,12 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the operator."""
-    from appstack_operator import handlers, logs
+    from appstack_operator import logs, process
     from appstack_operator.settings import Settings
 
     settings = Settings()  # type: ignore[call-arg]  # from the environment
     logs.configure(settings.log_level)
-    asyncio.run(handlers.run(settings))
+    process.run(settings)
 
 
 def crd(arguments: argparse.Namespace) -> None:

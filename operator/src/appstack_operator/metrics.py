@@ -8,6 +8,7 @@ PASSES = Counter("appstack_passes", "Passes by result.", ["result"])
 PASS_SECONDS = Histogram("appstack_pass_seconds", "Duration of a pass.")
 ACTIONS = Counter("appstack_actions", "Writes of plans by verb and impact.", ["verb", "impact"])
 REQUESTS = Counter("appstack_api_requests", "Requests to the API server by verb and kind.", ["verb", "kind"])
+IS_LEADER = Gauge("appstack_is_leader", "1 if this process holds the operator's Lease and may write, else 0.")
 CONDITIONS = Gauge(
     "appstack_condition",
     "1 if the condition of the stack is True, 0 if False, -1 if Unknown.",

@@ -21,8 +21,10 @@ class Settings(BaseSettings):
         default=(), description="Comma-separated; empty: the whole cluster."
     )
     cluster_domain: str = Field(default="cluster.local", description="DNS domain of the cluster.")
+    lease_namespace: str = Field(default="", description="Where the operator's Lease is; empty: run without one.")
+    lease_name: str = Field(default="appstack-operator", description="Whoever holds this Lease may write.")
     metrics_port: int = Field(default=9000, description="Prometheus metrics.")
-    health_port: int = Field(default=8080, description="/healthz for the liveness probe.")
+    health_port: int = Field(default=8080, description="/healthz and /readyz for the probes.")
     resync_seconds: float = Field(default=600, description="A pass at least so often, even if nothing happened.")
     poll_seconds: float = Field(default=5, description="Services are asked so often; only news lead to a pass.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")

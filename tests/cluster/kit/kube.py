@@ -23,6 +23,8 @@ WORTH_SEEING = (
     ("get", "pods,pvc,jobs,svc,endpointslices", "-o", "wide"),
     ("get", "events", "--sort-by=.lastTimestamp"),
 )
+# Of all its pods: only the one that holds the Lease has much to say.
+OPERATOR_LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=60")
 
 
 class Kube:
@@ -83,7 +85,7 @@ class Kube:
         for pod in self._try("get", "pods", "-o", "name", "-n", namespace).split():
             logs = self._try("logs", pod, "-n", namespace, "--all-containers", "--prefix", "--tail=25")
             parts.append(f"--- {pod}\n{logs}")
-        operator_logs = self._try("logs", "deployment/appstack-operator", "-n", "appstack-system", "--tail=60")
+        operator_logs = self._try(*OPERATOR_LOGS, "-n", "appstack-system")
         parts.append(f"--- operator\n{operator_logs}")
         return "\n".join(parts)
 

@@ -127,6 +127,8 @@ def run_operator(cluster: clusters.Cluster) -> None:
         scale = ("kubectl", "scale", "deployment/appstack-operator", "-n", stack.OPERATOR_NAMESPACE)
         steps.run(*scale, "--replicas=0")
     images = {f"APPSTACK_IMAGE_{name.upper()}": ref for name, ref in clusters.image_refs().items()}
+    # It waits until the pods have given the Lease back.
+    images["APPSTACK_LEASE_NAMESPACE"] = stack.OPERATOR_NAMESPACE
     say("The operator runs here now; Ctrl-C ends it. `make up` puts it back into the cluster.")
     operator = str(Path(sys.executable).parent / "appstack-operator")
     os.execve(operator, [operator, "run"], {**steps.env, **images})  # noqa: S606

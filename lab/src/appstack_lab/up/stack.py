@@ -6,6 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from appstack_lab.up.clusters import ROOT
 from appstack_lab.up.steps import StepFailed, say
 
@@ -23,6 +25,8 @@ CRD_NAME = "appstacks.appstack.dev"
 READY_LIMIT_SECONDS = 900
 FIRST_WORD_LIMIT_SECONDS = 90  # an operator that works writes its first conditions within seconds
 DEPLOYMENT = ("deployment/appstack-operator", "-n", OPERATOR_NAMESPACE)
+# Of all pods: only the one that holds the Lease has much to say.
+LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=10")
 OURS = "appstack.dev/made-by=make-up"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -35,16 +39,21 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
     where = ("--namespace", OPERATOR_NAMESPACE, "--skip-crds")
     if steps.run("kubectl", "get", *DEPLOYMENT, "--ignore-not-found", "-o", "name"):
         # `make run-operator` scaled it to nothing; helm does not take a field back from kubectl.
-        steps.run("kubectl", "scale", *DEPLOYMENT, "--replicas=1")
+        steps.run("kubectl", "scale", *DEPLOYMENT, f"--replicas={chart_replicas()}")
     steps.run("helm", "upgrade", "--install", "appstack-operator", str(CHART), *where, *values)
     say("      waiting for the operator's pod …")
     rollout = ("rollout", "status", "deployment/appstack-operator", "-n", OPERATOR_NAMESPACE, "--timeout=3m")
     try:
         steps.run("kubectl", *rollout)
     except StepFailed as failure:
-        for words in (("get", "pods", "-o", "wide"), ("logs", "deployment/appstack-operator", "--tail=10")):
+        for words in (("get", "pods", "-o", "wide"), LOGS):
             steps.run("kubectl", *words, "-n", OPERATOR_NAMESPACE)
         raise StepFailed(steps.explain("The operator did not become ready.")) from failure
+
+
+def chart_replicas() -> int:
+    """How many operator pods the chart asks for."""
+    return int(yaml.safe_load((CHART / "values.yaml").read_text())["replicas"])
 
 
 def apply_example(steps: Steps, namespace: str) -> None:
@@ -66,7 +75,7 @@ def apply_example(steps: Steps, namespace: str) -> None:
         time.sleep(1)
     for what in ("pods", "events", "appstack"):
         steps.run("kubectl", "get", what, "-n", namespace)
-    steps.run("kubectl", "logs", "deployment/appstack-operator", "-n", OPERATOR_NAMESPACE, "--tail=10")
+    steps.run("kubectl", *LOGS, "-n", OPERATOR_NAMESPACE)
     seconds = time.monotonic() - begun
     raise StepFailed(steps.explain(f"AppStack {namespace}/{STACK} was not Ready after {seconds:.0f} s: {told}"))
 

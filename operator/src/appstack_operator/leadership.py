@@ -1,0 +1,134 @@
+"""Holds the operator's Lease: takes it by compare-and-set, renews it, gives it back on a clean end."""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from datetime import UTC, datetime
+
+from appstack_operator import metrics
+from appstack_operator.client import Api, ApiError
+from appstack_operator.fence import Fence, clock
+from appstack_operator.health import Health
+from appstack_operator.kinds import LEASE, Ref
+from appstack_operator.lease import Sighting, Step, Terms, build_spec, decide, expires_at, sight
+from appstack_operator.objects import Object
+
+logger = logging.getLogger(__name__)
+
+JITTER = 0.2
+
+
+def new_identity() -> str:
+    """Who this process is: a restarted container has the name of its pod, but not the Lease of its forerunner."""
+    return f"{socket.gethostname()}_{os.urandom(4).hex()}"
+
+
+class Leadership:
+    """One candidate for one Lease. Its connection is its own: no queue of other requests can delay a renewal."""
+
+    def __init__(self, api: Api, ref: Ref, terms: Terms, fence: Fence, health: Health) -> None:
+        """Nothing may be written from here on, until the Lease is held."""
+        self.identity = new_identity()
+        self._api, self._ref, self._terms, self._fence, self._health = api, ref, terms, fence, health
+        self._seen: Sighting | None = None
+        self._fence.close()
+        metrics.IS_LEADER.set(0)
+
+    async def acquire(self) -> None:
+        """Return once the Lease is held."""
+        logger.info("waiting for %s as %s", self._ref, self.identity)
+        while True:
+            if await self._attempt():
+                break
+            await asyncio.sleep(self._pause_seconds())
+        metrics.IS_LEADER.set(1)
+        logger.info("holding %s", self._ref)
+
+    async def keep(self) -> None:
+        """Renew for ever; the process ends when somebody else holds it, or when no renewal succeeds in time."""
+        while True:
+            await asyncio.sleep(self._pause_seconds())
+            try:
+                await self._attempt()
+            except Exception:
+                logger.exception("%s: a defect; the Lease runs out unless the next renewal succeeds", self._ref)
+
+    async def release(self) -> None:
+        """Give it back, so that the next one need not wait. Only when nothing is left that could write."""
+        self._fence.close()
+        metrics.IS_LEADER.set(0)
+        if self._seen is None or self._seen.holder != self.identity:
+            return
+        try:
+            await self._patch(self._seen, {"holderIdentity": None, "renewTime": stamp()})
+            logger.info("gave %s back", self._ref)
+        except ApiError as error:
+            logger.warning("%s could not be given back, it will run out: %s", self._ref, error.message)
+
+    async def _attempt(self) -> bool:
+        """Look, decide, act; whether the Lease is held now."""
+        is_holder = self._fence.is_open
+        begun = clock()
+        try:
+            if not is_holder or self._seen is None:
+                self._seen = await self._look()
+            self._health.is_ready = True  # a candidate is ready when it could take over
+            step = decide(self._seen, self.identity, clock(), self._terms)
+            if step is Step.WAIT:
+                if is_holder:
+                    self._fence.lose(f"{self._ref} is held by {self._seen.holder}")
+                return False
+            self._seen = Sighting(await self._write(step, self._seen), begun)
+        except ApiError as error:
+            logger.warning("%s: %s", self._ref, error.message)
+            if error.status in (404, 409):
+                await self._look_again(is_holder)
+            return False
+        finally:
+            self._health.beat("lease")
+        self._fence.hold_until(begun + self._terms.hold_seconds)
+        return True
+
+    async def _look(self) -> Sighting:
+        """What the Lease is now."""
+        return sight(self._seen, await self._api.get(self._ref), clock())
+
+    async def _look_again(self, is_holder: bool) -> None:
+        """Somebody changed it under us: who?"""
+        try:
+            self._seen = await self._look()
+        except ApiError as error:
+            logger.warning("%s: %s", self._ref, error.message)
+            return
+        if is_holder and self._seen.holder not in ("", self.identity):
+            self._fence.lose(f"{self._ref} is held by {self._seen.holder}")
+
+    async def _write(self, step: Step, seen: Sighting) -> Object:
+        spec = build_spec(seen, self.identity, datetime.now(UTC), self._terms)
+        if step is not Step.CREATE:
+            return await self._patch(seen, spec)
+        metadata = {"name": self._ref.name, "namespace": self._ref.namespace}
+        return await self._api.create(
+            {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": metadata, "spec": spec}
+        )
+
+    async def _patch(self, seen: Sighting, spec: Object) -> Object:
+        """Change exactly the state that was seen: anybody's change in between is a conflict."""
+        return await self._api.patch(self._ref, {"metadata": {"resourceVersion": seen.version}, "spec": spec})
+
+    def _pause_seconds(self) -> float:
+        """Until the next look: never past the moment at which the Lease could be taken."""
+        spread = 1 + JITTER * random.random()  # noqa: S311  # spreads load, hides nothing
+        if self._fence.is_open:
+            return self._terms.renew_every_seconds * spread
+        pause = self._terms.look_every_seconds * spread
+        if self._seen is None or not self._seen.holder:
+            return pause
+        return max(0.05, min(pause, expires_at(self._seen, self._terms) - clock()))
+
+
+def stamp() -> str:
+    """Now, as a Lease writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

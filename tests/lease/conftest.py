@@ -1,0 +1,271 @@
+"""etcd and an API server on loopback, the chart's rights, and operator processes that can be stopped and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from appstack_lab.config.controlplane import build_audit_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "appstack-system"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:appstack-operator"
+CHART = ROOT / "charts" / "appstack-operator"
+IMAGES = ("operator", "backend", "postgres", "redis", "rabbitmq")
+START_LIMIT_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(question: Callable[[], Any], what: str, limit_seconds: float) -> float:
+    """The seconds until the answer was truthy."""
+    begun = time.monotonic()
+    while not question():
+        assert time.monotonic() - begun < limit_seconds, f"not within {limit_seconds} s: {what}"
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+@dataclass(frozen=True)
+class Write:
+    """One line of the audit log."""
+
+    process: str
+    resource: str
+    at: datetime
+
+
+@dataclass
+class Cluster:
+    """An API server without anything behind it: what one writes, nobody else touches."""
+
+    directory: Path
+    bin: Path
+    server: str
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def kubeconfig(self, token: str) -> Path:
+        """Files of different processes have different tokens, for one and the same service account."""
+        path = self.directory / f"{token}.kubeconfig"
+        cluster = {"server": self.server, "insecure-skip-tls-verify": True}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "clusters": [{"name": "it", "cluster": cluster}],
+            "users": [{"name": "it", "user": {"token": token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        }
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """Run kubectl as an administrator."""
+        command = [str(self.bin / "kubectl"), f"--kubeconfig={self.kubeconfig('admin')}", *words]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def holder(self) -> str:
+        """Who holds the Lease."""
+        leases = json.loads(self.kubectl("get", "leases", "-n", NAMESPACE, "-o", "json"))["items"]
+        return next((str(each["spec"].get("holderIdentity", "")) for each in leases), "")
+
+    def start(self, name: str, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
+        """Start a process that ends with the test session."""
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+        self.processes.append(process)
+        return process
+
+    def writes(self) -> list[Write]:
+        """What operator processes wrote, beside the Lease, in the order of arrival."""
+        lines = (self.directory / "audit.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        found = [
+            Write(each["user"]["uid"], each["objectRef"]["resource"], datetime.fromisoformat(each[RECEIVED]))
+            for each in events
+            if each["user"]["username"] == ACCOUNT and each["objectRef"]["resource"] != "leases"
+        ]
+        return sorted(found, key=lambda each: each.at)
+
+
+RECEIVED = "requestReceivedTimestamp"
+
+
+def write_keys(directory: Path) -> None:
+    """What the API server signs service accounts' tokens with."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "sa.key").write_bytes(private)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (directory / "sa.pub").write_bytes(public)
+
+
+def start_servers(cluster: Cluster, store_port: int, port: int) -> None:
+    """etcd and the API server, with a token for the administrator and for each operator process."""
+    d, store, peer = cluster.directory, f"http://127.0.0.1:{store_port}", f"http://127.0.0.1:{free_port()}"
+    write_keys(d)
+    (d / "audit.json").write_text(json.dumps(build_audit_policy()))
+    tokens = ['admin,admin,admin,"system:masters"']
+    tokens += [f'operator-{each},{ACCOUNT},{each},"system:serviceaccounts"' for each in "ab"]
+    tokens.append("operator-stranger,stranger,stranger")
+    (d / "tokens.csv").write_text("\n".join(tokens))
+    etcd = [f"--data-dir={d}/etcd", "--name=it", f"--initial-cluster=it={peer}", "--unsafe-no-fsync"]
+    urls = [f"--listen-client-urls={store}", f"--advertise-client-urls={store}"]
+    peers = [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", "--log-level=warn"]
+    cluster.start("etcd", [f"{cluster.bin}/etcd", *etcd, *urls, *peers])
+    cluster.start(
+        "apiserver",
+        [
+            f"{cluster.bin}/kube-apiserver",
+            f"--etcd-servers={store}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={port}",
+            f"--cert-dir={d}/certificates",
+            "--service-cluster-ip-range=10.99.0.0/16",
+            "--authorization-mode=RBAC",
+            f"--token-auth-file={d}/tokens.csv",
+            "--service-account-issuer=https://it",
+            f"--service-account-key-file={d}/sa.pub",
+            f"--service-account-signing-key-file={d}/sa.key",
+            "--disable-admission-plugins=ServiceAccount",
+            f"--audit-policy-file={d}/audit.json",
+            f"--audit-log-path={d}/audit.log",
+        ],
+    )
+
+
+def is_ready(cluster: Cluster) -> bool:
+    context = ssl._create_unverified_context()
+    request = urllib.request.Request(f"{cluster.server}/readyz", headers={"Authorization": "Bearer admin"})
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def install(cluster: Cluster) -> None:
+    """The CRD and the chart: the rights are the real ones; nothing here starts the Deployment's pods."""
+    cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    values = [word for name in IMAGES for word in ("--set", f"images.{name}=appstack.dev/{name}:1")]
+    command = [str(cluster.bin / "helm"), "template", "appstack-operator", str(CHART), "-n", NAMESPACE, *values]
+    rendered = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    cluster.kubectl("apply", "-f", "-", stdin=rendered)
+    cluster.kubectl("wait", "--for=condition=Established", "crd/appstacks.appstack.dev", "--timeout=30s")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One API server for all tests here."""
+    lab = str(Path(sys.executable).parent / "lab")
+    tools = Path(subprocess.run([lab, "bin"], capture_output=True, text=True, check=True).stdout.strip())
+    port = free_port()
+    made = Cluster(tmp_path_factory.mktemp("lease"), tools, f"https://127.0.0.1:{port}")
+    try:
+        start_servers(made, free_port(), port)
+        wait_until(lambda: is_ready(made), "the API server is ready", START_LIMIT_SECONDS)
+        install(made)
+        yield made
+    finally:
+        for process in reversed(made.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait()
+
+
+@dataclass
+class OperatorProcess:
+    """A real operator process, by the name of its token."""
+
+    cluster: Cluster
+    name: str
+    health_port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, as the image does."""
+        environment = {f"APPSTACK_IMAGE_{name.upper()}": f"appstack.dev/{name}:1" for name in IMAGES[1:]}
+        environment |= {
+            "KUBECONFIG": str(self.cluster.kubeconfig(f"operator-{self.name}")),
+            "APPSTACK_LEASE_NAMESPACE": NAMESPACE,
+            "APPSTACK_HEALTH_PORT": str(self.health_port),
+            "APPSTACK_METRICS_PORT": str(self.metrics_port),
+        }
+        command = [sys.executable, "-m", "appstack_operator.main", "run"]
+        self.process = self.cluster.start(f"operator-{self.name}", command, **environment)
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        """The process."""
+        assert self.process is not None
+        return self.process
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.running.send_signal(number)
+
+    def probe(self, path: str) -> int:
+        """What the kubelet would be answered; 0: nothing."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def is_leader(self) -> bool:
+        """What Prometheus is told."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            return "appstack_is_leader 1.0" in answer.read().decode()
+
+    def log(self) -> str:
+        """All that processes of this name ever logged."""
+        return (self.cluster.directory / f"operator-{self.name}.log").read_text()
+
+
+@pytest.fixture
+def pair(cluster: Cluster) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
+    """The holder, which has something to do all the time, and a candidate."""
+    first, second = OperatorProcess(cluster, "a"), OperatorProcess(cluster, "b")
+    first.start()
+    wait_until(lambda: first.probe("/readyz") == 200 and first.is_leader(), "the first one holds the Lease", 60)
+    second.start()
+    wait_until(lambda: second.probe("/readyz") == 200, "the second one stands by", 60)
+    yield first, second
+    for each in (first, second):
+        if each.running.poll() is None:
+            each.send(signal.SIGCONT)
+            each.running.kill()
+            each.running.wait()
+    # The next test starts without a Lease, and nobody is left who could miss it.
+    cluster.kubectl("delete", "leases", "--all", "-n", NAMESPACE)

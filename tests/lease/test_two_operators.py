@@ -1,0 +1,135 @@
+"""Two operators at one API server: one works, the other takes over, and never do both write."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tests.lease.conftest import OperatorProcess, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lease.conftest import Cluster
+
+TAKEOVER_LIMIT_SECONDS = 20
+STACK = """
+apiVersion: appstack.dev/v1alpha1
+kind: AppStack
+metadata: {name: shop, namespace: NAME}
+spec: {}
+"""
+
+
+@contextmanager
+def work_without_end(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """A stack whose Service somebody deletes again and again."""
+    cluster.kubectl("create", "namespace", namespace)
+    cluster.kubectl("apply", "-f", "-", stdin=STACK.replace("NAME", namespace))
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.wait(0.5):
+            cluster.kubectl("delete", "service", "shop-redis", "shop-postgres", "-n", namespace, "--ignore-not-found")
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def writers(cluster: Cluster, since: datetime) -> list[str]:
+    """Who wrote, one after the other; a name that comes back wrote among the writes of another."""
+    names: list[str] = []
+    for write in cluster.writes():
+        if write.at >= since and (not names or names[-1] != write.process):
+            names.append(write.process)
+    return names
+
+
+def wait_for_write(cluster: Cluster, process: str, since: datetime, limit_seconds: float) -> float:
+    """The seconds until this process has written something."""
+    return wait_until(
+        lambda: any(each.process == process and each.at >= since for each in cluster.writes()),
+        f"{process} writes",
+        limit_seconds,
+    )
+
+
+def test_a_killed_holder_is_replaced_in_time(cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]) -> None:
+    holder, candidate = pair
+    begun = datetime.now(UTC)
+    with work_without_end(cluster, "killed"):
+        wait_for_write(cluster, "a", begun, 30)
+        assert (candidate.probe("/healthz"), candidate.is_leader()) == (200, False)
+        holder.send(signal.SIGKILL)
+        killed = datetime.now(UTC)
+        seconds = wait_for_write(cluster, "b", killed, TAKEOVER_LIMIT_SECONDS)
+    print(f"first write of the successor {seconds:.1f} s after SIGKILL")
+    assert candidate.is_leader()
+    assert writers(cluster, begun) == ["a", "b"]
+
+
+def test_a_holder_that_was_frozen_ends_without_a_write(
+    cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    holder, _ = pair
+    begun = datetime.now(UTC)
+    with work_without_end(cluster, "frozen"):
+        wait_for_write(cluster, "a", begun, 30)
+        holder.send(signal.SIGSTOP)
+        frozen = datetime.now(UTC)
+        wait_for_write(cluster, "b", frozen, TAKEOVER_LIMIT_SECONDS)
+        holder.send(signal.SIGCONT)
+        assert holder.running.wait(timeout=5) == 1
+        thawed = datetime.now(UTC)
+        wait_for_write(cluster, "b", thawed, 10)
+    assert "could not be renewed" in holder.log()
+    assert writers(cluster, begun) == ["a", "b"]
+
+
+def test_a_holder_that_is_told_to_stop_hands_over_at_once(
+    cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    holder, candidate = pair
+    begun = datetime.now(UTC)
+    with work_without_end(cluster, "stopped"):
+        wait_for_write(cluster, "a", begun, 30)
+        holder.send(signal.SIGTERM)
+        assert holder.running.wait(timeout=25) == 0
+        seconds = wait_until(candidate.is_leader, "the candidate leads", 8)
+        wait_for_write(cluster, "b", begun, 10)
+    print(f"Lease taken {seconds:.1f} s after the end of the holder")
+    assert writers(cluster, begun) == ["a", "b"]
+
+
+def test_a_candidate_ends_when_it_is_told_to(cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]) -> None:
+    holder, candidate = pair
+    candidate.send(signal.SIGTERM)
+    assert candidate.running.wait(timeout=10) == 0
+    assert holder.is_leader()
+
+
+def test_a_holder_whose_lease_is_taken_away_ends(
+    cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    holder, candidate = pair
+    where = ("lease", "appstack-operator", "-n", "appstack-system")
+    cluster.kubectl("patch", *where, "--type=merge", "-p", '{"spec":{"holderIdentity":"somebody"}}')
+    assert holder.running.wait(timeout=10) == 1
+    assert not candidate.is_leader()
+
+
+def test_a_candidate_that_cannot_read_the_lease_is_alive_but_not_ready(cluster: Cluster) -> None:
+    stranger = OperatorProcess(cluster, "stranger")
+    stranger.start()
+    wait_until(lambda: "forbidden" in stranger.log(), "the API server has refused it", 30)
+    assert (stranger.probe("/healthz"), stranger.probe("/readyz")) == (200, 503)
+    stranger.send(signal.SIGTERM)
+    assert stranger.running.wait(timeout=10) == 0
