@@ -11,7 +11,7 @@ UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KI
 SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/backend tests/lab tests/cluster
+ALL_TESTS   := tests/unit tests/apiserver tests/backend tests/lab tests/cluster
 ifeq ($(CLUSTER),kind)
 # Without root: the lab's tests and the backend's own servers need it.
 ALL_TESTS   := tests/unit tests/cluster
@@ -19,7 +19,7 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down env test test-unit test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
+.PHONY: help up down env test test-unit test-apiserver test-long test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,14 @@ test: venv lint tools ## Everything: lint, unit, lab, backend and cluster tests
 
 test-unit: venv ## Unit tests: seconds, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+
+test-apiserver: venv ## The operator, killed at every write, on etcd and an API server alone
+	@$(BIN)/lab build binaries etcd kube-apiserver
+	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
+
+test-long: venv ## The long tests: a whole sweep of single kills
+	@$(BIN)/lab build binaries etcd kube-apiserver
+	@$(BIN)/pytest tests/apiserver -m long $(PYTEST_ARGS)
 
 test-lab: venv ## Tests of the lab itself (root)
 	@$(BIN)/pytest tests/lab $(PYTEST_ARGS)
