@@ -12,7 +12,7 @@ SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/lease tests/backend tests/lab tests/cluster
+ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster
 ifeq ($(CLUSTER),kind)
 # Without root: the lab's tests and the backend's own servers need it.
 ALL_TESTS   := tests/unit tests/cluster
@@ -20,10 +20,10 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down env test test-unit test-pythons test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
+.PHONY: help up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  CLUSTER=lab|kind|current   where (now: $(CLUSTER)); NAMESPACE=$(NAMESPACE)"
 
 venv:
@@ -43,7 +43,7 @@ tools: venv ## Build what the tests need: binaries and images (cached by content
 	@$(BIN)/lab build binaries $(if $(BUILDER),kubectl helm)
 	@$(BIN)/lab build images $(BUILDER)
 
-test: venv lint tools ## Everything: lint, unit, lab, backend and cluster tests
+test: venv lint tools ## Everything: lint, unit, API server, lease, backend, lab and cluster tests
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
 test-unit: venv ## Unit tests: seconds, no server
@@ -51,6 +51,14 @@ test-unit: venv ## Unit tests: seconds, no server
 
 test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.13"
 	@for python in $(PYTHONS); do $(MAKE) --no-print-directory test-unit PYTHON=$$python VENV=.venv-$$(basename $$python); done
+
+test-apiserver: venv ## The operator, killed at every write, on etcd and an API server alone
+	@$(BIN)/lab build binaries etcd kube-apiserver
+	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
+
+test-long: venv ## The long tests: a whole sweep of single kills
+	@$(BIN)/lab build binaries etcd kube-apiserver
+	@$(BIN)/pytest tests/apiserver -m long $(PYTEST_ARGS)
 
 test-lab: venv ## Tests of the lab itself (root)
 	@$(BIN)/pytest tests/lab $(PYTEST_ARGS)

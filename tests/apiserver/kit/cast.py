@@ -1,0 +1,220 @@
+"""Plays what a bare API server lacks: controllers, kubelet and garbage collector, and Patroni's answers.
+
+Everything is scripted to succeed at once and to bear the same names in every run, so that two runs can be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from aiohttp import web
+
+from appstack_operator.desired.postgres import PATRONI_LABEL
+from appstack_operator.kinds import BY_NAME, CHILDREN, STACK, Kind
+from appstack_operator.objects import ROLE_LABEL, Object, component_of, content_hash
+from appstack_operator.restarts import REVISION_LABEL
+from appstack_operator.services.postgres import PATRONI_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PAUSE_SECONDS = 0.15
+MERGE = {"Content-Type": "application/merge-patch+json"}
+NOON = "2026-01-01T12:00:00Z"
+
+
+class Cast:
+    """Moves the objects of one namespace on, as a healthy cluster would."""
+
+    def __init__(self, client: httpx.AsyncClient, namespace: str, pod_address: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.pod_address = pod_address
+
+    async def list(self, kind: Kind) -> list[Object]:
+        answer = await self.client.get(kind.path(self.namespace))
+        answer.raise_for_status()
+        return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer.json()["items"]]
+
+    async def create(self, obj: Object) -> None:
+        answer = await self.client.post(BY_NAME[obj["kind"]].path(self.namespace), json=obj)
+        if answer.status_code != httpx.codes.CONFLICT:
+            answer.raise_for_status()
+
+    async def patch(self, obj: Object, change: Object, subresource: str = "") -> None:
+        path = BY_NAME[obj["kind"]].path(self.namespace, obj["metadata"]["name"])
+        change.setdefault("metadata", {})["uid"] = obj["metadata"]["uid"]
+        answer = await self.client.patch(f"{path}{subresource}", json=change, headers=MERGE)
+        if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.NOT_FOUND):
+            answer.raise_for_status()
+
+    async def delete(self, obj: Object) -> None:
+        path = BY_NAME[obj["kind"]].path(self.namespace, obj["metadata"]["name"])
+        options = {"preconditions": {"uid": obj["metadata"]["uid"]}, "propagationPolicy": "Background"}
+        answer = await self.client.request("DELETE", path, json=options)
+        if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.NOT_FOUND):
+            answer.raise_for_status()
+
+    async def play(self) -> None:
+        """One round of everybody."""
+        await self.collect_garbage()
+        pods = await self.list(BY_NAME["Pod"])
+        for workload in [*await self.list(BY_NAME["Deployment"]), *await self.list(BY_NAME["StatefulSet"])]:
+            await self.run_workload(workload, [pod for pod in pods if is_owned_by(pod, workload)])
+        for job in await self.list(BY_NAME["Job"]):
+            if not job.get("status", {}).get("succeeded"):
+                await self.patch(job, {"status": succeeded()}, "/status")
+
+    async def collect_garbage(self) -> None:
+        """Delete what has lost its owner; dependents are listed before their owners."""
+        objects: list[Object] = []
+        for kind in (*reversed(CHILDREN), STACK):
+            objects += await self.list(kind)
+        alive = {obj["metadata"]["uid"] for obj in objects}
+        for obj in objects:
+            owners = obj["metadata"].get("ownerReferences") or []
+            if owners and not any(owner["uid"] in alive for owner in owners):
+                await self.delete(obj)
+            elif obj["kind"] == "PersistentVolumeClaim" and "deletionTimestamp" in obj["metadata"]:
+                await self.patch(obj, {"metadata": {"finalizers": None}})
+
+    async def run_workload(self, workload: Object, pods: list[Object]) -> None:
+        """As many ready pods as wanted; a Deployment's are replaced at once, a StatefulSet's when deleted."""
+        name, wanted = workload["metadata"]["name"], workload["spec"].get("replicas", 1)
+        revision = content_hash(workload["spec"]["template"], length=10)
+        names = [f"{name}-{number}" for number in range(wanted)]
+        is_set = workload["kind"] == "StatefulSet"
+        for pod in pods:
+            is_old = not is_set and pod["metadata"]["labels"][REVISION_LABEL] != revision
+            if is_old or pod["metadata"]["name"] not in names:
+                await self.delete(pod)
+        if is_set:
+            await self.make_volumes(workload, names)
+        here = {pod["metadata"]["name"]: pod for pod in pods}
+        for pod_name in names:
+            if pod_name not in here or (
+                not is_set and here[pod_name]["metadata"]["labels"][REVISION_LABEL] != revision
+            ):
+                await self.create(build_pod(workload, pod_name, revision))
+        for pod in await self.list(BY_NAME["Pod"]):
+            if is_owned_by(pod, workload) and not pod["status"].get("podIP"):
+                await self.patch(pod, {"status": running(self.pod_address)}, "/status")
+        now = [pod for pod in await self.list(BY_NAME["Pod"]) if is_owned_by(pod, workload)]
+        status = build_status(workload, now, revision)
+        live = workload.get("status", {})
+        if any(live.get(key) != value for key, value in status.items()):
+            await self.patch(workload, {"status": status}, "/status")
+
+    async def make_volumes(self, workload: Object, pod_names: list[str]) -> None:
+        """Claims of a StatefulSet's pods, and the memory that Patroni keeps in a ConfigMap."""
+        labels = workload["spec"]["selector"]["matchLabels"]
+        held = {claim["metadata"]["name"] for claim in await self.list(BY_NAME["PersistentVolumeClaim"])}
+        for template in workload["spec"].get("volumeClaimTemplates") or []:
+            for pod_name in pod_names:
+                name = f"{template['metadata']['name']}-{pod_name}"
+                if name not in held:
+                    meta = {"name": name, "labels": {**template["metadata"].get("labels", {}), **labels}}
+                    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
+                    await self.create({**claim, "spec": template["spec"]})
+        scope = workload["metadata"]["name"]
+        configs = {config["metadata"]["name"] for config in await self.list(BY_NAME["ConfigMap"])}
+        if f"{scope}-config" not in configs:
+            meta = {"name": f"{scope}-config", "labels": {PATRONI_LABEL: scope}, "annotations": {"initialize": "7"}}
+            await self.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+
+    @asynccontextmanager
+    async def playing(self) -> AsyncIterator[None]:
+        """Play on and on while the block runs; an exception of the cast is one of the test."""
+
+        async def act() -> None:
+            while True:
+                with suppress(httpx.TransportError):
+                    await self.play()
+                await asyncio.sleep(PAUSE_SECONDS)
+
+        task = asyncio.create_task(act())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def patroni(address: str) -> AsyncIterator[None]:
+    """Answers for every PostgreSQL pod: a lone primary."""
+
+    async def answer(_: web.Request) -> web.Response:
+        facts = {"role": "primary", "state": "running", "timeline": 1, "xlog": {"location": 1000}}
+        return web.json_response(facts)
+
+    app = web.Application()
+    app.router.add_get("/patroni", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, address, PATRONI_PORT).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def is_owned_by(obj: Object, owner: Object) -> bool:
+    owners = obj["metadata"].get("ownerReferences") or []
+    return any(each["uid"] == owner["metadata"]["uid"] for each in owners)
+
+
+def build_pod(workload: Object, name: str, revision: str) -> Object:
+    """A pod of the newest template."""
+    template: dict[str, Any] = workload["spec"]["template"]
+    labels = {**template["metadata"]["labels"], REVISION_LABEL: revision}
+    if component_of(workload) == "postgres":
+        labels[ROLE_LABEL] = "primary"  # Patroni's callback sets it
+    owner = {
+        "apiVersion": workload["apiVersion"],
+        "kind": workload["kind"],
+        "name": workload["metadata"]["name"],
+        "uid": workload["metadata"]["uid"],
+        "controller": True,
+    }
+    claims = [
+        {"name": each["metadata"]["name"], "persistentVolumeClaim": {"claimName": f"{each['metadata']['name']}-{name}"}}
+        for each in workload["spec"].get("volumeClaimTemplates") or []
+    ]
+    spec = {**template["spec"], "volumes": [*template["spec"].get("volumes", []), *claims]}
+    meta = {**template["metadata"], "name": name, "labels": labels, "ownerReferences": [owner]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def running(address: str) -> Object:
+    return {
+        "phase": "Running",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": NOON}],
+    }
+
+
+def succeeded() -> Object:
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": NOON} for kind in ("SuccessCriteriaMet", "Complete")
+    ]
+    times = {"startTime": NOON, "completionTime": NOON}
+    return {"succeeded": 1, "conditions": conditions, "uncountedTerminatedPods": {}, **times}
+
+
+def build_status(workload: Object, pods: list[Object], revision: str) -> Object:
+    """The counts that a controller keeps."""
+    new = sum(pod["metadata"]["labels"][REVISION_LABEL] == revision for pod in pods)
+    ready = sum(pod["status"].get("phase") == "Running" for pod in pods)
+    counts = {"replicas": len(pods), "readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": new}
+    status = {"observedGeneration": workload["metadata"]["generation"], **counts}
+    if workload["kind"] == "StatefulSet":
+        status["updateRevision"] = revision
+        status["currentRevision"] = revision if new == len(pods) else "former"
+        status["currentReplicas"] = len(pods)
+    return {key: value for key, value in status.items() if value}

@@ -1,0 +1,162 @@
+"""The life of one stack in a namespace of its own, with an operator that may be killed at any write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from appstack_operator.kinds import STACK
+from tests.apiserver.kit.cast import MERGE, Cast
+from tests.apiserver.kit.operator import OperatorProcess
+from tests.apiserver.kit.snapshot import passwords
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from appstack_operator.objects import Object
+    from tests.apiserver.kit.proxy import FaultProxy
+    from tests.apiserver.kit.server import BareCluster
+
+NAME = "shop"
+QUIET_SECONDS = 1.5
+PATIENCE_SECONDS = 60.0
+ENDLESS = 150  # so many kills without an end: the operator repeats a write for ever
+EXTERNAL = {
+    "our-redis": {"REDIS_URL": "redis://redis.example.com:6379/0"},
+    "our-rabbitmq": {"RABBITMQ_URL": "amqp://app:app@rabbitmq.example.com:5672/%2F"},
+}
+SPEC: dict[str, Any] = {
+    "deletionPolicy": "Delete",
+    "postgres": {"instances": 1},
+    "redis": {"mode": "External", "external": {"secretName": "our-redis"}},
+    "rabbitmq": {"mode": "External", "external": {"secretName": "our-rabbitmq"}},
+    "backend": {
+        "image": "shop:1",
+        "migrations": {"enabled": True},
+        "api": {"replicas": 1},
+        "workers": [{"name": "bulk", "queues": ["bulk"], "replicas": 1}],
+    },
+    "cronJobs": [{"name": "nightly", "schedule": "0 3 * * *"}],
+}
+# Another image (a migration, two rollouts), a parameter of PostgreSQL, one job instead of another.
+UPDATE: dict[str, Any] = {
+    "backend": {"image": "shop:2", "migrations": {"enabled": True}},
+    "postgres": {"parameters": {"work_mem": "8MB"}},
+    "cronJobs": [{"name": "hourly", "schedule": "0 * * * *"}],
+}
+
+
+@dataclass(slots=True)
+class Life:
+    """One stack, its operator and the wire between."""
+
+    cast: Cast
+    proxy: FaultProxy
+    operator: OperatorProcess
+
+    async def ask(self, method: str, path: str, **arguments: Any) -> Object:
+        answer = await self.cast.client.request(method, path, **arguments)
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
+    async def create(self) -> None:
+        await self.ask(
+            "POST",
+            STACK.path(self.cast.namespace),
+            json={"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": NAME}, "spec": SPEC},
+        )
+
+    async def update(self) -> None:
+        await self.ask("PATCH", STACK.path(self.cast.namespace, NAME), json={"spec": UPDATE}, headers=MERGE)
+
+    async def delete(self) -> None:
+        await self.ask("DELETE", STACK.path(self.cast.namespace, NAME))
+
+    async def is_ready(self) -> bool:
+        """Whether status speaks of this very spec, and of nothing that is still to be done."""
+        stack = await self.ask("GET", STACK.path(self.cast.namespace, NAME))
+        status = stack.get("status", {})
+        conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+        is_current = status.get("observedGeneration") == stack["metadata"]["generation"]
+        return is_current and conditions.get("Ready") == "True" and "Reconciling" not in conditions
+
+    async def is_gone(self) -> bool:
+        """Whether the stack has ended."""
+        answer = await self.cast.client.get(STACK.path(self.cast.namespace, NAME))
+        return answer.status_code == httpx.codes.NOT_FOUND
+
+    async def undisturbed(self, is_done: Callable[[], Awaitable[bool]]) -> list[str]:
+        """Let one operator finish; its writes."""
+        self.proxy.clear()
+        self.operator.start()
+        try:
+            await self.settle(is_done)
+            return list(self.proxy.writes)
+        finally:
+            self.operator.kill()
+
+    async def killed_after(self, writes: int, is_done: Callable[[], Awaitable[bool]]) -> bool:
+        """Kill the operator after that many writes, whatever it is doing; False if it was done before."""
+        self.proxy.strike_after(writes, self.operator.kill)
+        self.operator.start()
+        try:
+            await self.settle(is_done)
+        finally:
+            self.operator.kill()
+        return self.proxy.struck.is_set()
+
+    async def killed_after_each_write(self, is_done: Callable[[], Awaitable[bool]]) -> list[str]:
+        """Kill each operator after its first write until one has none left; those writes."""
+        done: list[str] = []
+        made = await passwords(self.cast)
+        while await self.killed_after(1, is_done):
+            done += self.proxy.writes
+            assert len(done) < ENDLESS, f"no end in sight: {done[-5:]}; see {self.operator.log}"
+            now = await passwords(self.cast)
+            assert not [name for name in made if name in now and now[name] != made[name]], "a password was replaced"
+            made |= now
+        return done
+
+    async def settle(self, is_done: Callable[[], Awaitable[bool]]) -> None:
+        """Wait for the kill, or until all is done and the operator, having looked, has been quiet for a while."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        looked_at = None
+        while not self.proxy.struck.is_set():
+            assert self.operator.is_running(), f"the operator ended by itself: {self.tail()}"
+            assert time.monotonic() < give_up_at, f"not done in time; writes: {self.proxy.writes}; {self.tail()}"
+            # It has begun a pass; or it found, when it looked for stacks, that there is none.
+            has_looked = self.proxy.passes or (self.proxy.reads and await self.is_gone())
+            looked_at = looked_at or (time.monotonic() if has_looked else None)
+            quiet_since = max(looked_at or time.monotonic(), self.proxy.last_write_at)
+            if time.monotonic() - quiet_since > QUIET_SECONDS and await is_done():
+                return
+            await asyncio.sleep(0.05)
+
+    def tail(self) -> str:
+        """The last words of the operator."""
+        return self.operator.log.read_text()[-3000:]
+
+
+@asynccontextmanager
+async def living(cluster: BareCluster, proxy: FaultProxy, namespace: str, folder: Path) -> AsyncIterator[Life]:
+    """A namespace with the Secrets that the spec names, and a cast that plays in it."""
+    async with httpx.AsyncClient(
+        base_url=f"https://{cluster.api}", verify=cluster.client_context(), timeout=30
+    ) as client:
+        life = Life(Cast(client, namespace, cluster.loopback), proxy, OperatorProcess(proxy.url, namespace, folder))
+        await life.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})
+        for name, data in EXTERNAL.items():
+            secret = {"metadata": {"name": name}, "stringData": data}
+            await life.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", json=secret)
+        async with life.cast.playing():
+            try:
+                yield life
+            finally:
+                life.operator.kill()
