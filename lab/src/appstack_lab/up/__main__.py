@@ -73,7 +73,7 @@ def up(cluster: clusters.Cluster, kind: str, namespace: str) -> None:
         stack.apply_example(steps, namespace)
     with steps.step(f"Demo import of {demo.ROWS} products", "demo", "the API or its worker is not serving."):
         numbers = demo.run(steps, namespace)
-    say(summary(numbers, namespace, time.monotonic() - begun))
+    say(summary(numbers, namespace, api_address(steps, kind, namespace), time.monotonic() - begun))
     say(steps.run("kubectl", "get", "appstack", "-n", namespace))
 
 
@@ -84,7 +84,16 @@ def only_cluster(cluster: clusters.Cluster, kind: str) -> None:
         cluster.ensure(steps)
 
 
-def summary(numbers: demo.Numbers, namespace: str, seconds: float) -> str:
+def api_address(steps: Steps, kind: str, namespace: str) -> str:
+    """Where this machine reaches the API: the lab's Services have a route, others need a port-forward."""
+    service = f"service/{stack.STACK}-api"
+    if kind == "lab":
+        address = steps.run("kubectl", "-n", namespace, "get", service, "-o", "jsonpath={.spec.clusterIP}")
+        return f"http://{address}/docs"
+    return f"kubectl -n {namespace} port-forward {service} 8000:80, then http://127.0.0.1:8000/docs"
+
+
+def summary(numbers: demo.Numbers, namespace: str, address: str, seconds: float) -> str:
     """What the person reads at the end: the numbers, the addresses, what to try next."""
     token = f"kubectl -n {namespace} get secret {stack.STACK}-api-token -o jsonpath='{{.data.token}}' | base64 -d"
     rate = numbers.imported / numbers.total_seconds
@@ -93,8 +102,7 @@ Up in {seconds:.0f} s. The demo sent {numbers.rows} products: {numbers.imported}
 {numbers.upload_seconds:.1f} s to upload, {numbers.total_seconds:.1f} s until every row was visible ({rate:.0f} rows/s).
 
   A shell for this cluster   eval "$(make -s env)"
-  The API, from this machine kubectl -n {namespace} port-forward service/{stack.STACK}-api 8000:80
-                             then http://127.0.0.1:8000/docs
+  The API, from this machine {address}
   Its admin token            {token}
   What the stack says        kubectl -n {namespace} describe appstack {stack.STACK}
   Try                        kubectl -n {namespace} delete pod {stack.STACK}-postgres-0   and watch it fail over

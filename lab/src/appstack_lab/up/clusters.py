@@ -21,6 +21,7 @@ BUILD = ROOT / "build"
 LAB = str(Path(sys.executable).parent / "lab")
 KIND_CONFIG = ROOT / "lab" / "kind.yaml"
 REGISTRY_VARIABLE = "APPSTACK_REGISTRY"
+PUSH_VARIABLE = "APPSTACK_PUSH"  # "no": the images of this tree are in the registry already
 
 Refs = dict[str, str]
 
@@ -108,6 +109,8 @@ class CurrentCluster:
                 f"Nodes of this cluster must pull the images from a registry. Set {REGISTRY_VARIABLE} to one that you "
                 f"can push to and they can pull from, for example: {REGISTRY_VARIABLE}=registry.example.com/appstack"
             )
+        if os.environ.get(PUSH_VARIABLE) == "no":
+            return {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
         steps.run("docker", "version")
         refs = built(steps, "--builder", "docker")
         pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
