@@ -1,0 +1,97 @@
+"""How long nobody was served, and how many requests suffered: read from a history. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tests.chaos.history import READS, WRITES, Action, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+SLOW_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when a fault is looked at."""
+
+    since: float
+    until: float
+
+
+def longest_gap(history: Iterable[Operation], actions: Collection[Action], window: Window) -> float | None:
+    """The longest time between two successes that overlaps the window. None where nobody tried before it.
+
+    The last success before the window opens it: a fault strikes between two operations.
+    """
+    ends = sorted(o.end for o in history if o.action in actions and o.is_acknowledged)
+    before = [end for end in ends if end <= window.since]
+    if not before:
+        return None
+    marks = [before[-1], *(end for end in ends if window.since < end <= window.until)]
+    after = next((end for end in ends if end > window.until), None)
+    # A gap that is still open at the end of the window counts up to there at least.
+    marks.append(after if after is not None else window.until)
+    return max(later - earlier for earlier, later in pairwise(marks))
+
+
+def write_gap(history: Iterable[Operation], window: Window) -> float | None:
+    """The longest time without an acknowledged write."""
+    return longest_gap(history, WRITES, window)
+
+
+def read_gap(history: Iterable[Operation], window: Window) -> float | None:
+    """The longest time without an answered read."""
+    return longest_gap(history, READS, window)
+
+
+def failed(history: Iterable[Operation], window: Window) -> int:
+    """Operations that began in the window and were not acknowledged."""
+    return sum(is_in(operation, window) and not operation.is_acknowledged for operation in history)
+
+
+def slow(history: Iterable[Operation], window: Window, limit_seconds: float = SLOW_SECONDS) -> int:
+    """Operations that were acknowledged in the end, after longer than the limit."""
+    return sum(
+        is_in(operation, window) and operation.is_acknowledged and operation.end - operation.start > limit_seconds
+        for operation in history
+    )
+
+
+def is_in(operation: Operation, window: Window) -> bool:
+    return window.since <= operation.start <= window.until
+
+
+def isolated_acknowledgement(history: Iterable[Operation], cut: Window) -> float | None:
+    """For how long after the cut a client on the cut-off side still had writes acknowledged; None without any client.
+
+    A write that began before the cut was not isolated; one that came after the mending is nobody's fault.
+    """
+    tried = [o for o in history if o.action in WRITES]
+    if not tried:
+        return None
+    ends = [o.end - cut.since for o in tried if o.is_acknowledged and o.start > cut.since and o.end < cut.until]
+    return max(ends, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One step of a timeline, `at` seconds after the fault."""
+
+    at: float
+    succeeded: float  # operations a second
+    failed: float
+
+
+def timeline(history: Sequence[Operation], zero: float, begin: float, end: float, step: float) -> list[Bin]:
+    """Successes and failures a second, by the time at which they ended; begin and end are relative to zero."""
+    count = max(1, round((end - begin) / step))
+    good, bad = [0] * count, [0] * count
+    for operation in history:
+        index = int((operation.end - zero - begin) // step)
+        if 0 <= index < count:
+            (good if operation.is_acknowledged else bad)[index] += 1
+    return [Bin(begin + (n + 0.5) * step, good[n] / step, bad[n] / step) for n in range(count)]

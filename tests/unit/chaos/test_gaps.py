@@ -1,0 +1,67 @@
+"""Gaps, failures and slow requests, read from small histories."""
+
+from __future__ import annotations
+
+from tests.chaos.gaps import Bin, Window, failed, isolated_acknowledgement, read_gap, slow, timeline, write_gap
+from tests.chaos.history import Action, Operation, Outcome
+
+WINDOW = Window(10.0, 30.0)
+
+
+def write(end: float, outcome: Outcome = Outcome.OK, took: float = 0.1, action: Action = Action.APPEND) -> Operation:
+    return Operation("c", action, "k", 1, end - took, end, outcome)
+
+
+def test_the_gap_reaches_from_the_last_success_to_the_next() -> None:
+    history = [write(9.9), write(12.0, Outcome.FAILED), write(15.9), write(16.0), write(29.9), write(30.1)]
+    assert write_gap(history, Window(10.0, 20.0)) == 29.9 - 16.0
+    assert write_gap(history[:4], Window(10.0, 16.0)) == 6.0
+
+
+def test_a_gap_before_the_fault_is_not_the_faults() -> None:
+    history = [write(1.0), write(9.9), *(write(10.0 + n / 10) for n in range(1, 210))]
+    gap = write_gap(history, WINDOW)
+    assert gap is not None
+    assert gap < 0.3
+
+
+def test_service_that_never_comes_back_is_a_gap_to_the_end() -> None:
+    assert write_gap([write(9.0)], WINDOW) == 21.0
+
+
+def test_without_a_success_before_the_fault_there_is_no_gap_to_tell() -> None:
+    assert write_gap([write(12.0)], WINDOW) is None
+    assert write_gap([], WINDOW) is None
+
+
+def test_reads_and_writes_are_apart() -> None:
+    history = [write(9.0, action=Action.PROBE), write(11.0), write(29.0, action=Action.PROBE), write(31.0)]
+    assert read_gap(history, WINDOW) == 20.0
+
+
+def test_failed_and_slow_are_counted_by_their_start() -> None:
+    history = [
+        write(9.0, Outcome.FAILED),
+        write(12.0, Outcome.UNKNOWN),
+        write(13.0, Outcome.FAILED),
+        write(15.0, took=2),
+    ]
+    assert failed(history, WINDOW) == 2
+    assert slow(history, WINDOW) == 1
+
+
+def test_the_isolated_side_counts_only_what_began_after_the_cut_and_ended_before_the_mending() -> None:
+    history = [write(10.05), write(12.5), write(14.0, Outcome.UNKNOWN), write(31.0)]
+    assert isolated_acknowledgement(history, WINDOW) == 2.5
+    assert isolated_acknowledgement(history[:1], WINDOW) == 0.0
+    assert isolated_acknowledgement([], WINDOW) is None
+
+
+def test_the_timeline_counts_per_second() -> None:
+    history = [write(9.6), write(9.7), write(10.1, Outcome.FAILED), write(99.0)]
+    assert timeline(history, zero=10.0, begin=-1.0, end=1.0, step=0.5) == [
+        Bin(-0.75, 0, 0),
+        Bin(-0.25, 4, 0),
+        Bin(0.25, 0, 2),
+        Bin(0.75, 0, 0),
+    ]
