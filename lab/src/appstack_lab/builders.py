@@ -21,8 +21,9 @@ from appstack_lab.progress import step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+# Where the Dockerfiles that download look for them; only their build stage has the file, no image.
+CERTIFICATES_IN_CONTEXT = "own-ca.pem"
 SUITE = "trixie"
 # Like Debian's own slim image: no documentation, no translations, also in what is installed later.
 SLIM = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -35,16 +36,10 @@ def buildah(*arguments: str) -> list[str]:
     return ["buildah", *storage, *arguments]
 
 
-def own_certificates() -> list[str]:
-    """Return the option that shows this machine's certificates to a build, where it has its own.
-
-    The file is mounted while the build runs and never part of an image. Only the file: packages write
-    certificates of their own beside it.
-    """
-    is_told = any(os.environ.get(name) for name in CERTIFICATE_VARIABLES)
-    if is_told and CERTIFICATES.exists():
-        return ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
-    return []
+def own_certificates() -> Path | None:
+    """Return the authorities that this machine's environment names, if it has its own."""
+    named = (Path(os.environ[name]) for name in CERTIFICATE_VARIABLES if os.environ.get(name))
+    return next((path for path in named if path.is_file()), None)
 
 
 def log_of(name: str) -> Path:
@@ -112,6 +107,9 @@ def prepare_context(image: Image) -> Path:
     if not image.ref.endswith(hash_of(target)):
         shutil.rmtree(target)
         raise LabError(f"the sources of {image.name} changed while it was being built: run the command again")
+    certificates = own_certificates()
+    if certificates:
+        shutil.copyfile(certificates, target / CERTIFICATES_IN_CONTEXT)
     return target
 
 
@@ -127,7 +125,7 @@ def build_with_buildah(image: Image) -> StoredImage:
         context = prepare_context(image)
         try:
             options = ["--pull=never", "--isolation=chroot", "--network=host", "--format=oci", "--layers"]
-            command = buildah("bud", *options, *own_certificates(), "--tag", image.ref, str(context))
+            command = buildah("bud", *options, "--tag", image.ref, str(context))
             run_logged(f"building {image.name}", command, log)
         finally:
             shutil.rmtree(context, ignore_errors=True)
@@ -138,7 +136,7 @@ def build_with_docker(image: Image) -> None:
     """Build one image into Docker's store, unless it is there."""
     if succeeds(["docker", "image", "inspect", image.ref]):
         return
-    log = log_of(image.name)
+    log = log_of(f"{image.name}-docker")
     log.unlink(missing_ok=True)
     with step(f"build image {image.ref} with Docker"):
         context = prepare_context(image)
@@ -151,8 +149,9 @@ def build_with_docker(image: Image) -> None:
 def build_images(images: Sequence[Image], builder: str = "buildah") -> None:
     """Build what is missing of the images."""
     if builder == "docker":
-        for image in images:
-            build_with_docker(image)
+        with locked(paths.cache() / "images-docker.lock"):
+            for image in images:
+                build_with_docker(image)
         return
     if all(stored(image.ref) for image in images):
         return

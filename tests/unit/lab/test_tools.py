@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import builders, packages
+from appstack_lab import packages
 from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
 from appstack_lab.main import build_parser, needs_root, seconds
@@ -85,19 +85,6 @@ def test_root_is_asked_for_only_where_it_is_needed(command: str, root: bool):
 def write_command(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}")
     path.chmod(0o755)
-
-
-def test_certificates_of_this_machine_are_shown_only_where_it_has_its_own(tmp_path: Path, monkeypatch):
-    for name in builders.CERTIFICATE_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    bundle = tmp_path / "ca.crt"
-    bundle.write_text("a certificate")
-    monkeypatch.setattr(builders, "CERTIFICATES", bundle)
-    assert builders.own_certificates() == []
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    assert builders.own_certificates() == ["--volume", f"{bundle}:{bundle}:ro"]
-    bundle.unlink()
-    assert builders.own_certificates() == []
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1h", 3600.0)])
