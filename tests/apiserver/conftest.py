@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.kit import server
 from tests.apiserver.kit.cast import patroni
+from tests.apiserver.kit.external import external_services
 from tests.apiserver.kit.life import Life, living
 from tests.apiserver.kit.proxy import FaultProxy
 
@@ -32,7 +33,7 @@ def cluster(folder: Path) -> Iterator[server.BareCluster]:
 @pytest.fixture(scope="session")
 async def proxy(cluster: server.BareCluster) -> AsyncIterator[FaultProxy]:
     proxy = FaultProxy(f"https://{cluster.api}", cluster.client_context())
-    async with patroni(cluster.loopback), proxy.serving():
+    async with patroni(cluster.loopback), external_services(cluster.loopback), proxy.serving():
         yield proxy
 
 

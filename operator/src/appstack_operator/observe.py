@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from appstack_operator.api import AppStack, Mode
@@ -12,8 +13,9 @@ from appstack_operator.kinds import CHILDREN, Ref
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
+from appstack_operator.services.external import ask_external
 from appstack_operator.services.postgres import observe_postgres
-from appstack_operator.services.rabbitmq import observe_rabbitmq
+from appstack_operator.services.rabbitmq import observe_external_queues, observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
 
 
@@ -22,8 +24,10 @@ async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) 
     objects, external = await asyncio.gather(observe_objects(api, stack), observe_external(api, stack))
     objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
     seen = Observed(objects=objects, external=external, now=now)
-    postgres, redis, rabbitmq = await observe_services(stack, seen, known_credentials(stack, seen, fresh))
-    return Observed(objects, postgres, redis, rabbitmq, external, now)
+    seen, answers = await asyncio.gather(
+        observe_services(stack, seen, known_credentials(stack, seen, fresh)), ask_external(external)
+    )
+    return replace(seen, external_answers=answers)
 
 
 async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Object]]:
@@ -54,10 +58,9 @@ async def observe_external(api: Api, stack: AppStack) -> dict[str, Mapping[str, 
     return {component: decode(secret) if secret else None for component, secret in zip(names, secrets, strict=True)}
 
 
-async def observe_services(
-    stack: AppStack, seen: Observed, credentials: Credentials
-) -> tuple[PostgresAnswers, RedisAnswers, RabbitmqAnswers]:
+async def observe_services(stack: AppStack, seen: Observed, credentials: Credentials) -> Observed:
     """What the services themselves say; a service without pods has nothing to say."""
+    broker = seen.external.get("rabbitmq")
 
     async def nothing() -> None:
         return None
@@ -66,9 +69,18 @@ async def observe_services(
     postgres, redis, rabbitmq = await asyncio.gather(
         observe_postgres(stack, pods, credentials) if (pods := seen.pods("postgres")) else nothing(),
         observe_redis(stack, redis_pods, announced(seen), credentials) if redis_pods else nothing(),
-        observe_rabbitmq(stack, pods, credentials) if (pods := seen.pods("rabbitmq")) else nothing(),
+        observe_external_queues(broker)
+        if broker
+        else observe_rabbitmq(stack, pods, credentials)
+        if (pods := seen.pods("rabbitmq"))
+        else nothing(),
     )
-    return postgres or PostgresAnswers(), redis or RedisAnswers(), rabbitmq or RabbitmqAnswers()
+    return replace(
+        seen,
+        postgres=postgres or PostgresAnswers(),
+        redis=redis or RedisAnswers(),
+        rabbitmq=rabbitmq or RabbitmqAnswers(),
+    )
 
 
 def announced(seen: Observed) -> dict[str, str]:

@@ -92,6 +92,21 @@ class RabbitmqAnswers:
     nodes: tuple[RabbitmqNode, ...] = ()
     # Queue -> ready + unacknowledged messages. Queues that do not exist are absent.
     backlog: Mapping[str, int] = field(default_factory=dict)
+    is_external: bool = False  # somebody else's broker: its queues are known, its nodes are not ours to judge
+
+    @property
+    def knows_backlog(self) -> bool:
+        """Whether a queue that is not in `backlog` is an empty one."""
+        return not self.error and (self.is_external or bool(self.nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAnswer:
+    """What a service of somebody else answers to the operator; no error: it can be used."""
+
+    error: str = ""  # key, address and cause
+    is_refused: bool = False  # it answers, and does not let this user in
+    reads_error: str = ""  # only the address for reads does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,8 @@ class Observed:
     rabbitmq: RabbitmqAnswers = RabbitmqAnswers()
     # Component -> the decoded data of its external Secret; None where that Secret is missing.
     external: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
+    # Component -> what that service answers.
+    external_answers: Mapping[str, ExternalAnswer] = field(default_factory=dict)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def get(self, kind: str, name: str) -> Object | None:

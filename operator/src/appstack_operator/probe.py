@@ -11,7 +11,11 @@ from appstack_operator.desired.context import Context
 from appstack_operator.observe import observe_services
 from appstack_operator.observed import Observed
 from appstack_operator.scaling import ScalingMemory, scale_workers
+from appstack_operator.services.external import ask_external
 from appstack_operator.wakeups import Key, Wakeups
+
+# Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
+EXTERNAL_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +33,30 @@ async def rest(
 ) -> None:
     """Return when a child has changed, when the services say something new, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
+    asked_at = time.monotonic()
     while (left_seconds := ends_at - time.monotonic()) > 0:
         if await wakeups.wait(*key, min(left_seconds, every_seconds)):
             return
-        if look is not None and await services_have_news(look, memory):
+        if look is None:
+            continue
+        is_external_due = time.monotonic() - asked_at >= EXTERNAL_SECONDS or not all_answer(look)
+        if await services_have_news(look, memory, is_external_due=is_external_due):
             return
+        if is_external_due:
+            asked_at = time.monotonic()
 
 
-async def services_have_news(look: Look, memory: ScalingMemory) -> bool:
+def all_answer(look: Look) -> bool:
+    """Whether every external service could be used in the last pass."""
+    return not any(answer.error or answer.reads_error for answer in look.seen.external_answers.values())
+
+
+async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_due: bool) -> bool:
     """Whether the services now lead to other conclusions than in the last pass."""
-    postgres, redis, rabbitmq = await observe_services(look.stack, look.seen, look.context.credentials)
-    seen = replace(look.seen, postgres=postgres, redis=redis, rabbitmq=rabbitmq, now=datetime.now(UTC))
+    seen = await observe_services(look.stack, look.seen, look.context.credentials)
+    seen = replace(seen, now=datetime.now(UTC))
+    if is_external_due:
+        seen = replace(seen, external_answers=await ask_external(look.seen.external))
     if conclusions(seen, assess_stack(look.stack, seen, look.context)) != conclusions(look.seen, look.assessment):
         return True
     return scale_workers(look.stack, seen, memory) != look.context.worker_replicas

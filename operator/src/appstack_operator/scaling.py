@@ -53,7 +53,7 @@ def scale_pool(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: O
 
 def backlog_of(pool: Worker, seen: Observed) -> int | None:
     """Ready + unacknowledged messages of the pool's queues; None if the broker does not say."""
-    if seen.rabbitmq.error or not seen.rabbitmq.nodes:
+    if not seen.rabbitmq.knows_backlog:
         return None
     return sum(seen.rabbitmq.backlog.get(queue, 0) for queue in pool.queues)
 

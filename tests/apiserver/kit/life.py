@@ -12,6 +12,7 @@ import httpx
 
 from appstack_operator.kinds import STACK
 from tests.apiserver.kit.cast import MERGE, Cast
+from tests.apiserver.kit.external import external_secrets
 from tests.apiserver.kit.operator import OperatorProcess
 from tests.apiserver.kit.snapshot import passwords
 
@@ -27,10 +28,6 @@ NAME = "shop"
 QUIET_SECONDS = 1.5
 PATIENCE_SECONDS = 60.0
 ENDLESS = 150  # so many kills without an end: the operator repeats a write for ever
-EXTERNAL = {
-    "our-redis": {"REDIS_URL": "redis://redis.example.com:6379/0"},
-    "our-rabbitmq": {"RABBITMQ_URL": "amqp://app:app@rabbitmq.example.com:5672/%2F"},
-}
 SPEC: dict[str, Any] = {
     "deletionPolicy": "Delete",
     "postgres": {"instances": 1},
@@ -152,7 +149,7 @@ async def living(cluster: BareCluster, proxy: FaultProxy, namespace: str, folder
     ) as client:
         life = Life(Cast(client, namespace, cluster.loopback), proxy, OperatorProcess(proxy.url, namespace, folder))
         await life.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})
-        for name, data in EXTERNAL.items():
+        for name, data in external_secrets(cluster.loopback).items():
             secret = {"metadata": {"name": name}, "stringData": data}
             await life.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", json=secret)
         async with life.cast.playing():

@@ -49,7 +49,15 @@ def assess_availability(stack: AppStack, seen: Observed) -> Verdict:
     for group in groups:
         if verdict := nodes_are_shared_safely(group, seen):
             return verdict
-    return Verdict.true(Reason.HEALTHY, "the loss of any one pod or node ends nothing")
+    return Verdict.true(Reason.HEALTHY, f"the loss of any one pod or node ends nothing{not_judged(stack)}")
+
+
+def not_judged(stack: AppStack) -> str:
+    """The services of others: how many copies stand behind an address cannot be seen."""
+    spec = stack.spec
+    services = {"PostgreSQL": spec.postgres, "Redis": spec.redis, "RabbitMQ": spec.rabbitmq}
+    external = [name for name, service in services.items() if service.mode is Mode.EXTERNAL]
+    return f"; external and not judged: {', '.join(external)}" if external else ""
 
 
 def nodes_are_shared_safely(group: Group, seen: Observed) -> Verdict | None:

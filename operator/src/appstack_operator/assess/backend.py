@@ -79,7 +79,7 @@ def assess_workers(stack: AppStack, seen: Observed) -> Verdict:
 def backlogs_are_readable(stack: AppStack, seen: Observed) -> Iterator[Verdict]:
     """The broker tells how much waits for the pools that are scaled on it."""
     pools = [pool.name for pool in workers_of(stack) if pool.autoscaling]
-    if pools and (seen.rabbitmq.error or not seen.rabbitmq.nodes):
+    if pools and not seen.rabbitmq.knows_backlog:
         said = seen.rabbitmq.error or "no management API is known"
         yield Verdict.false(
             Reason.BACKLOG_UNREADABLE, f"pool {pools[0]} keeps its number, its backlog cannot be read: {said}"

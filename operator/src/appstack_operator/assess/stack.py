@@ -14,6 +14,7 @@ from appstack_operator.assess.backend import (
     old_pods_are_gone,
     workers_serve,
 )
+from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.postgres import assess_postgres
 from appstack_operator.assess.rabbitmq import assess_rabbitmq
 from appstack_operator.assess.redis import assess_redis
@@ -23,11 +24,7 @@ from appstack_operator.observed import Observed
 
 # Causes before symptoms: the first that does not serve is what Ready reports.
 SERVING = ("PostgresReady", "RedisReady", "RabbitMQReady", "APIReady", "WorkersReady")
-EXTERNAL_NEEDS = {
-    "postgres": (("DATABASE_URL",),),
-    "redis": (("REDIS_URL",), ("REDIS_SENTINELS", "REDIS_SENTINEL_MASTER")),
-    "rabbitmq": (("RABBITMQ_URL",),),
-}
+COMPONENTS = {"PostgresReady": "postgres", "RedisReady": "redis", "RabbitMQReady": "rabbitmq"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +34,16 @@ class Assessment:
     verdicts: Mapping[str, Verdict]
     serves: Mapping[str, bool]
     old_pods_are_gone: bool = False  # no API or worker pod of an older template is left
-    missing_inputs: Verdict | None = None  # a Secret of the user's that is missing or useless
+    missing_inputs: Verdict | None = None  # a Secret of the user's that is missing, useless, or leads nowhere
 
 
 def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessment:
     """All component verdicts."""
     spec = stack.spec
     data = {
-        "PostgresReady": external(spec.postgres.mode, "postgres", stack, seen) or assess_postgres(stack, seen),
-        "RedisReady": external(spec.redis.mode, "redis", stack, seen) or assess_redis(stack, seen),
-        "RabbitMQReady": external(spec.rabbitmq.mode, "rabbitmq", stack, seen) or assess_rabbitmq(stack, seen),
+        "PostgresReady": assess_external(spec.postgres.mode, "postgres", stack, seen) or assess_postgres(stack, seen),
+        "RedisReady": assess_external(spec.redis.mode, "redis", stack, seen) or assess_redis(stack, seen),
+        "RabbitMQReady": assess_external(spec.rabbitmq.mode, "rabbitmq", stack, seen) or assess_rabbitmq(stack, seen),
     }
     verdicts = data | {
         "MigrationsApplied": assess_migrations(stack, seen, context),
@@ -61,39 +58,22 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "APIReady": api_serves(stack, seen),
         "WorkersReady": workers_serve(stack, seen),
     }
-    missing = (SECRET_REASONS & {verdict.reason} for verdict in data.values())
-    trouble = next((verdict for verdict, found in zip(data.values(), missing, strict=True) if found), None)
-    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), trouble)
+    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), unusable_input(stack, seen, data))
 
 
-SECRET_REASONS = {Reason.SECRET_MISSING, Reason.SECRET_INVALID}
-
-
-def external(mode: Mode, component: str, stack: AppStack, seen: Observed) -> Verdict | None:
-    """The verdict about a service of somebody else; None if the operator runs it."""
-    if mode is Mode.MANAGED:
-        return None
-    service = getattr(stack.spec, component)
-    name = service.external.secret_name if service.external else ""
-    secret = seen.external.get(component)
-    if secret is None:
-        return Verdict.false(Reason.SECRET_MISSING, f"Secret {name} for the external {component} does not exist")
-    ways = EXTERNAL_NEEDS[component]
-    if not any(all(secret.get(key) for key in way) for way in ways):
-        needed = ", or ".join(" and ".join(way) for way in ways)
-        return Verdict.false(Reason.SECRET_INVALID, f"Secret {name} for the external {component} lacks {needed}")
-    return Verdict.true(Reason.HEALTHY, f"external, at the address in Secret {name}")
-
-
-def still_bound(stack: AppStack, seen: Observed) -> bool:
-    """Whether pods still run with the address that a Secret held before it was lost or damaged."""
-    return api_serves(stack, seen)
+def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict]) -> Verdict | None:
+    """What a Secret of the user's asks for and cannot be had: until it can, the backend keeps what it has."""
+    for name, component in COMPONENTS.items():
+        is_external = getattr(stack.spec, component).mode is Mode.EXTERNAL
+        if is_external and not data[name].is_true and not is_bound(component, stack, seen):
+            return data[name]
+    return None
 
 
 def postgres_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether one instance takes writes."""
     if stack.spec.postgres.mode is Mode.EXTERNAL:
-        return still_bound(stack, seen)
+        return external_serves("postgres", stack, seen, api_serves=api_serves(stack, seen))
     return seen.postgres.primary is not None
 
 
@@ -101,7 +81,7 @@ def redis_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether the master that the Sentinels agree on says that it is one."""
     masters = {instance.pod for instance in seen.redis.instances if instance.role == "master"}
     if stack.spec.redis.mode is Mode.EXTERNAL:
-        return still_bound(stack, seen)
+        return external_serves("redis", stack, seen, api_serves=api_serves(stack, seen))
     return seen.redis.master in masters
 
 
@@ -109,7 +89,7 @@ def rabbitmq_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether a majority of the nodes runs."""
     running = sum(node.is_running for node in seen.rabbitmq.nodes)
     if stack.spec.rabbitmq.mode is Mode.EXTERNAL:
-        return still_bound(stack, seen)
+        return external_serves("rabbitmq", stack, seen, api_serves=api_serves(stack, seen))
     return running > stack.spec.rabbitmq.replicas // 2
 
 

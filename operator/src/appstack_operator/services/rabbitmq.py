@@ -3,8 +3,10 @@
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.pods import is_ready
@@ -16,7 +18,8 @@ MANAGEMENT_PORT = 15672
 USERNAME = "app"
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 # Lengths are read from the queues themselves, not from the statistics, which are seconds old.
-QUEUES = "/api/queues/%2F?disable_stats=true&enable_queue_totals=true"
+TOTALS = "disable_stats=true&enable_queue_totals=true"
+QUEUES = f"/api/queues/%2F?{TOTALS}"
 FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
@@ -32,9 +35,34 @@ async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials:
     return RabbitmqAnswers(error="; ".join(errors) or "no node exists")
 
 
+async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
+    """How long the queues of somebody else's broker are; without its management API nobody knows."""
+    amqp, management = urlsplit(secret.get("RABBITMQ_URL", "")), urlsplit(secret.get("RABBITMQ_MANAGEMENT_URL", ""))
+    if not management.hostname:
+        return RabbitmqAnswers(error="the Secret of the external broker names no RABBITMQ_MANAGEMENT_URL")
+    vhost = unquote(amqp.path[1:]) or "/"
+    user = management if management.username else amqp
+    place = management.netloc.rpartition("@")[2]
+    url = f"{management.scheme}://{place}{management.path.rstrip('/')}/api/queues/{quote(vhost, safe='')}?{TOTALS}"
+    header = basic(unquote(user.username or ""), unquote(user.password or ""))
+    try:
+        async with aiohttp.ClientSession(timeout=TIMEOUT, headers=header) as session:
+            queues = await get(session, URL(url, encoded=True))
+        return RabbitmqAnswers(backlog=backlog_of(queues), is_external=True)
+    except aiohttp.ClientResponseError as error:
+        return RabbitmqAnswers(error=f"RABBITMQ_MANAGEMENT_URL ({place}) answers {error.status} {error.message}")
+    except FAILURES as error:
+        return RabbitmqAnswers(error=f"RABBITMQ_MANAGEMENT_URL ({place}): {str(error) or 'no answer within 2 s'}")
+
+
 def authorization(credentials: Credentials) -> dict[str, str]:
     """The header that lets us in."""
-    token = base64.b64encode(f"{USERNAME}:{credentials.rabbitmq}".encode()).decode()
+    return basic(USERNAME, credentials.rabbitmq)
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """HTTP's basic authentication."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {token}"}
 
 
@@ -46,7 +74,7 @@ async def ask_node(session: aiohttp.ClientSession, pod: Object) -> RabbitmqAnswe
     return RabbitmqAnswers(nodes=tuple(node_of(node) for node in nodes), backlog=backlog_of(queues))
 
 
-async def get(session: aiohttp.ClientSession, url: str) -> Any:
+async def get(session: aiohttp.ClientSession, url: str | URL) -> Any:
     """One answer of the management API."""
     async with session.get(url, raise_for_status=True) as response:
         return await response.json()

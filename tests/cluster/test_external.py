@@ -1,0 +1,108 @@
+"""One stack bound to the services of another as External: it serves, and recovers when the other one fails over."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cluster.kit.kube import wait_until
+from tests.cluster.kit.stack import Stack
+from tests.cluster.test_failover import import_is_accepted, names_with_role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cluster.kit.kube import Kube
+
+HANG_LIMIT_SECONDS = 150
+NAME = "bound"
+
+
+def secrets(shop: Stack) -> dict[str, dict[str, str]]:
+    """What a person would write into the external Secrets of a stack that uses shop's services."""
+    domain = f"{shop.namespace}.svc.cluster.local"
+    rabbit = shop.secret(f"{shop.name}-rabbitmq-auth", "password")
+    return {
+        "their-postgres": {"DATABASE_URL": shop.secret(f"{shop.name}-postgres-app", "uri")},
+        "their-redis": {
+            "REDIS_SENTINELS": f"{shop.name}-redis-sentinel.{domain}:26379",
+            "REDIS_SENTINEL_MASTER": f"{shop.namespace}.{shop.name}",
+            "REDIS_PASSWORD": shop.secret(f"{shop.name}-redis-auth", "password"),
+        },
+        "their-rabbitmq": {
+            "RABBITMQ_URL": f"amqp://app:{rabbit}@{shop.name}-rabbitmq.{domain}:5672/%2F",
+            "RABBITMQ_MANAGEMENT_URL": f"http://{shop.name}-rabbitmq.{domain}:15672",
+        },
+    }
+
+
+def external(name: str) -> dict[str, Any]:
+    return {"mode": "External", "external": {"secretName": f"their-{name}"}}
+
+
+def apply_secret(kube: Kube, namespace: str, name: str, data: dict[str, str]) -> None:
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+    kube.run("apply", "-n", namespace, "-f", "-", stdin=json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def bound(shop: Stack, kube: Kube) -> Iterator[Stack]:
+    """A stack that brings nothing but its backend."""
+    for name, data in secrets(shop).items():
+        apply_secret(kube, shop.namespace, name, data)
+    pool = {"name": "bulk", "queues": ["bulk"], "autoscaling": {"minReplicas": 1, "maxReplicas": 2}}
+    spec = {
+        "backend": {"api": {"replicas": 1}, "workers": [pool]},
+        **{each: external(each) for each in ("postgres", "redis", "rabbitmq")},
+    }
+    manifest = {"apiVersion": "appstack.dev/v1alpha1", "kind": "AppStack", "metadata": {"name": NAME}, "spec": spec}
+    kube.run("apply", "-n", shop.namespace, "-f", "-", stdin=json.dumps(manifest))
+    stack = Stack(kube, shop.namespace, NAME)
+    stack.wait_for("Ready")
+    yield stack
+    kube.run("delete", "appstack", NAME, "-n", shop.namespace, "--timeout=150s")
+    for name in secrets(shop):
+        kube.run("delete", "secret", name, "-n", shop.namespace)
+
+
+def test_it_serves_and_reads_the_backlog_of_the_external_broker(bound: Stack) -> None:
+    for kind in ("PostgresReady", "RedisReady", "RabbitMQReady", "WorkersReady"):
+        bound.wait_for(kind)
+    (pool,) = bound.object()["status"]["workers"]
+    assert pool["name"] == "bulk"
+    with bound.api() as api:
+        assert import_is_accepted(api)
+
+
+def test_it_recovers_when_the_external_postgresql_fails_over(bound: Stack, shop: Stack, kube: Kube) -> None:
+    shop.wait_for("HighlyAvailable")
+    (before,) = names_with_role(shop, "postgres", "primary")
+    began = time.monotonic()
+    kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
+    wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
+    with bound.api() as api:
+        wait_until(lambda: import_is_accepted(api), "the bound stack acknowledges a write", HANG_LIMIT_SECONDS)
+    print(f"the bound stack writes again {time.monotonic() - began:.1f} s after the primary was told to go")
+    bound.wait_for("Ready")
+    bound.wait_for("PostgresReady")
+    shop.wait_for("HighlyAvailable")
+
+
+def test_a_wrong_password_is_said_and_not_passed_on(bound: Stack, shop: Stack, kube: Kube) -> None:
+    right = secrets(shop)["their-postgres"]
+    given = bound.secret(f"{NAME}-env", "DATABASE_URL")
+    password = shop.secret(f"{shop.name}-postgres-app", "password")
+    wrong = {"DATABASE_URL": right["DATABASE_URL"].replace(password, "opensesame")}
+    apply_secret(kube, bound.namespace, "their-postgres", wrong)
+    kube.run("annotate", "appstack", NAME, "-n", bound.namespace, "look=now", "--overwrite")
+    found = bound.wait_for("PostgresReady", "False", "SecretInvalid", HANG_LIMIT_SECONDS)
+    assert "their-postgres" in found["message"]
+    assert "password authentication failed" in found["message"]
+    assert "opensesame" not in found["message"]
+    assert bound.condition("Ready")["status"] == "True", "the pods still run with what they were given"
+    assert bound.secret(f"{NAME}-env", "DATABASE_URL") == given
+    apply_secret(kube, bound.namespace, "their-postgres", right)
+    bound.wait_for("PostgresReady", limit=HANG_LIMIT_SECONDS)
