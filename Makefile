@@ -20,7 +20,7 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster lint format generate lock run-operator clean venv tools
+.PHONY: help up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ endif
 .PHONY: pytest
 pytest:
 	@PATH="$$($(BIN)/lab bin):$$PATH" $(BIN)/pytest $(TESTS) --cluster-name appstack-test $(KIND_OPTIONS) $(PYTEST_ARGS)
+
+chaos: venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs
+	@$(if $(FRESH),rm -rf build/chaos/runs,:)
+	@$(BIN)/python -m tests.chaos --cluster-name $(KIND_NAME) --namespace $(NAMESPACE) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
 
 lint: venv ## Format check, ruff, types, layers
 	@$(BIN)/ruff format --check .

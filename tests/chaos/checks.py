@@ -170,17 +170,19 @@ def check_messages(history: Sequence[Operation]) -> Iterator[Finding]:
 
 
 def check_imports(history: Sequence[Operation]) -> Iterator[Finding]:
-    """Each row of an accepted feed takes effect once. The finding's value is the number of rows."""
-    ended = {o.key: o.value for o in history if o.action is Action.IMPORTED and o.is_acknowledged}
-    for key, accepted in by_key(history, Action.IMPORT).items():
-        for feed in accepted:
-            rows = ended.get(key, 0)
-            if not feed.is_acknowledged or not isinstance(feed.value, int) or not isinstance(rows, int):
-                continue
-            if rows < feed.value:
-                yield Finding(Fault.LOST, key, feed.value - rows, f"{rows} of {feed.value} rows took effect")
-            if rows > feed.value:
-                yield Finding(Fault.DUPLICATED, key, rows - feed.value, f"{rows} effects of {feed.value} rows")
+    """Each row of an accepted feed takes effect once, by all that say so. The finding's value is the number of rows."""
+    ended: dict[str, list[int]] = defaultdict(list)
+    for operation in history:
+        if operation.action is Action.IMPORTED and operation.is_acknowledged and isinstance(operation.value, int):
+            ended[operation.key].append(operation.value)
+    for key, feeds in by_key(history, Action.IMPORT).items():
+        # A feed in doubt is sent again under its key, and owes its rows once.
+        owed = next((f.value for f in feeds if f.is_acknowledged and isinstance(f.value, int)), None)
+        least, most = min(ended[key], default=0), max(ended[key], default=0)
+        if owed is not None and least < owed:
+            yield Finding(Fault.LOST, key, owed - least, f"{least} of {owed} rows took effect")
+        if owed is not None and most > owed:
+            yield Finding(Fault.DUPLICATED, key, most - owed, f"{most} effects of {owed} rows")
 
 
 def redelivered(history: Iterable[Operation]) -> int:

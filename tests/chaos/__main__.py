@@ -1,0 +1,115 @@
+"""`make chaos`: runs rows of the scorecard, those that are still missing, and writes the scorecard anew after each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import plots, scorecard
+from tests.chaos.run import execute
+from tests.chaos.scenarios import CORE, SCENARIOS
+from tests.chaos.site import Site
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "chaos"
+DOCS = ROOT / "docs"
+
+
+def main() -> int:
+    """Run what is asked for; 1 if a row missed its aim or could not be run."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--cluster-name", default="appstack")
+    parser.add_argument("--namespace", default="shop")
+    parser.add_argument("--kubeconfig", type=Path, default=ROOT / "build" / "kubeconfig")
+    parser.add_argument("--rows", default="", help=f"comma-separated; empty: the core; any of {', '.join(SCENARIOS)}")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--publish", action="store_true", help="write docs/scorecard.* from what has been run")
+    args = parser.parse_args()
+    names = [name for name in args.rows.split(",") if name] or CORE
+    unknown = sorted(set(names) - set(SCENARIOS))
+    if unknown:
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if args.publish:
+        publish()
+        return 0
+    site = Site.at(args.cluster_name, args.kubeconfig, args.namespace)
+    failures = [each for each in plan(names, args.repeats) if not attempt(site, *each)]
+    for name, number in failures:
+        print(f"could not be run: {name}, repeat {number}: {place(name, number)}/error.txt", file=sys.stderr)
+    return 1 if failures or any(not row["passed"] for row in write_scorecard()[0]) else 0
+
+
+def plan(names: list[str], repeats: int) -> list[tuple[str, int]]:
+    """What is still to run: round by round, so that an interrupted evening has something of everything."""
+    return [(name, n) for n in range(1, repeats + 1) for name in names if not (place(name, n) / "result.json").exists()]
+
+
+def place(name: str, number: int) -> Path:
+    return BUILD / "runs" / name / str(number)
+
+
+def attempt(site: Site, name: str, number: int) -> bool:
+    """Run one repeat and tell its figures; whether it could be run."""
+    print(f"{name} #{number} …", flush=True)
+    try:
+        result = execute(SCENARIOS[name], site, place(name, number))
+    except Exception:
+        (place(name, number) / "error.txt").write_text(traceback.format_exc())
+        print("   " + traceback.format_exc().strip().splitlines()[-1], flush=True)
+        return False
+    for row in result["rows"]:
+        print("   " + one_line(row), flush=True)
+    write_scorecard()
+    return True
+
+
+def one_line(row: dict[str, Any]) -> str:
+    """The figures of a row for the terminal."""
+    seconds = {key: "-" if row[key] is None else f"{row[key]:.1f}" for key in scorecard.TIMES}
+    return (
+        f"{row['service']:9} {row['client']:13} write {seconds['write_gap_s']:>5} read {seconds['read_gap_s']:>5} "
+        f"isolated {seconds['isolated_ack_s']:>4} whole {seconds['recovered_s']:>5} lost {row['lost_acked']} "
+        f"twice {row['duplicated']} failed {row['failed_requests']} slow {row['slow_requests']} "
+        f"{'ok' if row['passed'] else 'MISSED'} {' '.join(row['other_findings'][:2])}"
+    )
+
+
+def runs() -> list[dict[str, Any]]:
+    """Every run whose result is kept."""
+    return [json.loads(path.read_text()) for path in sorted(BUILD.glob("runs/*/*/result.json"))]
+
+
+def write_scorecard() -> tuple[list[dict[str, Any]], list[str]]:
+    """build/chaos/scorecard.json of all runs so far; the rows, and the scenario of each."""
+    rows, names = scorecard.rows_of_runs(runs())
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
+    return rows, names
+
+
+def publish() -> None:
+    """docs/scorecard.json, docs/scorecard.md and the timelines."""
+    rows, names = write_scorecard()
+    found = runs()
+    loads = [run["load_average"] for run in found]
+    machine = (
+        f"Measured on the three-node lab on one machine with {os.cpu_count()} processors, "
+        f"{min(run['date'] for run in found)[:10]} to {max(run['date'] for run in found)[:10]}, "
+        f"at load averages of {min(loads):.0f} to {max(loads):.0f}: a noisy machine."
+    )
+    (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (DOCS / "scorecard.md").write_text(scorecard.page(rows, names, machine))
+    (DOCS / "scorecard").mkdir(exist_ok=True)
+    for name in dict.fromkeys(names):
+        of_name = [run for run in found if run["scenario"] == name]
+        title = f"{name}: {SCENARIOS[name].fault}"
+        (DOCS / "scorecard" / f"{name}.svg").write_text(plots.plot(title, of_name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Users of the API: a writer and readers of products, and a supplier who sends feeds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tests.chaos.history import Action, Outcome
+
+if TYPE_CHECKING:
+    from tests.chaos.clients.record import Recorder, Result
+    from tests.chaos.clients.target import Target
+
+RHYTHM_SECONDS = 0.1
+ANSWER_SECONDS = 10.0  # a user's patience; slow is counted apart
+SKU = "CHAOS-REGISTER"
+FEED_ROWS = 2000
+HEADER = "sku,name,category,supplier,price,currency,quantity,warehouse\n"
+FINAL_STATES = {"succeeded", "failed", "cancelled"}
+# Nothing was sent, so nothing took effect.
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+def client_of(target: Target, *, is_held: bool) -> httpx.Client:
+    """A user's HTTP client; held: it keeps its connection between requests."""
+    return httpx.Client(
+        base_url=target.api_url,
+        headers={"Authorization": f"Bearer {target.api_token}"},
+        timeout=httpx.Timeout(ANSWER_SECONDS, connect=2.0),
+        limits=httpx.Limits(max_keepalive_connections=1 if is_held else 0),
+    )
+
+
+def write(recorder: Recorder, target: Target) -> None:
+    """Set the price of one product to 1, 2, 3, …: a register."""
+    http = client_of(target, is_held=True)
+
+    def put(number: int) -> Result:
+        value = number + 1
+        try:
+            answer = http.put(f"/v1/products/{SKU}", json=product(value))
+        except UNSENT as error:
+            return value, Outcome.FAILED, f"{type(error).__name__}: {error}"
+        except httpx.HTTPError as error:
+            return value, Outcome.UNKNOWN, f"{type(error).__name__}: {error}"
+        return value, Outcome.OK if answer.is_success else Outcome.UNKNOWN, in_words(answer)
+
+    recorder.every(RHYTHM_SECONDS, lambda n: recorder.attempt(Action.WRITE, SKU, lambda: put(n)))
+
+
+def product(value: int) -> dict[str, Any]:
+    """The document whose price is the register's value."""
+    return {"name": "register", "category": "chaos", "supplier": "chaos", "price": f"{value}.00", "currency": "EUR"}
+
+
+def in_words(answer: httpx.Response) -> str:
+    """Why a request was refused; empty where it was not."""
+    return "" if answer.is_success else f"{answer.status_code} {answer.text}"
+
+
+def read_held(recorder: Recorder, target: Target) -> None:
+    """Over one connection."""
+    read(recorder, client_of(target, is_held=True))
+
+
+def read_reconnecting(recorder: Recorder, target: Target) -> None:
+    """Over a new connection each time."""
+    read(recorder, client_of(target, is_held=False))
+
+
+def read(recorder: Recorder, http: httpx.Client) -> None:
+    """In turn: the register, which must be fresh, and a page of products."""
+
+    def step(number: int) -> bool:
+        if number % 2:
+            return recorder.attempt(Action.PROBE, "page", lambda: get_page(http))
+        return recorder.attempt(Action.READ, SKU, lambda: get_register(http))
+
+    recorder.every(RHYTHM_SECONDS, step)
+
+
+def get_register(http: httpx.Client) -> Result:
+    """The register's value; None while it was never written."""
+    try:
+        answer = http.get(f"/v1/products/{SKU}")
+    except httpx.HTTPError as error:
+        return None, Outcome.FAILED, f"{type(error).__name__}: {error}"
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None, Outcome.OK, ""
+    if not answer.is_success:
+        return None, Outcome.FAILED, in_words(answer)
+    return int(float(answer.json()["price"])), Outcome.OK, ""
+
+
+def get_page(http: httpx.Client) -> Result:
+    try:
+        answer = http.get("/v1/products", params={"limit": 20})
+    except httpx.HTTPError as error:
+        return None, Outcome.FAILED, f"{type(error).__name__}: {error}"
+    return None, Outcome.OK if answer.is_success else Outcome.FAILED, in_words(answer)
+
+
+def send_feeds(recorder: Recorder, target: Target) -> None:
+    """Send one feed after the other, and wait for the end of each; a feed in doubt is sent again under its key.
+
+    At the end of the run the last accepted feed is still waited for.
+    """
+    http = client_of(target, is_held=True)
+    while not recorder.stop.is_set():
+        key = f"{recorder.client}-{time.time_ns()}"
+        job = None
+        while job is None and not recorder.stop.is_set():
+            job = post_feed(recorder, http, key)
+        if job is not None:
+            wait_for_end(recorder, http, key, job)
+        recorder.stop.wait(0.2)
+
+
+def post_feed(recorder: Recorder, http: httpx.Client, key: str) -> str | None:
+    """Send a feed; the job's id once it is accepted."""
+    rows = "".join(f"{key}-{n},n,chaos,chaos,1.00,EUR,{n},main\n" for n in range(FEED_ROWS))
+    start = time.monotonic()
+    headers = {"Content-Type": "text/csv", "Idempotency-Key": key}
+    try:
+        answer = http.post("/v1/imports", content=(HEADER + rows).encode(), headers=headers)
+    except httpx.HTTPError as error:
+        recorder.note(Action.IMPORT, key, FEED_ROWS, start, Outcome.UNKNOWN, f"{type(error).__name__}: {error}")
+        recorder.stop.wait(0.2)
+        return None
+    accepted = answer.status_code == httpx.codes.ACCEPTED
+    recorder.note(Action.IMPORT, key, FEED_ROWS, start, Outcome.OK if accepted else Outcome.UNKNOWN, in_words(answer))
+    if not accepted:
+        recorder.stop.wait(0.2)
+    return str(answer.json()["id"]) if accepted else None
+
+
+def wait_for_end(recorder: Recorder, http: httpx.Client, key: str, job: str, limit_seconds: float = 120) -> None:
+    """Ask until the job has ended, then write down how many rows it says took effect."""
+    start = time.monotonic()
+    while time.monotonic() - start < limit_seconds:
+        try:
+            answer = http.get(f"/v1/imports/{job}")
+            found = answer.json() if answer.is_success else {}
+        except (httpx.HTTPError, ValueError):
+            found = {}
+        if found.get("state") in FINAL_STATES:
+            recorder.note(Action.IMPORTED, key, int(found["rows"]["imported"]), start, Outcome.OK, found["state"])
+            return
+        time.sleep(0.3)
+    recorder.note(Action.IMPORTED, key, None, start, Outcome.UNKNOWN, "no end in sight")
+
+
+def prepare(target: Target) -> None:
+    """Remove the register of an earlier run."""
+    with client_of(target, is_held=False) as http:
+        http.delete(f"/v1/products/{SKU}")
+
+
+def last_value(target: Target) -> int | None:
+    """The register in the end."""
+    with client_of(target, is_held=False) as http:
+        value, outcome, words = get_register(http)
+    if outcome is not Outcome.OK:
+        raise RuntimeError(f"the register cannot be read: {words}")
+    return value if isinstance(value, int) else None

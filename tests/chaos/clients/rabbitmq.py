@@ -1,0 +1,138 @@
+"""Clients of RabbitMQ: publishers that wait for each confirmation, and a consumer that acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import aio_pika
+from yarl import URL
+
+from tests.chaos.history import Action, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+
+    from tests.chaos.clients.record import Recorder
+    from tests.chaos.clients.target import Target
+
+QUEUE = "chaos"
+ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
+RHYTHM_SECONDS = 0.05
+RECONNECTING_RHYTHM_SECONDS = 0.2  # each message costs a whole handshake of the broker
+CONFIRM_SECONDS = 2.0
+REACH_SECONDS = 2.0
+TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
+
+
+async def connect(url: str) -> tuple[AbstractConnection, AbstractChannel]:
+    """A connection that stays broken when it breaks, and a channel with confirmations."""
+    address = URL(url).update_query(heartbeat="4")
+    connection = await aio_pika.connect(address, timeout=REACH_SECONDS)
+    try:
+        async with asyncio.timeout(REACH_SECONDS):
+            return connection, await connection.channel(publisher_confirms=True, on_return_raises=True)
+    except BaseException:
+        await close(connection)
+        raise
+
+
+async def close(connection: AbstractConnection | None) -> None:
+    """Let go of a connection, whatever state it is in."""
+    if connection is None:
+        return
+    try:
+        async with asyncio.timeout(0.2):
+            await connection.close()
+    except TROUBLE:
+        pass
+
+
+async def publish(recorder: Recorder, url: str, *, is_held: bool) -> None:
+    """Publish 0, 1, 2, … until told to end."""
+    connection, channel, number = None, None, 0
+    rhythm = RHYTHM_SECONDS if is_held else RECONNECTING_RHYTHM_SECONDS
+    while not recorder.stop.is_set():
+        start, sent = time.monotonic(), False
+        try:
+            if channel is None:
+                connection, channel = await connect(url)
+            message = aio_pika.Message(
+                str(number).encode(), message_id=recorder.client, delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+            )
+            sent = True
+            await channel.default_exchange.publish(message, QUEUE, mandatory=True, timeout=CONFIRM_SECONDS)
+            outcome, words = Outcome.OK, ""
+        except TROUBLE as error:
+            outcome, words = Outcome.UNKNOWN if sent else Outcome.FAILED, f"{type(error).__name__}: {error}"
+        recorder.note(Action.PUBLISH, recorder.client, number, start, outcome, words)
+        if outcome is not Outcome.OK or not is_held:
+            await close(connection)
+            connection, channel = None, None
+        number += 1
+        await asyncio.sleep(max(start + rhythm - time.monotonic(), 0.05))
+    await close(connection)
+
+
+async def consume(recorder: Recorder, url: str) -> None:
+    """Take and acknowledge messages until told to end; a broken connection is made anew."""
+    while not recorder.stop.is_set():
+        connection = None
+        try:
+            connection, channel = await connect(url)
+            await channel.set_qos(prefetch_count=50)
+            queue = await channel.get_queue(QUEUE, ensure=False)
+            await queue.consume(taker(recorder), timeout=REACH_SECONDS)
+            while not recorder.stop.is_set() and not connection.is_closed and not channel.is_closed:  # noqa: ASYNC110 - three ends
+                await asyncio.sleep(0.1)
+        except TROUBLE as error:
+            recorder.note(Action.DELIVER, QUEUE, None, time.monotonic(), Outcome.FAILED, str(error))
+            await asyncio.sleep(0.1)
+        await close(connection)
+
+
+def taker(recorder: Recorder) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+    """What is done with a message: written down, then acknowledged."""
+
+    async def take(message: AbstractIncomingMessage) -> None:
+        action = Action.REDELIVER if message.redelivered else Action.DELIVER
+        recorder.note(action, message.message_id or "", int(message.body), time.monotonic(), Outcome.OK)
+        await message.ack()
+
+    return take
+
+
+def publish_held(recorder: Recorder, target: Target) -> None:
+    """Over one connection while it lives."""
+    asyncio.run(publish(recorder, target.amqp_url, is_held=True))
+
+
+def publish_reconnecting(recorder: Recorder, target: Target) -> None:
+    """Over a new connection for each message."""
+    asyncio.run(publish(recorder, target.amqp_url, is_held=False))
+
+
+def read(recorder: Recorder, target: Target) -> None:
+    """The consumer."""
+    asyncio.run(consume(recorder, target.amqp_url))
+
+
+async def prepare(url: str) -> None:
+    """Declare the queue, empty."""
+    connection, channel = await connect(url)
+    queue = await channel.declare_queue(QUEUE, durable=True, arguments={**ARGUMENTS})
+    await queue.purge()
+    await close(connection)
+
+
+async def backlog(url: str) -> int:
+    """Messages that wait in the queue."""
+    connection, channel = await connect(url)
+    try:
+        queue = await channel.declare_queue(QUEUE, durable=True, passive=True)
+        return int(queue.declaration_result.message_count or 0)
+    finally:
+        await close(connection)

@@ -1,0 +1,54 @@
+"""Writes a client's history while it runs, and ends it on SIGTERM between two operations."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.chaos.history import Action, Operation, Outcome, Value, to_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+AFTER_FAILURE_SECONDS = 0.05
+DETAIL_CHARACTERS = 160
+
+# What an attempt says: the value, its outcome, and the error in words.
+Result = tuple[Value, Outcome, str]
+
+
+class Recorder:
+    """The history file of one client."""
+
+    def __init__(self, client: str, path: Path) -> None:
+        """Open the file anew; SIGTERM and SIGINT ask the client to end."""
+        self.client = client
+        self.stop = threading.Event()
+        self._file = path.open("w", buffering=1)  # line by line: a killed client leaves whole lines
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: threading.Thread(target=self.stop.set).start())
+
+    def note(self, action: Action, key: str, value: Value, start: float, outcome: Outcome, detail: str = "") -> None:
+        """Write down an operation that ends now."""
+        end = time.monotonic()
+        words = " ".join(detail.split())[:DETAIL_CHARACTERS]
+        self._file.write(to_line(Operation(self.client, action, key, value, start, end, outcome, words)) + "\n")
+
+    def attempt(self, action: Action, key: str, work: Callable[[], Result]) -> bool:
+        """Do one operation and write it down; whether it was acknowledged. What is in doubt is UNKNOWN."""
+        start = time.monotonic()
+        value, outcome, detail = work()
+        self.note(action, key, value, start, outcome, detail)
+        return outcome is Outcome.OK
+
+    def every(self, seconds: float, step: Callable[[int], bool]) -> None:
+        """Call `step` with 0, 1, 2, … in this rhythm until the end, with a pause after each failure."""
+        number = 0
+        while not self.stop.is_set():
+            due = time.monotonic() + seconds
+            good = step(number)
+            number += 1
+            self.stop.wait(max(due - time.monotonic(), 0.0 if good else AFTER_FAILURE_SECONDS))

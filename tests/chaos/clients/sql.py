@@ -1,0 +1,220 @@
+"""Clients of PostgreSQL: writers that append to lists, held or reconnecting, and a reader."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors
+
+from tests.chaos.history import Action, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.chaos.clients.record import Recorder, Result
+    from tests.chaos.clients.target import Postgres, Target
+
+RHYTHM_SECONDS = 0.05
+LIST_LENGTH = 100  # a new list is begun after so many elements, or appending would grow slow
+ANSWER_SECONDS = 2.0
+REACH_SECONDS = 0.5
+PORT = 5432
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS chaos_lists (key text PRIMARY KEY, items bigint[] NOT NULL)"
+APPEND = """
+    INSERT INTO chaos_lists AS kept VALUES (%s, ARRAY[%s::bigint])
+    ON CONFLICT (key) DO UPDATE SET items = kept.items || EXCLUDED.items"""
+READ = "SELECT items FROM chaos_lists WHERE key = %s"
+
+# Errors of a statement that the server refused: certainly without effect.
+REFUSALS = (errors.ReadOnlySqlTransaction, errors.CannotConnectNow, errors.TooManyConnections)
+
+
+class Unreached(Exception):
+    """No connection: nothing was sent."""
+
+
+class Connection:
+    """One connection with time limits of its own: a frozen server keeps its sockets open and says nothing."""
+
+    def __init__(self, place: Postgres, host: str) -> None:
+        """Connect. Raises Unreached."""
+        self.notices: list[psycopg.errors.Diagnostic] = []
+        try:
+            socket.create_connection((host, PORT), REACH_SECONDS).close()
+            self._conn = psycopg.connect(
+                host=host,
+                user=place.user,
+                password=place.password,
+                dbname=place.dbname,
+                connect_timeout=2,
+                autocommit=True,
+                application_name="chaos",
+            )
+        except (OSError, psycopg.Error) as error:
+            raise Unreached(str(error)) from error
+        self._conn.add_notice_handler(self.notices.append)
+
+    def run(self, query: str, values: Sequence[Any]) -> list[Any]:
+        """One statement, cut off after its time limit."""
+        self.notices.clear()
+        cutter = threading.Timer(ANSWER_SECONDS, self.cut)
+        cutter.start()
+        try:
+            cursor = self._conn.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+        finally:
+            cutter.cancel()
+
+    def cut(self) -> None:
+        """End the connection under a statement that waits; the other side may never notice."""
+        try:
+            with socket.socket(fileno=os.dup(self._conn.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+        except (OSError, psycopg.Error):
+            pass  # it ended by itself
+
+    def close(self) -> None:
+        self._conn.close()
+
+
+def outcome_of_commit(sqlstates: Sequence[str | None]) -> Outcome:
+    """Whether a statement that succeeded with these notices was acknowledged as replicated.
+
+    A cancel or a shutdown ends the wait for the synchronous standby with a warning, and the commit stands on the
+    primary alone: nobody was promised that it survives.
+    """
+    given_up = {errors.QueryCanceled.sqlstate, errors.AdminShutdown.sqlstate}
+    return Outcome.UNKNOWN if given_up & set(sqlstates) else Outcome.OK
+
+
+class Writer:
+    """Appends 0, 1, 2, … to lists of its own."""
+
+    def __init__(self, place: Postgres, host: str, client: str, *, is_held: bool) -> None:
+        self.place, self.host, self.client, self.is_held = place, host, client, is_held
+        self._connection: Connection | None = None
+
+    def append(self, number: int) -> Result:
+        """One append; a connection that failed is never used again."""
+        keep = False
+        try:
+            self._connection = self._connection or Connection(self.place, self.host)
+            self._connection.run(APPEND, (self.key(number), number))
+            outcome = outcome_of_commit([notice.sqlstate for notice in self._connection.notices])
+            keep = self.is_held
+            words = "; ".join(str(notice.message_primary) for notice in self._connection.notices)
+        except (Unreached, *REFUSALS) as error:
+            outcome, words = Outcome.FAILED, str(error)
+        except psycopg.Error as error:
+            outcome, words = Outcome.UNKNOWN, f"{type(error).__name__}: {error}"
+        if not keep and self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        return number, outcome, words
+
+    def key(self, number: int) -> str:
+        return list_key(self.client, number)
+
+
+def list_key(client: str, number: int) -> str:
+    """The list that a client's number-th element goes to."""
+    return f"{client}/{number // LIST_LENGTH}"
+
+
+def write(recorder: Recorder, place: Postgres, host: str, *, is_held: bool) -> None:
+    """Write until told to end."""
+    writer = Writer(place, host, recorder.client, is_held=is_held)
+    step = lambda n: recorder.attempt(Action.APPEND, writer.key(n), lambda: writer.append(n))  # noqa: E731
+    recorder.every(RHYTHM_SECONDS, step)
+
+
+def write_held(recorder: Recorder, target: Target) -> None:
+    """Over one connection through the primary's Service, for as long as it lives."""
+    write(recorder, target.postgres, target.postgres.host, is_held=True)
+
+
+def write_reconnecting(recorder: Recorder, target: Target) -> None:
+    """Over a new connection each time."""
+    write(recorder, target.postgres, target.postgres.host, is_held=False)
+
+
+def read(recorder: Recorder, target: Target) -> None:
+    """In turn: a replica (may be old), and the newest list of both writers from the primary (must be fresh)."""
+    place = target.postgres
+    readers = {"replica": Reader(place, place.replica_host), "primary": Reader(place, place.host)}
+
+    def step(number: int) -> bool:
+        turn = number % 4
+        if turn in (0, 2):
+            return recorder.attempt(Action.PROBE, "replica", lambda: readers["replica"].count())
+        client = "sql-held" if turn == 1 else "sql-reconnecting"
+        key = readers["primary"].newest.get(client) or list_key(client, 0)
+        return recorder.attempt(Action.READ_LIST, key, lambda: readers["primary"].items(client, key))
+
+    recorder.every(RHYTHM_SECONDS, step)
+
+
+class Reader:
+    """Reads over one connection, a new one after each failure."""
+
+    def __init__(self, place: Postgres, host: str) -> None:
+        self.place, self.host = place, host
+        self.newest: dict[str, str] = {}
+        self._connection: Connection | None = None
+
+    def count(self) -> Result:
+        """How many lists there are: any answer will do."""
+        rows, words = self._ask("SELECT count(*)::bigint FROM chaos_lists", ())
+        return (rows[0][0], Outcome.OK, "") if rows else (None, Outcome.FAILED, words)
+
+    def items(self, client: str, key: str) -> Result:
+        """One list; a full one is left for the next."""
+        rows, words = self._ask(READ, (key,))
+        if rows is None:
+            return None, Outcome.FAILED, words
+        found: list[int] = rows[0][0] if rows else []
+        if len(found) >= LIST_LENGTH or (found and found[-1] % LIST_LENGTH == LIST_LENGTH - 1):
+            self.newest[client] = list_key(client, found[-1] + 1)
+        return found, Outcome.OK, ""
+
+    def _ask(self, query: str, values: Sequence[Any]) -> tuple[list[Any] | None, str]:
+        try:
+            self._connection = self._connection or Connection(self.place, self.host)
+            return self._connection.run(query, values), ""
+        except (Unreached, psycopg.Error) as error:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            return None, str(error)
+
+
+def prepare(place: Postgres) -> None:
+    """Make the table, empty."""
+    connection = Connection(place, place.host)
+    connection.run(SCHEMA, ())
+    connection.run("TRUNCATE chaos_lists", ())
+    connection.close()
+
+
+def read_all(place: Postgres) -> dict[str, list[int]]:
+    """Every list, from the primary."""
+    connection = Connection(place, place.host)
+    try:
+        return dict(connection.run("SELECT key, items FROM chaos_lists", ()))
+    finally:
+        connection.close()
+
+
+def count_products(place: Postgres, prefix: str) -> int:
+    """How many products have a SKU that begins so."""
+    connection = Connection(place, place.host)
+    try:
+        query = "SELECT count(*)::bigint FROM products WHERE starts_with(sku, %s)"
+        return int(connection.run(query, (prefix,))[0][0])
+    finally:
+        connection.close()

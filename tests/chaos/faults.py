@@ -1,0 +1,228 @@
+"""What is done to a stack. Each fault strikes, and returns what mends it; a fault that mends itself returns nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from appstack_lab import binaries
+from appstack_lab import faults as lab
+from appstack_lab.orders import ask
+from tests.chaos import processes
+from tests.chaos.clients.redis import fail_over
+from tests.chaos.site import OPERATOR, OPERATOR_NAME, Site, Trouble, Victim, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILLER = "chaos-filler"
+
+
+def delete(site: Site, victim: Victim) -> None:
+    """The pod is deleted as `kubectl delete` and a drain do."""
+    site.kubectl("delete", "pod", victim.pod, "-n", site.namespace, "--wait=false")
+
+
+def delete_without_grace(site: Site, victim: Victim) -> None:
+    """The pod is deleted with no time to say goodbye."""
+    words = ("--grace-period=0", "--force", "--wait=false")
+    site.kubectl("delete", "pod", victim.pod, "-n", site.namespace, *words)
+
+
+def kill_server(component: str) -> Callable[[Site, Victim], None]:
+    """The server's first process gets SIGKILL; its manager lives."""
+
+    def strike(site: Site, victim: Victim) -> None:
+        pids = processes.servers_of(component, victim.containers) or processes.pids_of(victim.containers)
+        if not pids:
+            raise Trouble(f"{victim.pod} has no process of {component}")
+        processes.send(signal.SIGKILL, pids[:1])
+
+    return strike
+
+
+def freeze_pod(site: Site, victim: Victim) -> Callable[[], None]:
+    """Every process of the pod stops, and its connections stay open."""
+    frozen = processes.freeze(processes.pids_of(victim.containers))
+    if not frozen:
+        raise Trouble(f"{victim.pod} has no process")
+    frozen += processes.freeze(processes.pids_of(victim.containers))  # what was born meanwhile
+    return lambda: processes.thaw(frozen)
+
+
+def freeze_server(component: str) -> Callable[[Site, Victim], Callable[[], None]]:
+    """The server stops under a manager that lives and looks."""
+
+    def strike(site: Site, victim: Victim) -> Callable[[], None]:
+        frozen = processes.freeze(processes.servers_of(component, victim.containers))
+        frozen += processes.freeze(processes.servers_of(component, victim.containers))
+        if not frozen:
+            raise Trouble(f"{victim.pod} has no process of {component}")
+        return lambda: processes.thaw(frozen)
+
+    return strike
+
+
+def partition(direction: str = "both") -> Callable[[Site, Victim], Callable[[], None]]:
+    """The node's cable is cut; what runs on it goes on."""
+
+    def strike(site: Site, victim: Victim) -> Callable[[], None]:
+        node = site.cluster.node(victim.node)
+        lab.partition(site.cluster, node, direction)
+        return lambda: lab.heal(site.cluster, node)
+
+    return strike
+
+
+def crash(site: Site, victim: Victim) -> Callable[[], None]:
+    """The node loses its power."""
+    node = site.cluster.node(victim.node)
+    lab.crash(site.cluster, node)
+    return lambda: lab.restart(site.cluster, node)
+
+
+def drain(site: Site, victim: Victim) -> Callable[[], None]:
+    """The node is emptied as before its maintenance; the strike lasts until it is empty."""
+    words = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=240s")
+    # In the background: what happens meanwhile is what is measured.
+    drain_ = subprocess.Popen(
+        [str(binaries.program("kubectl")), f"--kubeconfig={site.kubeconfig}", "drain", victim.node, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def mend() -> None:
+        code = drain_.wait(300)
+        site.kubectl("uncordon", victim.node)
+        if code:
+            raise Trouble(f"the drain of {victim.node} ended with {code}")
+
+    return mend
+
+
+def stop_api_server(site: Site, victim: Victim) -> Callable[[], None]:
+    """The cluster's API server is down."""
+    order(site, "stop", "kube-apiserver")
+    return lambda: order(site, "start", "kube-apiserver")
+
+
+def order(site: Site, do: str, name: str) -> None:
+    """Tell the supervisor of the control plane."""
+    if ask(site.cluster.socket, do, name) is None:
+        raise Trouble(f"cluster {site.cluster.name} has no supervisor")
+
+
+def freeze_dns(site: Site, victim: Victim) -> Callable[[], None]:
+    """No name server answers."""
+    pods = site.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    frozen = [each for pod in pods for each in freeze_all(Victim.of(pod))]
+    if not frozen:
+        raise Trouble("no name server runs")
+    return lambda: processes.thaw(frozen)
+
+
+def freeze_all(victim: Victim) -> list[tuple[int, int]]:
+    """Stop every process of a pod."""
+    return processes.freeze(processes.pids_of(victim.containers))
+
+
+def fill_disk(site: Site, victim: Victim) -> Callable[[], None]:
+    """The volumes of the victim's node have no byte left. Only where the lab limits them."""
+    if not site.cluster.volume_size:
+        raise Trouble("this cluster's volumes have no limit: make it with --volume-size 4Gi")
+    filler = site.cluster.home(site.cluster.node(victim.node)) / "volumes" / FILLER
+    in_node(site, victim.node, f"dd if=/dev/zero of={filler} bs=1M 2>/dev/null; sync")
+    return lambda: in_node(site, victim.node, f"rm -f {filler}")
+
+
+def in_node(site: Site, node: str, script: str) -> None:
+    """Run a shell script in a node's mounts."""
+    code = lab.shell(site.cluster, site.cluster.node(node), ["sh", "-c", script])
+    if code:
+        raise Trouble(f"on {node}, with exit code {code}: {script}")
+
+
+def change_stack(**changes: object) -> Callable[[Site, Victim], None]:
+    """A merge patch of the stack's spec."""
+
+    def strike(site: Site, victim: Victim) -> None:
+        patch = json.dumps({"spec": changes})
+        site.kubectl("patch", "appstack", site.name, "-n", site.namespace, "--type=merge", "-p", patch)
+
+    return strike
+
+
+def upgrade(image: str) -> Callable[[Site, Victim], None]:
+    """The operator is told another reference for one image: the same content under a second tag.
+
+    Every pod of it is replaced as by a new version; what differs from a real one is only what is inside.
+    """
+
+    def strike(site: Site, victim: Victim) -> None:
+        variable = f"APPSTACK_IMAGE_{image.upper()}"
+        deployment = site.get("deployment", OPERATOR_NAME, *OPERATOR)
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        old = next(each["value"] for each in container["env"] if each["name"] == variable)
+        new = old.removesuffix("-chaos") if old.endswith("-chaos") else f"{old}-chaos"
+        for node in site.cluster.nodes:
+            tag = ["-a", str(site.cluster.containerd(node)), "-n", "k8s.io", "images", "tag", "--force", old, new]
+            subprocess.run(["ctr", *tag], check=True, stdout=subprocess.DEVNULL)
+        site.kubectl("set", "env", f"deployment/{OPERATOR_NAME}", *OPERATOR, f"{variable}={new}")
+
+    return strike
+
+
+# The operator's own state during a fault
+
+
+def remove_operator(site: Site) -> Callable[[], None]:
+    """No operator runs; the way back is returned."""
+    replicas = site.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["replicas"]
+    scale(site, 0)
+    return lambda: scale(site, replicas)
+
+
+def scale(site: Site, replicas: int) -> None:
+    """Scale the operator and wait until its pods are so many."""
+    site.kubectl("scale", "deployment", OPERATOR_NAME, *OPERATOR, f"--replicas={replicas}")
+    chosen = (*OPERATOR, "-l", f"app.kubernetes.io/name={OPERATOR_NAME}")
+
+    def is_done() -> bool:
+        pods = site.get("pods", *chosen)["items"]
+        ready = [p for p in pods if all(c["ready"] for c in p["status"].get("containerStatuses", [{"ready": False}]))]
+        return len(pods) == replicas and len(ready) == replicas
+
+    wait_until(is_done, f"{replicas} operator pods", 180)
+
+
+def pin_operator(site: Site, node: str) -> Callable[[], None]:
+    """One operator pod alone, on this node; the way back is returned."""
+    replicas = site.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["replicas"]
+    scale(site, 0)
+    choose(site, f'{{"kubernetes.io/hostname":"{node}"}}')
+    scale(site, 1)
+
+    def back() -> None:
+        scale(site, 0)
+        choose(site, '{"kubernetes.io/hostname":null}')
+        scale(site, replicas)
+
+    return back
+
+
+def choose(site: Site, labels: str) -> None:
+    patch = f'{{"spec":{{"template":{{"spec":{{"nodeSelector":{labels}}}}}}}}}'
+    site.kubectl("patch", "deployment", OPERATOR_NAME, *OPERATOR, "--type=merge", "-p", patch)
+
+
+def bring_together(site: Site) -> None:
+    """Have Redis' master on the node of PostgreSQL's primary: failovers by Sentinel until it is so."""
+    deadline = time.monotonic() + 120
+    while site.leader("redis").node != site.leader("postgres").node:
+        if time.monotonic() > deadline:
+            raise Trouble("Redis' master did not come to the node of PostgreSQL's primary")
+        fail_over(site.target().redis)
+        time.sleep(5)  # a Sentinel refuses another failover so soon

@@ -1,0 +1,110 @@
+"""Starts the clients as processes in the network of a chosen node, and ends them in an order that loses nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appstack_lab.network import NAMESPACES
+from tests.chaos.history import Outcome
+from tests.chaos.site import Site, Trouble, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parents[2]
+STEADY = (
+    "sql-held",
+    "sql-reconnecting",
+    "sql-reader",
+    "redis-held",
+    "redis-reconnecting",
+    "redis-reader",
+    "rabbitmq-held",
+    "rabbitmq-reconnecting",
+    "rabbitmq-reader",
+    "api-writer",
+    "api-held",
+    "api-reconnecting",
+    "api-import",
+)
+LAST = ("rabbitmq-reader",)  # goes on until the queue is empty
+END_SECONDS = 150.0  # the import client waits for its last feed
+
+
+@dataclass
+class Load:
+    """The clients of one run."""
+
+    site: Site
+    directory: Path  # histories, and what the clients printed
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, names: Iterable[str], node: str, host: str = "") -> None:
+        """Start clients on a node; with a host they talk straight to that server."""
+        namespace = NAMESPACES / self.site.cluster.namespace(self.site.cluster.node(node))
+        for name in names:
+            command = ["nsenter", f"--net={namespace}", sys.executable, "-m", "tests.chaos.clients", name]
+            command += ["--target", str(self.directory / "target.json"), "--history", str(self.history(name))]
+            command += ["--host", host] if host else []
+            with (self.directory / f"{name}.log").open("wb") as log:
+                self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+
+    def history(self, name: str) -> Path:
+        return self.directory / f"{name}.jsonl"
+
+    def histories(self) -> list[Path]:
+        return sorted(self.directory.glob("*.jsonl"))
+
+    def wait_until_steady(self, limit_seconds: float = 90) -> None:
+        """Return when every client has had successes. Raises Trouble with the one that has none."""
+        for name in self.running:
+            wait_until(lambda name=name: self.successes(name) >= 3, f"{name} is served", limit_seconds, 0.2)  # type: ignore[misc]
+
+    def successes(self, name: str) -> int:
+        """How many operations of a client were acknowledged so far. Raises Trouble if it has ended."""
+        process = self.running[name]
+        if process.poll() is not None:
+            raise Trouble(f"{name} ended with {process.returncode}: {self.directory / name}.log")
+        path = self.history(name)
+        return path.read_text().count(f'"outcome":"{Outcome.OK}"') if path.exists() else 0
+
+    def was_served_since(self, name: str, moment: float) -> bool:
+        """Whether a client's last lines tell of a success after a moment."""
+        with self.history(name).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 8192))
+            lines = file.read().decode(errors="replace").splitlines()[1:]
+        for line in lines:
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if found["outcome"] == Outcome.OK and found["end"] > moment:
+                return True
+        return False
+
+    def end(self, backlog: object = None) -> None:
+        """End all clients but the consumer, let it empty the queue, end it."""
+        self.stop([name for name in self.running if name not in LAST])
+        if callable(backlog):
+            wait_until(lambda: backlog() == 0, "the queue is empty", 60)
+        self.stop(list(self.running))
+
+    def stop(self, names: Iterable[str]) -> None:
+        """SIGTERM, and SIGKILL after a limit that is far beyond every client's patience."""
+        processes = [self.running.pop(name) for name in names]
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
+        for process in processes:
+            try:
+                process.wait(max(1.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

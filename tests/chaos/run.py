@@ -1,0 +1,188 @@
+"""One run of one scenario: a whole stack, a steady load, a fault, its mending, the recovery, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos import faults, measure
+from tests.chaos.clients import api, rabbitmq, redis, sql
+from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
+from tests.chaos.load import STEADY, Load
+from tests.chaos.measure import Marks
+from tests.chaos.site import Victim, wait_until
+from tests.chaos.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.chaos.clients.target import Target
+    from tests.chaos.scenarios import Scenario
+    from tests.chaos.site import Site
+
+WHOLE_SECONDS = 420  # hang limits
+SERVED_SECONDS = 120
+BASELINE_SECONDS = 4.0
+CALM_SECONDS = 3.0  # so long it must stay whole to count as recovered
+TENFOLD = 9  # more of each of these
+MORE = ("sql-held", "redis-held", "rabbitmq-held", "api-held")
+
+
+def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
+    """Run a scenario once; what it found is returned and kept as `result.json` in the directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.iterdir():
+        old.unlink()
+    began = datetime.now(UTC)
+    wait_until(site.is_whole, "the stack is highly available and at rest", WHOLE_SECONDS, 1.0)
+    target = site.target()
+    target.save(directory / "target.json")
+    with ExitStack() as cleanup:
+        cleanup.callback((directory / "target.json").unlink)
+        history, final, watch, marks, victim = perform(scenario, site, target, directory, cleanup)
+    result = {
+        "scenario": scenario.name,
+        "date": began.isoformat(timespec="seconds"),
+        "victim": victim.pod,
+        "node": victim.node,
+        "load_average": round(os.getloadavg()[1], 1),
+        "mended_s": None if marks.mended is None else round(marks.mended - marks.told, 1),
+        "ended_s": round(marks.ended - marks.told, 1),
+        "roles": measure.role_changes(watch.changes, marks),
+        "rows": measure.rows_of(scenario, history, final, watch.changes, marks),
+        "timelines": measure.timelines(history, marks),
+    }
+    (directory / "result.json").write_text(json.dumps(result) + "\n")
+    return result
+
+
+def perform(
+    scenario: Scenario, site: Site, target: Target, directory: Path, cleanup: ExitStack
+) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim]:
+    """The run itself; whatever happens, the load ends and the fault is mended."""
+    prepare(target)
+    if scenario.together:
+        faults.bring_together(site)
+    victim = site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
+    restore = prepare_operator(scenario, site, victim)
+    cleanup.callback(restore)
+    load = Load(site, directory)
+    cleanup.callback(load.stop, load.running)
+    bystander = next(node.name for node in site.cluster.nodes if node.name != victim.node)
+    load.start(STEADY, bystander)
+    if scenario.has_isolated:
+        load.start(["sql-isolated"], victim.node, victim.address)
+        for pod in site.pods("redis"):
+            if pod["spec"]["nodeName"] == victim.node and site.leader("redis").pod == pod["metadata"]["name"]:
+                load.start(["redis-isolated"], victim.node, Victim.of(pod).address)
+    load.wait_until_steady()
+    with Watch(site) as watch:
+        time.sleep(BASELINE_SECONDS)
+        marks = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
+    load.end(lambda: asyncio.run(rabbitmq.backlog(target.amqp_url)))
+    final = read_in_the_end(target, read_histories(load.histories()))
+    (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
+    return read_histories(load.histories()), final, watch, marks, victim
+
+
+def prepare(target: Target) -> None:
+    """Empty what the clients write to."""
+    sql.prepare(target.postgres)
+    redis.prepare(target.redis)
+    asyncio.run(rabbitmq.prepare(target.amqp_url))
+    api.prepare(target)
+
+
+def prepare_operator(scenario: Scenario, site: Site, victim: Victim) -> Callable[[], None]:
+    """Bring the operator to where the scenario wants it; the way back may be taken twice."""
+    back: list[Callable[[], None]] = []
+    if scenario.operator == "absent":
+        back.append(faults.remove_operator(site))
+    elif scenario.operator == "on the lost node":
+        back.append(faults.pin_operator(site, victim.node))
+        wait_until(site.is_whole, "the pinned operator works", WHOLE_SECONDS, 1.0)
+
+    def restore() -> None:
+        while back:
+            back.pop()()
+
+    return restore
+
+
+def strike_and_mend(
+    scenario: Scenario,
+    site: Site,
+    victim: Victim,
+    load: Load,
+    watch: Watch,
+    bystander: str,
+    cleanup: ExitStack,
+    restore: Callable[[], None],
+) -> Marks:
+    """The fault, for as long as it lasts, and the wait for the recovery."""
+    told = time.monotonic()
+    mend = scenario.strike(site, victim)
+    struck = time.monotonic()
+    if scenario.tenfold:
+        load.start([f"{name}.{number}" for name in MORE for number in range(2, TENFOLD + 2)], bystander)
+    mended = None
+    if callable(mend):
+        undo = Once(mend)
+        cleanup.callback(undo)
+        time.sleep(max(0.0, told + scenario.hold_seconds - time.monotonic()))
+        undo()
+        mended = time.monotonic()
+    time.sleep(max(0.0, told + scenario.watch_seconds - time.monotonic()))
+    restore()
+    wait_for_recovery(load, watch)
+    return Marks(told, struck, mended, time.monotonic())
+
+
+class Once:
+    """Something to be done once, at the latest on the way out."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work: Callable[[], object] | None = work
+
+    def __call__(self) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+
+
+def wait_for_recovery(load: Load, watch: Watch) -> None:
+    """Return when the stack has called itself highly available for a while and every outside client is served."""
+    since = [time.monotonic()]
+
+    def is_calm() -> bool:
+        if watch.now("HighlyAvailable") != "True" or watch.now("Reconciling") == "True":
+            since[0] = time.monotonic()
+        return time.monotonic() - since[0] > CALM_SECONDS
+
+    wait_until(is_calm, "the stack is highly available again", WHOLE_SECONDS, 0.5)
+    now = time.monotonic()
+    for name in load.running:
+        if "-isolated" not in name and name != "api-import":
+            wait_until(lambda name=name: load.was_served_since(name, now), f"{name} is served", SERVED_SECONDS, 0.2)  # type: ignore[misc]
+
+
+def read_in_the_end(target: Target, history: Sequence[Operation]) -> list[Operation]:
+    """What is there in the end, as reads of a client `final`."""
+    found: list[Operation] = []
+
+    def note(action: Action, key: str, value: int | list[int] | None) -> None:
+        now = time.monotonic()
+        found.append(Operation("final", action, key, value, now, now, Outcome.OK))
+
+    for key, items in {**sql.read_all(target.postgres), **redis.read_all(target.redis)}.items():
+        note(Action.READ_LIST, key, items)
+    note(Action.READ, api.SKU, api.last_value(target))
+    for key in sorted({o.key for o in history if o.action is Action.IMPORT and o.is_acknowledged}):
+        note(Action.IMPORTED, key, sql.count_products(target.postgres, f"{key}-"))
+    return found

@@ -1,0 +1,201 @@
+"""The scorecard: many runs become rows with medians, as JSON and as a page. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.scenarios import SCENARIOS, SERVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Row = dict[str, Any]
+Run = dict[str, Any]
+
+KEYS = (
+    "fault",
+    "service",
+    "role",
+    "write_gap_s",
+    "read_gap_s",
+    "failed_requests",
+    "lost_acked",
+    "duplicated",
+    "isolated_ack_s",
+    "recovered_s",
+    "slow_requests",
+    "operator",
+    "client",
+    "conditions",
+    "aim",
+    "passed",
+    "repeats",
+)
+TIMES = ("write_gap_s", "read_gap_s", "isolated_ack_s", "recovered_s")
+COUNTS = ("failed_requests", "lost_acked", "duplicated", "slow_requests")
+OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
+
+
+def rows_of_runs(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
+    """One row per scenario, service and kind of client: medians of times, the worst of counts, every repeat.
+
+    Returns the rows and the scenario of each.
+    """
+    grouped: dict[tuple[str, str, str], list[tuple[Run, Row]]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: (order(run["scenario"]), run["date"])):
+        for row in run["rows"]:
+            grouped[run["scenario"], row["service"], row["client"]].append((run, row))
+    return [combined(members) for members in grouped.values()], [scenario for scenario, _, _ in grouped]
+
+
+def order(scenario: str) -> int:
+    """Where a scenario stands on the scorecard."""
+    return list(SCENARIOS).index(scenario) if scenario in SCENARIOS else len(SCENARIOS)
+
+
+def combined(members: Sequence[tuple[Run, Row]]) -> Row:
+    """The repeats of one row as one: it has passed if its medians keep the aim and every repeat kept its promises."""
+    rows = [row for _, row in members]
+    middle = sorted(rows, key=lambda row: row["write_gap_s"] or 0.0)[len(rows) // 2]
+    figures = {key: middle_of(row[key] for row in rows) for key in TIMES}
+    figures |= {key: max(row[key] for row in rows) for key in COUNTS}
+    whole = {
+        **{key: rows[-1][key] for key in ("fault", "service", "role", "operator", "client", "aim")},
+        **figures,
+        "conditions": middle["conditions"],
+        "passed": keeps_aim(figures, rows[-1]) and all(keeps_promises(row) for row in rows),
+        "repeats": [
+            {"date": run["date"], "n": number, "load_average": run["load_average"], **{k: row[k] for k in OF_REPEAT}}
+            for number, (run, row) in enumerate(members, 1)
+        ],
+    }
+    return {key: whole[key] for key in KEYS}
+
+
+def middle_of(values: Iterable[float | None]) -> float | None:
+    """The median of those that could be taken."""
+    taken = [value for value in values if value is not None]
+    return round(median(taken), 2) if taken else None
+
+
+def keeps_aim(figures: Row, row: Row) -> bool:
+    """Whether the medians are within the aim; a figure that could never be taken has no limit to keep."""
+    limits = {key: limit for key, limit in row["aim"].items() if key in figures and key != "lost_acked"}
+    return all(figures[key] is None or figures[key] <= limit for key, limit in limits.items())
+
+
+def keeps_promises(row: Row) -> bool:
+    """Nothing lost, doubled, stale or invented, but for what Redis may lose."""
+    return bool(row["promises_kept"])
+
+
+# The page
+
+
+def page(rows: Sequence[Row], names: Sequence[str], machine: str) -> str:
+    """docs/scorecard.md: `names` are the scenarios of the rows, in the same order."""
+    scenarios = list(dict.fromkeys(names))
+    lines = [HEAD.format(machine=machine), table(rows, names), "", *summary(rows, names), "", "## Fault by fault"]
+    for scenario in scenarios:
+        lines += ["", f"### {scenario}", f"![timeline of {scenario}](scorecard/{scenario}.svg)"]
+    return "\n".join(lines) + "\n"
+
+
+HEAD = """# Chaos scorecard
+Written by `make chaos` ([how](../tests/chaos/)); every figure and every repeat is in [scorecard.json](scorecard.json).
+Clients write single rows, keys, messages and products 10 to 20 times a second each, from a node that is not the
+victim's, over connections that they *hold*, or *reconnecting* for every operation.
+
+- **Gap**: the longest time between two acknowledged writes (reads) around the fault: median, and the worst in brackets.
+- **User**: API requests that failed / took over 1 s, in the worst repeat.
+- **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
+- **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, in the worst repeat.
+- **Whole**: seconds to `HighlyAvailable` again; after a node's loss counted from its return.
+
+{machine}
+"""
+COLUMNS = (
+    *("fault", "who", "operator", "service", "write gap, held", "reconnecting", "read gap"),
+    *("user", "isolated", "lost", "whole", "aim", "n"),
+)
+
+
+def table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """One line per fault and service that it touches, both kinds of client side by side."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "| " + " | ".join("---" for _ in COLUMNS) + " |"]
+    pairs: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for name, row in zip(names, rows, strict=True):
+        pairs[name, row["service"]][row["client"]] = row
+    for (name, service), clients in pairs.items():
+        if service in touched(name) or not all(row["passed"] for row in clients.values()):
+            lines.append(line_of(clients))
+    return "\n".join(lines)
+
+
+def touched(name: str) -> Sequence[str]:
+    """The services that a scenario is about."""
+    scenario = SCENARIOS.get(name)
+    if scenario is None or scenario.hold_seconds >= 45 or "node" in name:
+        return SERVICES
+    return [service for service in SERVICES if service == scenario.service or service in scenario.aims]
+
+
+def line_of(clients: dict[str, Row]) -> str:
+    """One line of the table."""
+    held, other = clients["held"], clients["reconnecting"]
+    verdict = "" if held["passed"] and other["passed"] else " **missed**"
+    cells = (
+        held["fault"],
+        held["role"],
+        held["operator"],
+        held["service"],
+        spread(held, "write_gap_s"),
+        spread(other, "write_gap_s"),
+        spread(held, "read_gap_s"),
+        f"{held['failed_requests']} / {held['slow_requests']}",
+        "-" if held["isolated_ack_s"] is None else spread(held, "isolated_ack_s"),
+        str(held["lost_acked"] + other["lost_acked"]),
+        spread(held, "recovered_s"),
+        f"{held['aim']['write_gap_s']:g} s{verdict}",
+        str(len(held["repeats"])),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def spread(row: Row, key: str) -> str:
+    """Median, and the worst where it differs: 2.1 (3.4) s."""
+    if row[key] is None:
+        return "-"
+    worst = max(repeat[key] for repeat in row["repeats"] if repeat[key] is not None)
+    tail = f" ({worst:.1f})" if f"{worst:.1f}" != f"{row[key]:.1f}" else ""
+    return f"{row[key]:.1f}{tail} s"
+
+
+def summary(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """What was missed, in words."""
+    missed = [(name, row) for name, row in zip(names, rows, strict=True) if not row["passed"]]
+    durable = sum(row["lost_acked"] for row in rows if row["service"] != "redis")
+    runs = sum(len(row["repeats"]) for row in rows if row["client"] == "held" and row["service"] == "postgres")
+    keys = sum(row["lost_acked"] for row in rows if row["service"] == "redis")
+    lost = (
+        f"Lost of acknowledged PostgreSQL writes, confirmed messages, accepted rows: {durable}; of Redis' keys: {keys}."
+    )
+    lines = [
+        f"{runs} runs. {lost}",
+        "",
+        f"Rows that missed their aim: {len(missed)} of {len(rows)}.",
+    ]
+    for name, row in missed:
+        lines.append(f"- {name}, {row['service']}, {row['client']}: {why(row)}")
+    return lines
+
+
+def why(row: Row) -> str:
+    """Which limit a row missed."""
+    limits = {key: limit for key, limit in row["aim"].items() if key in TIMES or key == "failed_requests"}
+    over = [f"{key} {row[key]} > {limit:g}" for key, limit in limits.items() if (row[key] or 0) > limit]
+    broken = [text for repeat in row["repeats"] for text in repeat["other_findings"]][:3]
+    counts = [f"{row[key]} {key}" for key in ("lost_acked", "duplicated") if row[key]]
+    return "; ".join([*over, *counts, *broken]) or "a figure could not be taken in a repeat"

@@ -1,0 +1,173 @@
+"""The stack under fire on its lab cluster: who leads where, at which addresses, with which passwords."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from appstack_lab import binaries, state
+from tests.chaos.clients.target import Postgres, Redis, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from appstack_lab.cluster import Cluster
+
+Object = dict[str, Any]
+T = TypeVar("T")
+OPERATOR = ("-n", "appstack-system")
+OPERATOR_NAME = "appstack-operator"
+LEADS = {"postgres": "primary", "redis": "master"}
+
+
+class Trouble(Exception):
+    """A run cannot go on; the message says why."""
+
+
+def wait_until(question: Callable[[], T], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
+    """Ask until the answer is truthy. Raises Trouble with the last answer after the hang limit."""
+    deadline = time.monotonic() + limit_seconds
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise Trouble(f"not within {limit_seconds:.0f} s: {what}; last answer: {answer!r}")
+        time.sleep(every_seconds)
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A pod that something is done to."""
+
+    pod: str
+    node: str
+    address: str
+    containers: tuple[str, ...]  # the runtime's ids
+    uid: str
+
+    @staticmethod
+    def of(pod: Object) -> Victim:
+        status = pod["status"]
+        ids = [each.get("containerID", "").rpartition("/")[2] for each in status.get("containerStatuses", [])]
+        return Victim(
+            pod["metadata"]["name"],
+            pod["spec"]["nodeName"],
+            status.get("podIP", ""),
+            tuple(each for each in ids if each),
+            pod["metadata"]["uid"],
+        )
+
+
+@dataclass(frozen=True)
+class Site:
+    """A stack NAME in NAMESPACE on a cluster of the lab."""
+
+    cluster: Cluster
+    kubeconfig: Path
+    namespace: str
+    name: str = "shop"
+
+    @staticmethod
+    def at(cluster_name: str, kubeconfig: Path, namespace: str) -> Site:
+        """The stack on a cluster that runs."""
+        return Site(state.require_cluster(cluster_name), kubeconfig.resolve(), namespace)
+
+    def kubectl(self, *words: str, stdin: str | None = None) -> str:
+        """kubectl WORDS; its standard output. Raises Trouble."""
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        command = [str(binaries.program("kubectl")), *words]
+        done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Trouble(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def get(self, *words: str) -> Object:
+        found: Object = json.loads(self.kubectl("get", *words, "-o", "json"))
+        return found
+
+    def stack(self) -> Object:
+        return self.get("appstack", self.name, "-n", self.namespace)
+
+    def condition(self, kind: str) -> Object:
+        """The condition of that type; empty where it is absent."""
+        found = self.stack().get("status", {}).get("conditions", [])
+        return next((each for each in found if each["type"] == kind), {})
+
+    def is_whole(self) -> bool:
+        """Highly available, and nothing under way."""
+        conditions = {each["type"]: each["status"] for each in self.stack().get("status", {}).get("conditions", [])}
+        return conditions.get("HighlyAvailable") == "True" and conditions.get("Reconciling") != "True"
+
+    def pods(self, component: str) -> list[Object]:
+        chosen = f"appstack.dev/stack={self.name},appstack.dev/component={component}"
+        found: list[Object] = self.get("pods", "-n", self.namespace, "-l", chosen)["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and "nodeName" in pod["spec"]]
+
+    def leader(self, service: str) -> Victim:
+        """The pod that leads a service: primary, master, or leader of the chaos queue. Any pod for others."""
+        if service in LEADS:
+            pods = [p for p in self.pods(service) if p["metadata"]["labels"].get("appstack.dev/role") == LEADS[service]]
+        elif service == "rabbitmq":
+            leader = self.queue_leader()
+            pods = [pod for pod in self.pods(service) if pod["metadata"]["name"] == leader]
+        else:
+            pods = self.pods(service)
+        if not pods:
+            raise Trouble(f"nobody leads {service}")
+        return Victim.of(pods[0])
+
+    def follower(self, service: str) -> Victim:
+        """A pod of a service that does not lead it."""
+        leading = self.leader(service).pod
+        return next(Victim.of(pod) for pod in self.pods(service) if pod["metadata"]["name"] != leading)
+
+    def queue_leader(self) -> str:
+        """The pod that leads the queue `chaos`."""
+        url = urllib.parse.urlsplit(self.target().amqp_url)
+        request = urllib.request.Request(f"http://{url.hostname}:15672/api/queues/%2F/chaos?disable_stats=true")
+        token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            node = json.load(answer)["leader"]
+        return str(node).partition("@")[2].partition(".")[0]
+
+    def address_of(self, service: str) -> str:
+        return str(self.get("service", service, "-n", self.namespace)["spec"]["clusterIP"])
+
+    def secret(self, name: str) -> dict[str, str]:
+        data = self.get("secret", name, "-n", self.namespace)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def target(self) -> Target:
+        """What clients need, by address."""
+        app, redis, rabbit = (
+            self.secret(f"{self.name}-{each}") for each in ("postgres-app", "redis-auth", "rabbitmq-auth")
+        )
+        sentinels = [pod["metadata"]["name"] for pod in self.pods("redis-sentinel")]
+        return Target(
+            postgres=Postgres(
+                host=self.address_of(f"{self.name}-postgres-rw"),
+                replica_host=self.address_of(f"{self.name}-postgres-ro"),
+                user=app["username"],
+                password=app["password"],
+                dbname=app["dbname"],
+            ),
+            redis=Redis(
+                sentinels=[self.address_of(each) for each in sentinels],
+                master_name=f"{self.namespace}.{self.name}",
+                host=self.address_of(f"{self.name}-redis-rw"),
+                password=redis["password"],
+            ),
+            amqp_url=f"amqp://{rabbit['username']}:{rabbit['password']}@{self.address_of(f'{self.name}-rabbitmq')}:5672/",
+            api_url=f"http://{self.address_of(f'{self.name}-api')}",
+            api_token=self.secret(f"{self.name}-api-token")["token"],
+        )

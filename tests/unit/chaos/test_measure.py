@@ -1,0 +1,178 @@
+"""From a history to a row: gaps, losses, what Redis may lose, what a person saw meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.chaos.history import Action, Operation, Outcome
+from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.watch import Change
+
+MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
+CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
+SIGKILL = SCENARIOS["postgres-primary-sigkill"]
+NODE_CUT = SCENARIOS["node-cut"]
+
+
+def steady(client: str, action: Action, key: str, outage: float = 0.0, until: float = 175.0) -> list[Operation]:
+    """One operation each 0.2 s, except for an outage that begins at 100."""
+    starts = [90 + n / 5 for n in range(int((until - 90) * 5))]
+    return [
+        Operation(client, action, key, number, start, start + 0.01, Outcome.OK)
+        for number, start in enumerate(starts)
+        if not 100 <= start < 100 + outage
+    ]
+
+
+def run(outages: dict[str, float] | None = None) -> list[Operation]:
+    """A whole load, of which some clients have an outage."""
+    plan = {
+        **{name: (Action.APPEND, f"{name}/0") for name in ("sql-held", "sql-reconnecting")},
+        **{name: (Action.APPEND, f"chaos/{name}/0") for name in ("redis-held", "redis-reconnecting")},
+        **{name: (Action.PUBLISH, name) for name in ("rabbitmq-held", "rabbitmq-reconnecting")},
+        **dict.fromkeys(("sql-reader", "redis-reader", "api-held", "api-reconnecting"), (Action.PROBE, "any")),
+        "api-writer": (Action.WRITE, "CHAOS-REGISTER"),
+    }
+    history = [o for name, (what, key) in plan.items() for o in steady(name, what, key, (outages or {}).get(name, 0))]
+    deliveries = [
+        replace(o, client="rabbitmq-reader", action=Action.DELIVER) for o in history if o.action is Action.PUBLISH
+    ]
+    return [*history, *deliveries]
+
+
+def final(history: list[Operation], without: set[tuple[str, int]] = frozenset()) -> list[Operation]:  # type: ignore[assignment]
+    """What is there in the end, but for some elements."""
+    lists: dict[str, list[int]] = {}
+    for o in history:
+        if o.action is Action.APPEND and isinstance(o.value, int) and (o.key, o.value) not in without:
+            lists.setdefault(o.key, []).append(o.value)
+    last = [Operation("final", Action.READ_LIST, key, items, 200, 200, Outcome.OK) for key, items in lists.items()]
+    newest = max(o.value for o in history if o.action is Action.WRITE and isinstance(o.value, int))
+    return [*last, Operation("final", Action.READ, "CHAOS-REGISTER", newest, 200, 200, Outcome.OK)]
+
+
+def row(rows: list[Row], service: str, client: str = "held") -> Row:
+    return next(each for each in rows if (each["service"], each["client"]) == (service, client))
+
+
+def test_a_short_outage_of_one_client_is_its_rows_gap() -> None:
+    history = run({"sql-held": 3.0})
+    rows = rows_of(SIGKILL, history, final(history), [], MARKS)
+    assert row(rows, "postgres")["write_gap_s"] == pytest.approx(3.2)
+    assert row(rows, "postgres", "reconnecting")["write_gap_s"] == pytest.approx(0.2)
+    assert all(each["passed"] for each in rows)
+
+
+def test_an_outage_beyond_the_aim_fails_its_row_alone() -> None:
+    history = run({"sql-held": 5.0})
+    rows = rows_of(SIGKILL, history, final(history), [], MARKS)
+    assert [(each["service"], each["client"]) for each in rows if not each["passed"]] == [("postgres", "held")]
+
+
+def test_one_lost_write_fails_a_row_whatever_its_gap() -> None:
+    history = run()
+    rows = rows_of(SIGKILL, history, final(history, {("sql-reconnecting/0", 7)}), [], MARKS)
+    lost = row(rows, "postgres", "reconnecting")
+    assert (lost["lost_acked"], lost["passed"]) == (1, False)
+    assert row(rows, "postgres")["passed"]
+
+
+@pytest.mark.parametrize(("at", "passed"), [(95.0, False), (99.0, True), (102.0, True), (110.0, False)])
+def test_redis_may_lose_only_what_was_acknowledged_within_its_lag_of_the_fault(at: float, passed: bool) -> None:
+    history = run()
+    victim = next(o.value for o in history if o.client == "redis-held" and o.start >= at)
+    assert isinstance(victim, int)
+    rows = rows_of(SIGKILL, history, final(history, {("chaos/redis-held/0", victim)}), [], MARKS)
+    assert (row(rows, "redis")["lost_acked"], row(rows, "redis")["passed"]) == (1, passed)
+
+
+def isolated(client: str, key: str, until: float) -> list[Operation]:
+    ends = [Operation(client, Action.APPEND, key, n, 95 + n / 5, 95.01 + n / 5, Outcome.OK) for n in range(400)]
+    return [o if o.end < until else replace(o, outcome=Outcome.UNKNOWN) for o in ends]
+
+
+@pytest.mark.parametrize(("service", "until", "passed"), [
+    ("sql", 100.1, True), ("sql", 101.5, False), ("redis", 103.5, True), ("redis", 106.0, False),
+])  # fmt: skip
+def test_the_cut_off_side_must_soon_acknowledge_nothing(service: str, until: float, passed: bool) -> None:
+    key = {"sql": "sql-isolated/0", "redis": "chaos/redis-isolated/0"}[service]
+    history = [*run(), *isolated(f"{service}-isolated", key, until)]
+    rows = rows_of(NODE_CUT, history, final(history), [], CUT)
+    found = row(rows, {"sql": "postgres", "redis": "redis"}[service])
+    assert found["passed"] is passed
+    assert found["isolated_ack_s"] == pytest.approx(max(0.0, until - 100.2), abs=0.25)
+
+
+def test_asynchronous_replication_does_not_pass_for_synchronous() -> None:
+    """What a cut-off primary acknowledged alone is gone after its rewind."""
+    alone = isolated("sql-isolated", "sql-isolated/0", 110.0)
+    gone = {("sql-isolated/0", o.value) for o in alone if o.end > 100 and isinstance(o.value, int)}
+    history = [*run(), *alone]
+    found = row(rows_of(NODE_CUT, history, final(history, gone), [], CUT), "postgres")
+    assert found["lost_acked"] == sum(o.end > 100 and o.is_acknowledged for o in alone) > 0
+    assert found["isolated_ack_s"] > 9
+    assert not found["passed"]
+
+
+def test_a_stale_read_fails_a_row_and_is_named() -> None:
+    history = run()
+    stale = Operation("sql-reader", Action.READ_LIST, "sql-held/0", [0], 120.0, 120.1, Outcome.OK)
+    found = row(rows_of(SIGKILL, [*history, stale], final(history), [], MARKS), "postgres")
+    assert not found["passed"]
+    assert found["other_findings"][0].startswith("stale sql-held/0 1 ")
+
+
+def test_a_service_that_nobody_used_before_the_fault_does_not_pass() -> None:
+    history = [o for o in run() if o.client != "redis-held"]
+    assert not row(rows_of(SIGKILL, history, final(history), [], MARKS), "redis")["passed"]
+
+
+def test_users_requests_that_failed_or_were_slow_are_counted() -> None:
+    extra: list[Operation] = [
+        Operation("api-held", Action.PROBE, "any", None, 101.0, 103.0, Outcome.OK),
+        Operation("api-writer", Action.WRITE, "CHAOS-REGISTER", 10**6, 101.0, 101.1, Outcome.UNKNOWN),
+    ]
+    history = [*run(), *extra]
+    found = row(rows_of(SIGKILL, history, final(run()), [], MARKS), "api")
+    assert (found["failed_requests"], found["slow_requests"]) == (1, 1)
+
+
+CHANGES = [
+    Change(90, "HighlyAvailable", "True", "Healthy"),
+    Change(91, "primary", "shop-postgres-0", "role"),
+    Change(104, "HighlyAvailable", "False", "NoPrimary"),
+    Change(106, "primary", "shop-postgres-1", "role"),
+    Change(120, "HighlyAvailable", "True", "Healthy"),
+]
+
+
+def test_recovery_is_counted_from_the_mending_where_it_came_after_that() -> None:
+    assert recovered(CHANGES, MARKS) == 20.0
+    assert recovered(CHANGES, replace(MARKS, mended=115.0)) == 5.0
+    assert recovered(CHANGES, replace(MARKS, mended=125.0)) == 20.0
+
+
+def test_a_stack_that_never_called_itself_otherwise_recovered_at_once_and_one_that_still_does_not_at_all() -> None:
+    assert recovered(CHANGES[:2], MARKS) == 0.0
+    assert recovered(CHANGES[:3], MARKS) is None
+
+
+def test_conditions_begin_with_how_it_was_and_roles_are_told_apart() -> None:
+    expected: list[list[Any]] = [
+        [0.0, "HighlyAvailable", "True", "Healthy"],
+        [4, "HighlyAvailable", "False", "NoPrimary"],
+        [20, "HighlyAvailable", "True", "Healthy"],
+    ]
+    assert conditions(CHANGES, MARKS) == expected
+    assert role_changes(CHANGES, MARKS) == [[6, "primary", "shop-postgres-1"]]
+
+
+def test_timelines_have_a_lane_for_each_service() -> None:
+    lanes = timelines(run({"sql-held": 3.0, "sql-reconnecting": 3.0, "sql-reader": 3.0}), MARKS)
+    assert list(lanes) == ["postgres", "redis", "rabbitmq", "api"]
+    quiet = [at for at, good, _ in lanes["postgres"] if not good]
+    assert (min(quiet), max(quiet)) == (0.25, 2.75)

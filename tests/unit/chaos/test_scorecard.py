@@ -1,0 +1,86 @@
+"""Runs become rows, rows become a page and plots."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from tests.chaos.plots import plot
+from tests.chaos.scenarios import CORE, SCENARIOS
+from tests.chaos.scorecard import KEYS, page, rows_of_runs
+
+
+def a_run(gap: float, date: str, **changes: Any) -> dict[str, Any]:
+    figures = {
+        "fault": "server process SIGKILLed",
+        "role": "primary",
+        "operator": "alive",
+        "write_gap_s": gap,
+        "read_gap_s": 0.1,
+        "failed_requests": 2,
+        "slow_requests": 1,
+        "lost_acked": 0,
+        "duplicated": 0,
+        "isolated_ack_s": None,
+        "recovered_s": 9.0,
+        "conditions": [[0.0, "Ready", "True", "Healthy"]],
+        "other_findings": [],
+        "promises_kept": True,
+        "passed": gap <= 4,
+        "aim": {"write_gap_s": 4.0, "lost_acked": 0.0},
+        **changes,
+    }
+    kinds = [(service, client) for service in ("postgres", "api") for client in ("held", "reconnecting")]
+    rows = [{**figures, "service": service, "client": client} for service, client in kinds]
+    return {
+        "scenario": "postgres-primary-sigkill",
+        "date": date,
+        "load_average": 3.0,
+        "rows": rows,
+        "victim": "shop-postgres-0",
+        "node": "node1",
+        "mended_s": None,
+        "ended_s": 20.0,
+        "roles": [[2.0, "primary", "shop-postgres-1"], [2.1, "master", "nobody"]],
+        "timelines": {"postgres": [[-4.75, 40.0, 0.0], [0.25, 0.0, 6.0], [3.25, 40.0, 0.0]], "api": [[0.25, 1, 0]]},
+    }
+
+
+RUNS = [a_run(3.0, "2026-11-24T10:00"), a_run(9.0, "2026-11-24T11:00"), a_run(3.5, "2026-11-24T12:00")]
+
+
+def test_a_row_has_exactly_the_keys_of_the_contract_the_median_and_every_repeat() -> None:
+    rows, names = rows_of_runs(reversed(RUNS))
+    assert names == ["postgres-primary-sigkill"] * 4
+    first = rows[0]
+    assert tuple(first) == KEYS
+    assert first["write_gap_s"] == 3.5
+    assert first["passed"]
+    assert [(repeat["n"], repeat["write_gap_s"]) for repeat in first["repeats"]] == [(1, 3.0), (2, 9.0), (3, 3.5)]
+
+
+def test_one_repeat_that_lost_something_fails_the_row() -> None:
+    bad = a_run(3.0, "2026-11-24T13:00", lost_acked=1, promises_kept=False, passed=False)
+    rows, _ = rows_of_runs([*RUNS, bad])
+    assert [row["lost_acked"] for row in rows] == [1, 1, 1, 1]
+    assert not any(row["passed"] for row in rows)
+
+
+def test_the_page_tells_median_and_worst_and_what_was_missed() -> None:
+    rows, names = rows_of_runs(RUNS)
+    text = page(rows, names, "A noisy machine.")
+    assert "| server process SIGKILLed | primary | alive | postgres | 3.5 (9.0) s | 3.5 (9.0) s |" in text
+    assert "Rows that missed their aim: 0 of 4" in text
+    slow, names = rows_of_runs([a_run(9.0, "2026-11-24T11:00")])
+    assert "postgres-primary-sigkill, postgres, held: write_gap_s 9.0 > 4" in page(slow, names, "")
+
+
+def test_the_plot_is_an_image_with_a_lane_per_service_and_marks() -> None:
+    picture = ET.fromstring(plot("a < b", RUNS))
+    words = ["".join(each.itertext()) for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a < b", "PostgreSQL", "API", "fault", "primary: 1", "master: nobody"} <= set(words)
+
+
+def test_the_core_fits_its_time() -> None:
+    assert len(CORE) <= 15
+    assert sum(SCENARIOS[name].watch_seconds for name in CORE) * 3 < 75 * 60 * 0.6
