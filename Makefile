@@ -100,7 +100,7 @@ lock: venv ## Resolve the dependencies again into the lock files
 	@uv="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header"; \
 	$$uv operator/pyproject.toml -o operator/requirements.lock && \
 	$$uv backend/pyproject.toml -o backend/requirements.lock && \
-	$$uv --group pyproject.toml:dev operator/pyproject.toml backend/pyproject.toml lab/pyproject.toml -o requirements-dev.lock
+	$$uv --extra otel --group pyproject.toml:dev operator/pyproject.toml backend/pyproject.toml lab/pyproject.toml -o requirements-dev.lock
 
 run-operator: venv ## The operator from this shell, against the cluster of `make up` (development)
 	@$(UP) run-operator

@@ -1,143 +1,140 @@
-"""The cache: aside, with one generation for the whole catalogue, and never in the way when Redis is gone.
+"""What Redis knows for a request, in one round trip: the rate limit, the caller's last write, and a cached answer.
 
-An entry carries the generation it was read under; a write to the catalogue makes a new generation after its
-commit, so an older entry is never shown again, even if a slow reader stores it late.
+An entry carries the generation of the catalogue that it was read under; a write makes a new generation after its
+commit, so an older entry is never shown again, even if a slow reader stores it late. Generations and callers carry
+the position of the write in PostgreSQL's log (LSN), so a replica is read only once it has replayed it.
 """
 
 import asyncio
-import time
+import math
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 from uuid import uuid4
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from appstack_backend.logs import get_logger
 from appstack_backend.metrics import CACHE
+from appstack_backend.redis_link import RedisLink, Script
 from appstack_backend.settings import Settings
 
-log = get_logger()
-TROUBLE = (RedisError, OSError, TimeoutError)
-GENERATION_BYTES = 32
+LSN_CHARACTERS, GENERATION_BYTES = 16, 48  # an LSN and 32 random characters
+NO_LSN = "0" * LSN_CHARACTERS
+SESSION_SECONDS = 60  # a replica that lags longer than this is not read at all
+
+# KEYS: limit, session, generation, entry. ARGV: microseconds per request, burst. The limit is a GCRA: it stores
+# when the caller's bucket will be full again.
+LOOK = Script("""
+    local step, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+    if step > 0 then
+        local time = redis.call('TIME')
+        local now = time[1] * 1000000 + time[2]
+        local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+        local wait = full + step - step * burst - now
+        if wait > 0 then return {wait, {}} end
+        redis.call('SET', KEYS[1], string.format('%.0f', full + step), 'PX', math.ceil((full + step - now) / 1000) + 1)
+    end
+    return {0, redis.call('MGET', KEYS[2], KEYS[3], KEYS[4])}""")
+# KEYS: session, generation (either may be empty). ARGV: LSN, random part, seconds. Neither ever goes back.
+REMEMBER = Script("""
+    local function later(key)
+        local old = string.sub(redis.call('GET', key) or '', 1, 16)
+        return old > ARGV[1] and old or ARGV[1]
+    end
+    if KEYS[1] ~= '' then redis.call('SET', KEYS[1], later(KEYS[1]), 'EX', ARGV[3]) end
+    if KEYS[2] ~= '' then redis.call('SET', KEYS[2], later(KEYS[2]) .. ARGV[2]) end
+    return 1""")
+# KEYS: entry, generation. ARGV: value, seconds, a first generation or empty.
+STORE = Script("""
+    if ARGV[3] ~= '' then return redis.call('SET', KEYS[2], ARGV[3], 'NX') end
+    return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])""")
 
 
-class RedisLink:
-    """A client of the current master. Any error forgets it, and keeps everybody away for a while."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one round trip told. Without Redis nothing is limited, cached, or known of earlier writes."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._sentinels = settings.sentinel_addresses
-        self._client: redis.Redis | None = None
-        self._closed_until = 0.0
-        self._lock = asyncio.Lock()
+    is_known: bool = False
+    wait_seconds: float = 0.0  # until the rate limit lets the caller in
+    session_lsn: str = NO_LSN  # of the caller's last write
+    generation: bytes | None = None
+    entry: bytes | None = None
 
     @property
-    def is_configured(self) -> bool:
-        return bool(self._settings.redis_sentinels or self._settings.redis_url)
+    def hit(self) -> bytes | None:
+        """The cached value, if it is of the current generation."""
+        if self.generation and self.entry and self.entry.startswith(self.generation):
+            return self.entry[GENERATION_BYTES:]
+        return None
 
-    async def call(self, command: Callable[[redis.Redis], Awaitable[Any]]) -> Any:
-        """The answer of Redis; None when there is none within the timeout."""
-        if not self.is_configured or time.monotonic() < self._closed_until:
+    @property
+    def needed_lsn(self) -> str | None:
+        """What a replica must have replayed to serve this caller; None: nobody knows, so the primary serves."""
+        if not self.is_known:
             return None
-        try:
-            async with asyncio.timeout(self._settings.redis_timeout_seconds):
-                return await command(await self._connected())
-        except TROUBLE as error:
-            self._closed_until = time.monotonic() + self._settings.redis_breaker_seconds
-            log.warning("Redis is left alone for a while", error=repr(error))
-            await self.close()
-            return None
+        return max(self.session_lsn, self.generation[:LSN_CHARACTERS].decode() if self.generation else NO_LSN)
 
-    async def _connected(self) -> redis.Redis:
-        async with self._lock:
-            if self._client is None:
-                self._client = await self._discover()
-            return self._client
 
-    async def _discover(self) -> redis.Redis:
-        """Ask the Sentinels who is master; without Sentinels use the URL."""
-        settings = self._settings
-        if not settings.redis_sentinels:
-            return redis.Redis.from_url(settings.redis_url, **self._options())
-        for _ in range(len(self._sentinels)):
-            # Whoever does not answer is asked last the next time.
-            host, port = address = self._sentinels.pop(0)
-            self._sentinels.append(address)
-            sentinel = redis.Redis(host=host, port=port, password=settings.redis_password or None, **self._options())
-            with suppress(*TROUBLE):
-                master = await sentinel.execute_command(  # type: ignore[no-untyped-call]
-                    "SENTINEL GET-MASTER-ADDR-BY-NAME", settings.redis_sentinel_master
-                )
-                if master:
-                    self._sentinels.insert(0, self._sentinels.pop())
-                    password = settings.redis_password or None
-                    return redis.Redis(host=master[0], port=int(master[1]), password=password, **self._options())
-            with suppress(*TROUBLE):
-                await sentinel.aclose()
-        raise redis.ConnectionError("no Sentinel names a master")
-
-    def _options(self) -> dict[str, Any]:
-        # No retries inside: the library's own go on asking a master that is gone.
-        timeout = self._settings.redis_timeout_seconds
-        return {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": Retry(NoBackoff(), 0),
-            "health_check_interval": 0,
-        }
-
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            with suppress(*TROUBLE):
-                await client.aclose()
+UNKNOWN = Look()
 
 
 class Cache:
-    """Hot reads by key."""
+    """Hot reads, limits and sessions by key."""
 
     def __init__(self, settings: Settings) -> None:
         self._link = RedisLink(settings)
-        self._prefix = f"{settings.appstack_name}:catalogue"
+        self._name = settings.appstack_name
+        self._generation = f"{self._name}:catalogue:generation"
         self._ttl_seconds = settings.cache_ttl_seconds
-        self._loading: dict[str, asyncio.Future[bytes]] = {}
+        rate = settings.rate_limit_per_second
+        self._limit = (1_000_000 / rate if rate else 0, settings.rate_limit_burst)
+        self._loading: dict[tuple[str, bytes | int], asyncio.Future[bytes]] = {}
+        self._writes = 0  # of this process
 
-    async def get(self, key: str, load: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The cached bytes, or those that `load` returns; of simultaneous misses one loads for all."""
-        name = f"{self._prefix}:{key}"
-        generation, entry = await self._read(name)
-        if generation and entry and entry[:GENERATION_BYTES] == generation:
+    async def look(self, caller: str, key: str = "") -> Look:
+        """Everything that Redis knows for one request of a caller that may be answered from `key`."""
+        keys = (f"{self._name}:limit:{caller}", f"{self._name}:session:{caller}", self._generation, self._entry(key))
+        answer = await self._link.run(LOOK, keys, self._limit)
+        if answer is None:
+            return UNKNOWN
+        wait, values = answer
+        if wait:
+            return Look(is_known=True, wait_seconds=wait / 1_000_000)
+        session, generation, entry = values
+        if generation is not None and len(generation) != GENERATION_BYTES:
+            generation = None
+        return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry)
+
+    async def get(self, key: str, look: Look, load: Callable[[str | None], Awaitable[bytes]]) -> bytes:
+        """The cached bytes, or what `load(needed_lsn)` returns; of simultaneous misses one loads for all."""
+        if (hit := look.hit) is not None:
             CACHE.labels("hit").inc()
-            return entry[GENERATION_BYTES:]
-        CACHE.labels("miss").inc()
-        if name in self._loading:
-            return await asyncio.shield(self._loading[name])
-        future = self._loading[name] = asyncio.ensure_future(self._load(name, generation, load))
-        future.add_done_callback(lambda _: self._loading.pop(name, None))
-        return await asyncio.shield(future)
+            return hit
+        CACHE.labels("miss" if look.is_known else "unreachable").inc()
+        # Only those join who may be shown what the first one reads: it began after their last write.
+        name = (key, look.generation or self._writes)
+        if name not in self._loading:
+            self._loading[name] = asyncio.ensure_future(self._load(key, look, load))
+            self._loading[name].add_done_callback(lambda _: self._loading.pop(name, None))
+        return await asyncio.shield(self._loading[name])
 
-    async def invalidate(self) -> None:
-        """To be called after each commit that changed the catalogue. Without Redis entries end by their TTL."""
-        generation = uuid4().hex
-        await self._link.call(lambda client: client.set(f"{self._prefix}:generation", generation))
+    async def remember(self, lsn: str, caller: str | None = None, catalogue: bool = False) -> None:
+        """To be called after a commit: whose it was, and whether it changed the catalogue.
+
+        Without Redis, entries end by their TTL, and the callers' reads go to the primary.
+        """
+        self._writes += 1
+        keys = (f"{self._name}:session:{caller}" if caller else "", self._generation if catalogue else "")
+        await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS))
 
     async def close(self) -> None:
         await self._link.close()
 
-    async def _read(self, name: str) -> tuple[bytes | None, bytes | None]:
-        answer = await self._link.call(lambda client: client.mget(f"{self._prefix}:generation", name))
-        return (answer[0], answer[1]) if answer else (None, None)
+    def _entry(self, key: str) -> str:
+        return f"{self._name}:catalogue:{key}"
 
-    async def _load(self, name: str, generation: bytes | None, load: Callable[[], Awaitable[bytes]]) -> bytes:
-        if generation is None:
-            first = uuid4().hex
-            await self._link.call(lambda client: client.set(f"{self._prefix}:generation", first, nx=True))
-        value = await load()
-        if generation is not None:
-            entry = generation + value
-            await self._link.call(lambda client: client.set(name, entry, ex=self._ttl_seconds))
+    async def _load(self, key: str, look: Look, load: Callable[[str | None], Awaitable[bytes]]) -> bytes:
+        value = await load(look.needed_lsn)
+        if look.is_known:
+            first = "" if look.generation else NO_LSN + uuid4().hex
+            entry = (look.generation or b"") + value
+            keys = (self._entry(key), self._generation)
+            await self._link.run(STORE, keys, (entry, math.ceil(self._ttl_seconds), first))
         return value

@@ -47,7 +47,9 @@ def server_is_lost(error: BaseException) -> bool:
 class Database:
     """A pool of connections to one DSN. Open it once per process."""
 
-    def __init__(self, dsn: str, name: str, size: int, patience_seconds: float) -> None:
+    def __init__(
+        self, dsn: str, name: str, size: int, patience_seconds: float, pool_seconds: float = POOL_SECONDS
+    ) -> None:
         self.name = name
         self.patience_seconds = patience_seconds
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -55,7 +57,7 @@ class Database:
             kwargs=CONNECT,
             min_size=1,
             max_size=size,
-            timeout=POOL_SECONDS,
+            timeout=pool_seconds,
             # Give up a failed attempt at once: the next request makes a new one, instead of
             # everybody waiting for the end of a backoff that started during the failover.
             reconnect_timeout=0.1,
@@ -119,6 +121,14 @@ class Database:
                 return await cursor.fetchall()
 
         return await self.run(read)
+
+    async def execute(self, query: Any, parameters: Any = None) -> None:
+        """One idempotent write; repeated on a transient failure."""
+
+        async def write(conn: Connection) -> None:
+            await conn.execute(query, parameters)
+
+        await self.run(write)
 
     async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None:
         """The only row of one read or idempotent write, or None."""

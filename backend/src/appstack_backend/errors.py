@@ -18,7 +18,7 @@ class ApiError(Exception):
     status: ClassVar[int]
     title: ClassVar[str]
     log_level: ClassVar[str] = "info"
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
 
     def __init_subclass__(cls) -> None:
         if "code" not in cls.__dict__:  # a group of errors, like RowError
@@ -31,6 +31,8 @@ class ApiError(Exception):
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.extra = extra
+        if (seconds := extra.pop("retry_after_seconds", None)) is not None:
+            self.retry_after_seconds = seconds
 
     def problem(self, request_id: str) -> dict[str, Any]:
         """The RFC 9457 document of this failure."""
@@ -79,6 +81,12 @@ class ScopeMissing(ApiError):
     """The token does not allow this. Use a token with the scope that the detail names."""
 
     code, status, title = "SCOPE_MISSING", 403, "The token does not allow this"
+
+
+class RateLimited(ApiError):
+    """The token sends more requests than it may. Wait as long as Retry-After says."""
+
+    code, status, title = "RATE_LIMITED", 429, "Too many requests"
 
 
 class MediaTypeUnsupported(ApiError):
@@ -196,6 +204,12 @@ class PreconditionFailed(ApiError):
     """The product changed since you read it. Read it again and repeat the change with the new ETag."""
 
     code, status, title = "PRECONDITION_FAILED", 412, "The product has changed"
+
+
+class WebhookUrlRefused(ApiError):
+    """The subscription's URL is none that webhooks may reach. Use the public http or https address of a server."""
+
+    code, status, title = "WEBHOOK_URL_REFUSED", 422, "The webhook's URL is refused"
 
 
 class DatabaseUnavailable(ApiError):

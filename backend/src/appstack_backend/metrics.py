@@ -25,12 +25,15 @@ MESSAGE_SECONDS = Histogram(
 )
 CONSUMER_RESTARTS = Counter("appstack_consumer_restarts_total", "Consumers started anew.", ["queue", "reason"])
 
+WEBHOOKS = Counter("appstack_webhooks_total", "Attempts to deliver webhooks by what became of them.", ["outcome"])
 IMPORT_ROWS = Counter("appstack_import_rows_total", "Rows of imports by what became of them.", ["outcome"])
 OUTBOX_PUBLISHED = Counter("appstack_outbox_published_total", "Messages published from the outbox.", ["queue"])
 OUTBOX_FAILURES = Counter("appstack_outbox_failures_total", "Passes of the outbox relay that failed.")
 
 DATABASE_RETRIES = Counter("appstack_database_retries_total", "Work repeated after a database failure.", ["pool"])
 DATABASE_POOL = Gauge("appstack_database_pool", "Connections and waiting requests.", ["pool", "what"])
+REDIS_BREAKER = Gauge("appstack_redis_breaker_open", "1 while Redis is left alone after trouble.")
+READS = Counter("appstack_reads_total", "Reads that a replica may serve, by who served them.", ["server"])
 CACHE = Counter("appstack_cache_total", "Reads of the cache by their result.", ["result"])
 
 

@@ -11,11 +11,13 @@ from appstack_backend.database import Database
 from appstack_backend.errors import ApiError
 from appstack_backend.logs import get_logger
 from appstack_backend.outbox import Relay
-from appstack_backend.repository import imports
+from appstack_backend.reads import Reads
+from appstack_backend.repository import imports, subscriptions
 from appstack_backend.settings import Settings
 
 log = get_logger()
-HOUSEKEEPING_SECONDS = 5.0
+HOUSEKEEPING_SECONDS, PROMOTE_SECONDS, OBSERVE_SECONDS = 5.0, 1.0, 1.0
+REPLICA_POOL_SECONDS = 0.2
 ABANDONED = "the upload stopped and was not taken up again"
 
 
@@ -26,28 +28,36 @@ class Stores:
         size, patience = settings.database_pool_size, settings.database_patience_seconds
         self.settings = settings
         self.database = Database(settings.database_url, "primary", size, patience)
-        self.readonly = Database(settings.readonly_url, "readonly", size, patience)
+        # A replica is a convenience: whoever waits for it longer than a blink goes to the primary.
+        replica = Database(settings.database_readonly_url, "readonly", size, 0.0, pool_seconds=REPLICA_POOL_SECONDS)
+        self.reads = Reads(
+            self.database, replica if settings.has_replica else None, settings.replica_most_stale_seconds
+        )
         self.publisher = Publisher(settings.rabbitmq_url, f"{settings.pod_name}/{component}")
         self.relay = Relay(self.database, self.publisher, settings.outbox_poll_seconds)
 
     async def __aenter__(self) -> Self:
         await self.database.open()
-        await self.readonly.open()
+        if self.reads.replica is not None:
+            await self.reads.replica.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.publisher.close()
-        await self.readonly.close()
+        if self.reads.replica is not None:
+            await self.reads.replica.close()
         await self.database.close()
 
 
 async def keep_house(stores: Stores) -> None:
-    """Relay the outbox and end abandoned uploads, until cancelled."""
+    """Relay the outbox, end abandoned uploads, and send webhooks again when they are due, until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(stores.relay.run())
         group.create_task(end_abandoned_uploads(stores))
+        group.create_task(promote_deliveries(stores))
+        group.create_task(observe_primary(stores))
 
 
 async def end_abandoned_uploads(stores: Stores) -> None:
@@ -55,10 +65,32 @@ async def end_abandoned_uploads(stores: Stores) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
         stores.database.report()
-        stores.readonly.report()
+        if stores.reads.replica is not None:
+            stores.reads.replica.report()
         try:
             for job in await imports.end_abandoned(stores.database, ABANDONED):
                 log.warning("an upload was abandoned", job_id=str(job["id"]), state=job["state"])
                 stores.relay.poke()
         except (ApiError, psycopg.Error) as error:
             log.warning("housekeeping has to wait", error=str(error).strip())
+
+
+async def promote_deliveries(stores: Stores) -> None:
+    """Send webhooks that are due for another attempt to the queue."""
+    while True:
+        await asyncio.sleep(PROMOTE_SECONDS)
+        try:
+            if await subscriptions.promote(stores.database):
+                stores.relay.poke()
+        except (ApiError, psycopg.Error) as error:
+            log.warning("webhooks have to wait", error=str(error).strip())
+
+
+async def observe_primary(stores: Stores) -> None:
+    """Keep knowing how far a replica must be to be read at all."""
+    while stores.reads.replica is not None:
+        try:
+            await stores.reads.observe()
+        except (ApiError, psycopg.Error) as error:
+            log.warning("the primary's position cannot be read now", error=str(error).strip())
+        await asyncio.sleep(OBSERVE_SECONDS)

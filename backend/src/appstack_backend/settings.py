@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     # Patience.
     database_pool_size: int = Field(10, ge=3)
     database_patience_seconds: float = Field(10.0, ge=0)
+    replica_most_stale_seconds: float = Field(5.0, gt=0)
+    rate_limit_per_second: float = Field(1_000.0, ge=0)  # of one token, over all instances; 0: no limit
+    rate_limit_burst: int = Field(2_000, ge=1)
     redis_timeout_seconds: float = Field(0.1, gt=0)
     redis_breaker_seconds: float = Field(2.0, gt=0)
     cache_ttl_seconds: int = Field(30, ge=1)
@@ -52,6 +55,16 @@ class Settings(BaseSettings):
     worker_max_deliveries: int = Field(10, ge=1)
     worker_watch_seconds: float = Field(10.0, gt=0)
     outbox_poll_seconds: float = Field(1.0, gt=0)
+
+    # Webhooks.
+    webhook_allow_private: bool = False
+    webhook_timeout_seconds: float = Field(10.0, gt=0)
+    # After the first attempt; the intervals that Standard Webhooks recommends, two days in all.
+    webhook_backoff_seconds: str = Field(
+        "5,300,1800,7200,18000,36000,50400,72000", pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$"
+    )
+    webhook_breaker_failures: int = Field(5, ge=1)
+    webhook_breaker_seconds: float = Field(60.0, gt=0)
 
     # Retention of what purge-expired removes.
     keep_jobs_days: int = Field(30, ge=1)
@@ -64,9 +77,14 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def readonly_url(self) -> str:
-        """The DSN of reads that may lag; the primary's where no other is given."""
-        return self.database_readonly_url or self.database_url
+    def has_replica(self) -> bool:
+        """Whether reads may go to another address than writes."""
+        return self.database_readonly_url not in ("", self.database_url)
+
+    @property
+    def webhook_delays(self) -> list[float]:
+        """Seconds between the attempts to deliver a webhook."""
+        return [float(seconds) for seconds in self.webhook_backoff_seconds.split(",")]
 
     @property
     def sentinel_addresses(self) -> list[tuple[str, int]]:

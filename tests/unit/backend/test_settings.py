@@ -24,13 +24,13 @@ def test_the_names_of_the_contract_are_read(monkeypatch: pytest.MonkeyPatch) -> 
         RABBITMQ_URL="amqp://broker",
         POD_NAME="shop-api-1",
     )
-    assert settings.readonly_url == "postgresql://replica"
+    assert settings.has_replica
     assert settings.sentinel_addresses == [("10.0.0.1", 26379), ("sentinel-1", 26380)]
     assert (settings.redis_sentinel_master, settings.pod_name) == ("shop.shop", "shop-api-1")
 
 
 def test_reads_go_to_the_primary_where_there_is_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert some_settings(monkeypatch).readonly_url == "postgresql://primary"
+    assert not some_settings(monkeypatch).has_replica
 
 
 def test_sentinels_without_their_master_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

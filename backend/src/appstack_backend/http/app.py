@@ -1,5 +1,6 @@
 """The ASGI application: operations become routes, behind the one middleware."""
 
+import math
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -8,6 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from appstack_backend.errors import RateLimited
 from appstack_backend.http import openapi
 from appstack_backend.http.auth import Authenticator
 from appstack_backend.http.context import ApiState, Call, answer
@@ -53,6 +55,11 @@ def endpoint(state: ApiState, authenticator: Authenticator, methods: dict[str, O
         operation = methods["GET" if request.method == "HEAD" else request.method]
         request.scope["appstack.route"] = operation.path
         caller = await authenticator.caller(request, operation.scope)
-        return await operation.run(Call(request, state, caller, request.scope["appstack.request_id"]))
+        call = Call(request, state, caller, request.scope["appstack.request_id"])
+        if operation.scope:
+            call.look = await state.cache.look(caller.name, operation.cache_key(request) if operation.cache_key else "")
+            if call.look.wait_seconds:
+                raise RateLimited(retry_after_seconds=math.ceil(call.look.wait_seconds))
+        return await operation.run(call)
 
     return run

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,9 +11,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from appstack_backend.cache import Cache
+from appstack_backend.cache import UNKNOWN, Cache, Look
 from appstack_backend.errors import NotFound, RequestInvalid
 from appstack_backend.processes import Stores
+from appstack_backend.reads import Reader
 from appstack_backend.settings import Settings
 
 DEFAULT_LIMIT, MOST = 50, 500
@@ -49,7 +50,18 @@ class Call:
     state: ApiState
     caller: Caller
     request_id: str
-    _query: dict[str, str] = field(default_factory=dict)
+    look: Look = UNKNOWN
+
+    @property
+    def reader(self) -> Reader:
+        """For reads that a replica may serve, if it has replayed the caller's last write."""
+        return self.state.stores.reads.reader(self.look.needed_lsn)
+
+    async def remember(self, catalogue: bool = False) -> None:
+        """After a commit: the caller's next reads shall know of it, and of a changed catalogue everybody's."""
+        reads, name = self.state.stores.reads, self.caller.name
+        if reads.replica is not None or catalogue:
+            await self.state.cache.remember(await reads.lsn(), name if reads.replica else None, catalogue)
 
     def path_uuid(self, name: str = "id") -> UUID:
         """An id from the path; what is no id names nothing."""
@@ -91,6 +103,14 @@ class Call:
         if len(values) != 1 or not isinstance(values[0], int) or not 0 <= values[0] < 1 << 62:
             raise RequestInvalid("cursor is not one that this API gave out")
         return values[0]
+
+    def uuid_cursor(self) -> UUID:
+        """A cursor of one id; the smallest for the first page."""
+        text = self.text_cursor()
+        try:
+            return UUID(text) if text else UUID(int=0)
+        except ValueError:
+            raise RequestInvalid("cursor is not one that this API gave out") from None
 
     def age_cursor(self) -> tuple[datetime, UUID] | None:
         """A cursor of a time and an id."""

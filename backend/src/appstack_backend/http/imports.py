@@ -63,6 +63,7 @@ async def create(call: Call) -> Response:
         job = await receive(services, upload, body_of(call.request))
     finally:
         state.uploads -= 1
+    await call.remember()
     return answer(shown(job), 202, {"location": f"/v1/imports/{job['id']}"})
 
 
@@ -102,7 +103,10 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
 
 
 async def show(call: Call) -> Response:
-    return answer(shown(await known(call)))
+    job = await known(call)
+    if job["finished_at"]:
+        await call.remember()  # whoever is told that it is done shall see what it did
+    return answer(shown(job))
 
 
 async def show_errors(call: Call) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from appstack_backend import __version__
 from appstack_backend.errors import CATALOGUE
 from appstack_backend.http.routes import OPERATIONS, Operation
+from appstack_backend.http.subscriptions import EVENTS
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
@@ -62,6 +63,15 @@ SCHEMAS: dict[str, Schema] = {
         currency=TEXT,
         updated_at=TIME,
         stock={"type": "object", "additionalProperties": {"type": "integer"}},
+    ),
+    "Subscription": record(
+        id=UUID_TEXT,
+        owner=TEXT,
+        url=TEXT,
+        events={"type": "array", "items": {"type": "string", "enum": list(EVENTS)}},
+        state={"type": "string", "enum": ["active", "disabled"]},
+        disabled_reason=nullable(TEXT),
+        created_at=TIME,
     ),
     "Token": record(id=UUID_TEXT, name=TEXT, scopes={"type": "array", "items": TEXT}),
     "Problem": record(

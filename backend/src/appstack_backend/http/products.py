@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from appstack_backend.database import Connection
@@ -23,19 +24,24 @@ async def page(call: Call) -> Response:
     filters = call.filters("category", "supplier", "q")
     if after:
         filters["after"] = after
-    rows = await catalogue.page_of_products(call.state.stores.database, filters, limit)
+    rows = await catalogue.page_of_products(call.reader, filters, limit)
     return answer({"items": rows, "next_cursor": next_cursor(rows, limit, rows[-1]["sku"] if rows else "")})
+
+
+def cache_key(request: Request) -> str:
+    """Where the cache keeps a product."""
+    return f"product:{request.path_params['sku']}"
 
 
 async def show(call: Call) -> Response:
     """One product, from the cache if it is there."""
     sku = call.request.path_params["sku"]
 
-    async def load() -> bytes:
-        row = None if "\0" in sku else await catalogue.product(call.state.stores.database, sku)
+    async def load(needed_lsn: str | None) -> bytes:
+        row = None if "\0" in sku else await catalogue.product(call.state.stores.reads.reader(needed_lsn), sku)
         return encode(row) if row else b""  # an absent product is remembered too
 
-    body = await call.state.cache.get(f"product:{sku}", load)
+    body = await call.state.cache.get(cache_key(call.request), call.look, load)
     if not body:
         raise NotFound("there is no such product")
     tag = etag(body)
@@ -100,7 +106,7 @@ async def change(call: Call, decide: Callable[[Product | None], Product | None])
         return before, await catalogue.locked_product(conn, sku)
 
     before, after = await call.state.stores.database.run(work)
-    await call.state.cache.invalidate()
+    await call.remember(catalogue=True)
     call.state.stores.relay.poke()
     if after is None:
         return Response(status_code=204)
@@ -151,5 +157,5 @@ async def suppliers(call: Call) -> Response:
 async def names(call: Call, kind: str) -> Response:
     """One keyset page of names in use."""
     limit = call.limit()
-    rows = await catalogue.page_of_names(call.state.stores.database, kind, call.text_cursor(), limit)
+    rows = await catalogue.page_of_names(call.reader, kind, call.text_cursor(), limit)
     return answer({"items": rows, "next_cursor": next_cursor(rows, limit, rows[-1]["name"] if rows else "")})

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from starlette.requests import Request
 from starlette.responses import Response
 
-from appstack_backend.http import exports, health, imports, jobs, products, tokens
+from appstack_backend.http import exports, health, imports, jobs, products, subscriptions, tokens
 from appstack_backend.http.context import Call
 
 PAGE = ("cursor", "limit")
@@ -24,6 +25,7 @@ class Operation:
     answer: str = "Object"  # a schema of openapi.SCHEMAS
     query: tuple[str, ...] = ()
     body: tuple[str, ...] = ()  # media types
+    cache_key: Callable[[Request], str] | None = None  # of a GET that may be answered from the cache
 
 
 FEEDS = ("text/csv", "application/x-ndjson")
@@ -50,13 +52,28 @@ OPERATIONS = (
         answer="Page",
         query=("category", "supplier", "q", *PAGE),
     ),
-    Operation("GET", SKU, products.show, "read", "A product", answer="Product"),
+    Operation("GET", SKU, products.show, "read", "A product", answer="Product", cache_key=products.cache_key),
     Operation("PUT", SKU, products.put, "write", "Create or replace a product", answer="Product", body=JSON),
     Operation("PATCH", SKU, products.patch, "write", "Change a product", answer="Product", body=JSON),
     Operation("DELETE", SKU, products.delete, "write", "Delete a product", 204),
     Operation("GET", "/v1/categories", products.categories, "read", "Categories in use", answer="Page", query=PAGE),
     Operation("GET", "/v1/suppliers", products.suppliers, "read", "Suppliers in use", answer="Page", query=PAGE),
     Operation("GET", "/v1/jobs", jobs.page, "read", "Imports and exports, newest first", answer="Page", query=PAGE),
+    Operation(
+        "POST", "/v1/subscriptions", subscriptions.create, "write", "Be told of events", 201, "Subscription", body=JSON
+    ),
+    Operation("GET", "/v1/subscriptions", subscriptions.page, "read", "Subscriptions", answer="Page", query=PAGE),
+    Operation("GET", "/v1/subscriptions/{id}", subscriptions.show, "read", "A subscription", answer="Subscription"),
+    Operation("DELETE", "/v1/subscriptions/{id}", subscriptions.delete, "write", "Be told no more", 204),
+    Operation(
+        "GET",
+        "/v1/subscriptions/{id}/deliveries",
+        subscriptions.deliveries,
+        "read",
+        "What was delivered, and what was not",
+        answer="Page",
+        query=PAGE,
+    ),
     Operation("POST", "/v1/tokens", tokens.create, "admin", "Create a token", 201, "Token", body=JSON),
     Operation("GET", "/v1/tokens", tokens.page, "admin", "Tokens", answer="Page", query=PAGE),
     Operation("DELETE", "/v1/tokens/{id}", tokens.revoke, "admin", "Revoke a token", answer="Token"),

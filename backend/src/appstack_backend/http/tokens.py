@@ -1,6 +1,6 @@
 """/v1/tokens: who may do what."""
 
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from starlette.responses import Response
 
@@ -25,12 +25,7 @@ async def create(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     limit = call.limit()
-    text = call.text_cursor()
-    try:
-        after = UUID(text) if text else UUID(int=0)
-    except ValueError:
-        raise RequestInvalid("cursor is not one that this API gave out") from None
-    rows = await repository.page(call.state.stores.database, after, limit)
+    rows = await repository.page(call.state.stores.database, call.uuid_cursor(), limit)
     return answer({"items": rows, "next_cursor": next_cursor(rows, limit, str(rows[-1]["id"]) if rows else "")})
 
 

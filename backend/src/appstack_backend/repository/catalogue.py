@@ -7,6 +7,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from appstack_backend.database import Connection, Database
+from appstack_backend.reads import Reader
 
 # Once per session, through a transaction pooler too. Emptied at each commit.
 CREATE_STAGING = """
@@ -100,21 +101,21 @@ async def apply_rows(conn: Connection, payload: bytes, position: int) -> None:
         await cursor.execute(UPSERT_STOCK, {"position": position})
 
 
-async def product(database: Database, sku: str) -> dict[str, Any] | None:
-    return await database.fetch_one(BY_SKU, {"sku": sku})
+async def product(reader: Reader, sku: str) -> dict[str, Any] | None:
+    return await reader.fetch_one(BY_SKU, {"sku": sku})
 
 
-async def page_of_products(database: Database, filters: dict[str, str], limit: int) -> list[dict[str, Any]]:
+async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) -> list[dict[str, Any]]:
     """One keyset page in SKU order, its stock included: one query for any limit."""
     conditions = [condition for name, condition in FILTERS.items() if filters.get(name)]
     query = f"{' AND '.join([PRODUCT, *conditions])} ORDER BY p.sku LIMIT %(limit)s"
-    return await database.fetch_all(query.encode(), {**filters, "limit": limit})
+    return await reader.fetch_all(query.encode(), {**filters, "limit": limit})
 
 
-async def page_of_names(database: Database, kind: str, after: str, limit: int) -> list[dict[str, Any]]:
+async def page_of_names(reader: Reader, kind: str, after: str, limit: int) -> list[dict[str, Any]]:
     """Names of categories or suppliers in use; `products` is as fresh as refresh-statistics."""
     query = sql.SQL(NAMES).format(column=sql.Identifier(kind))
-    return await database.fetch_all(query, {"kind": kind, "after": after, "limit": limit})
+    return await reader.fetch_all(query, {"kind": kind, "after": after, "limit": limit})
 
 
 async def refresh_counts(database: Database) -> None:

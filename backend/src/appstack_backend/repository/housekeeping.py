@@ -40,11 +40,18 @@ DELETE_TOMBSTONES = """
     )
     DELETE FROM products p USING gone g WHERE p.sku = g.sku
     RETURNING 1"""
+DELETE_DELIVERIES = """
+    DELETE FROM deliveries WHERE id IN (
+        SELECT id FROM deliveries
+        WHERE finished_at < now() - make_interval(days => %(days)s)
+        ORDER BY finished_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    RETURNING 1"""
 PURGES = {
     "imports": DELETE_IMPORTS,
     "exports": DELETE_EXPORTS,
     "payloads": EMPTY_PAYLOADS,
     "marks": DELETE_MARKS,
+    "deliveries": DELETE_DELIVERIES,
     "tombstones": DELETE_TOMBSTONES,
 }
 

@@ -1,4 +1,4 @@
-"""SQL of the outbox and of the marks of messages already worked on."""
+"""SQL of the outbox."""
 
 from typing import Any
 
@@ -13,7 +13,6 @@ TAKE = """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING id, queue, message_id, body"""
-MARK = "INSERT INTO processed_messages (message_id) VALUES (%(message_id)s) ON CONFLICT DO NOTHING RETURNING 1"
 
 
 async def add(conn: Connection, queue: str, message_id: str, body: dict[str, Any]) -> None:
@@ -26,8 +25,3 @@ async def take(conn: Connection, limit: int) -> list[dict[str, Any]]:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(TAKE, {"limit": limit})
         return sorted(await cursor.fetchall(), key=lambda message: message["id"])
-
-
-async def mark_processed(conn: Connection, message_id: str) -> bool:
-    """Whether this is the first time, within the caller's transaction."""
-    return await (await conn.execute(MARK, {"message_id": message_id})).fetchone() is not None

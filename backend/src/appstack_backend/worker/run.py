@@ -8,6 +8,7 @@ from appstack_backend.cache import Cache
 from appstack_backend.logs import get_logger
 from appstack_backend.processes import Stores, keep_house
 from appstack_backend.settings import Settings
+from appstack_backend.webhooks.deliver import Sender
 from appstack_backend.worker.consumer import Consumer
 from appstack_backend.worker.tasks import Services, Worker
 
@@ -21,7 +22,10 @@ async def run_worker(settings: Settings, queues: list[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     async with Stores(settings, "worker") as stores:
         cache = Cache(settings)
-        services = Services(settings, stores.database, cache, stores.publisher, stores.relay, stop)
+        sender = Sender(settings)
+        services = Services(
+            settings, stores.database, stores.reads, cache, stores.publisher, stores.relay, sender, stop
+        )
         house = asyncio.create_task(keep_house(stores))
         consumers = [
             Consumer(
@@ -47,5 +51,6 @@ async def run_worker(settings: Settings, queues: list[str]) -> None:
         except TimeoutError:
             log.warning("some messages were not finished in time; they are given back")
         house.cancel()
+        await sender.close()
         await cache.close()
     log.info("worker stopped")

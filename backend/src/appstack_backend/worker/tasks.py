@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +21,15 @@ from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
 from appstack_backend.logs import bound, get_logger
 from appstack_backend.metrics import MESSAGE_SECONDS
 from appstack_backend.outbox import Relay
-from appstack_backend.repository import messages
+from appstack_backend.reads import Reads
+from appstack_backend.repository import subscriptions
 from appstack_backend.settings import Settings
+from appstack_backend.webhooks.deliver import DeliveryDead, Sender, deliver
 from appstack_backend.worker.consumer import GiveBack, deliveries_before
 
 log = get_logger()
 ATTEMPTS, ATTEMPT_PAUSE_SECONDS = 3, 0.5
+RESENT = "x-resent"  # a person sent the message back from the dead letters
 
 
 class Hopeless(Exception):
@@ -38,9 +42,11 @@ class Services:
 
     settings: Settings
     database: Database
+    reads: Reads
     cache: Cache
     publisher: broker.Publisher
     relay: Relay
+    sender: Sender
     stop: asyncio.Event
 
 
@@ -52,6 +58,7 @@ class Task:
     kind: str
     body: dict[str, Any]
     is_redelivered: bool
+    is_resent: bool = False
 
     def uuid(self, name: str) -> UUID:
         try:
@@ -75,7 +82,8 @@ def read(message: AbstractIncomingMessage) -> Task:
     kind = body.get("kind") if isinstance(body, dict) else None
     if kind not in TASKS:
         raise Hopeless(f"the message's kind is unknown: {kind!r}")
-    return Task(message.message_id or "", kind, body, deliveries_before(message) > 0)
+    is_resent = RESENT in message.headers
+    return Task(message.message_id or "", kind, body, deliveries_before(message) > 0, is_resent)
 
 
 async def import_chunk(services: Services, task: Task) -> None:
@@ -83,7 +91,7 @@ async def import_chunk(services: Services, task: Task) -> None:
     with bound(job_id=str(ref.import_id), chunk=ref.number):
         applied = await services.database.run(lambda conn: apply_chunk(conn, ref))
         if applied:
-            await services.cache.invalidate()
+            await services.cache.remember(await services.reads.lsn(), catalogue=True)
         services.relay.poke()
         log.info("chunk applied", rows=applied)
 
@@ -96,23 +104,37 @@ async def export_run(services: Services, task: Task) -> None:
 
 
 async def event(services: Services, task: Task) -> None:
-    """Tell whoever wants to know. For now that is the log; subscriptions come with webhooks."""
+    """Tell whoever subscribed: one delivery for each, however often this message comes."""
+    name, request_id = task.body.get("event"), task.body.get("request_id")
+    if not isinstance(name, str) or not isinstance(request_id, str) or not task.message_id:
+        raise Hopeless("the event has no name, request id or message id")
+    data = {key: value for key, value in task.body.items() if key not in ("kind", "event", "request_id")}
+    payload = {"type": name, "timestamp": datetime.now(UTC), "data": data}
+    count = await subscriptions.fan_out(
+        services.database, task.message_id, name, msgspec.json.encode(payload).decode(), request_id
+    )
+    if count is not None:
+        services.relay.poke()
+        log.info("notification", **data, notified_event=name, deliveries=count)
 
-    async def mark(conn: Any) -> bool:
-        return await messages.mark_processed(conn, task.message_id)
 
-    if await services.database.run(mark):
-        log.info(
-            "notification",
-            **{key: value for key, value in task.body.items() if key not in ("kind", "event")},
-            notified_event=task.body.get("event"),
-        )
+async def webhook_deliver(services: Services, task: Task) -> None:
+    """Make one attempt to deliver a webhook."""
+    delivery_id, attempt = task.uuid("delivery_id"), task.body.get("attempt")
+    if not isinstance(attempt, int):
+        raise Hopeless("the message has no valid attempt")
+    with bound(delivery_id=str(delivery_id)):
+        try:
+            await deliver(services.database, services.sender, services.settings, delivery_id, attempt, task.is_resent)
+        except DeliveryDead as error:
+            raise Hopeless(str(error)) from None
 
 
 TASKS: dict[str, Callable[[Services, Task], Awaitable[None]]] = {
     "import.chunk": import_chunk,
     "export.run": export_run,
     "event": event,
+    "webhook.deliver": webhook_deliver,
 }
 
 

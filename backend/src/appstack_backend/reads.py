@@ -1,0 +1,128 @@
+"""Reads that may go to a replica: to one that has replayed all that the caller may know of, else to the primary.
+
+The replica's position and the rows come in one round trip, on one connection, so it does not matter how many
+replicas stand behind the read-only address.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import psycopg
+
+from appstack_backend.database import Connection, Database
+from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.logs import get_logger
+from appstack_backend.metrics import READS
+
+log = get_logger()
+NO_LSN = "0" * 16
+PRIMARY_LSN = "SELECT pg_current_wal_flush_lsn()::text AS lsn"
+IS_FRESH = "SELECT NOT pg_is_in_recovery() OR coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, false)"
+LEFT_ALONE_SECONDS = 2.0  # a replica that failed
+
+
+class Reader(Protocol):
+    """Where a repository's reads go."""
+
+    async def fetch_all(self, query: Any, parameters: Any = None) -> list[dict[str, Any]]: ...
+
+    async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None: ...
+
+
+def comparable(lsn: str) -> str:
+    """`1/A0` as text that compares like the position it is."""
+    high, _, low = lsn.partition("/")
+    return f"{high:0>8}{low:0>8}"
+
+
+def as_lsn(text: str) -> str:
+    """The inverse of `comparable`."""
+    return f"{text[:8]}/{text[8:]}"
+
+
+class Reads:
+    """The primary and what may stand in for it. Without a replica the LSN plays no part."""
+
+    def __init__(self, primary: Database, replica: Database | None, most_stale_seconds: float) -> None:
+        self.primary, self.replica = primary, replica
+        self._most_stale_seconds = most_stale_seconds
+        self._seen: deque[tuple[float, str]] = deque()
+        self._floor: str | None = None
+        self._left_alone_until = 0.0
+
+    async def lsn(self) -> str:
+        """A position behind every commit that was acknowledged before."""
+        if self.replica is None:
+            return NO_LSN
+        row = await self.primary.fetch_one(PRIMARY_LSN)
+        return comparable(row["lsn"]) if row else NO_LSN
+
+    async def observe(self) -> None:
+        """Note the primary's position: a replica that has not got there within the limit is too stale for anybody."""
+        if self.replica is None:
+            return
+        now = time.monotonic()
+        self._seen.append((now, await self.lsn()))
+        while self._seen and self._seen[0][0] <= now - self._most_stale_seconds:
+            self._floor = self._seen.popleft()[1]
+
+    def reader(self, needed_lsn: str | None) -> Reader:
+        """Reads for who knows of writes up to this position; None: only the primary will do."""
+        if self.replica is None or needed_lsn is None or self._floor is None:
+            return self.primary
+        return FreshReader(self, self.replica, max(needed_lsn, self._floor))
+
+    @property
+    def replica_is_left_alone(self) -> bool:
+        return time.monotonic() < self._left_alone_until
+
+    async def leave_replica_alone(self, error: BaseException) -> None:
+        """It failed: nobody else shall wait for that for a while."""
+        self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+        log.warning("reads go to the primary for a while", error=str(error).strip())
+        if self.replica is not None:
+            await self.replica.forget_server(error)
+
+
+@dataclass(frozen=True, slots=True)
+class FreshReader:
+    """Reads of one request."""
+
+    reads: Reads
+    replica: Database
+    needed_lsn: str
+
+    async def fetch_all(self, query: Any, parameters: Any = None) -> list[dict[str, Any]]:
+        rows = None
+        if not self.reads.replica_is_left_alone:
+            try:
+                rows = await fetch_fresh(self.replica, self.needed_lsn, query, parameters)
+            except (psycopg.OperationalError, DatabaseUnavailable) as error:
+                await self.reads.leave_replica_alone(error)
+        READS.labels("primary" if rows is None else "replica").inc()
+        return await self.reads.primary.fetch_all(query, parameters) if rows is None else rows
+
+    async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None:
+        rows = await self.fetch_all(query, parameters)
+        return rows[0] if rows else None
+
+
+async def fetch_fresh(replica: Database, needed_lsn: str, query: Any, parameters: Any) -> list[dict[str, Any]] | None:
+    """The rows, if the server has replayed the needed position; None if it has not."""
+    async with replica.transaction() as conn, conn.pipeline():
+        fresh = await conn.execute(IS_FRESH, (as_lsn(needed_lsn),))
+        cursor = conn.cursor(row_factory=psycopg.rows.dict_row)
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall() if await is_true(fresh) else None
+
+
+async def is_fresh(conn: Connection, needed_lsn: str) -> bool:
+    """Whether this connection's server has replayed the needed position."""
+    return await is_true(await conn.execute(IS_FRESH, (as_lsn(needed_lsn),)))
+
+
+async def is_true(cursor: psycopg.AsyncCursor[Any]) -> bool:
+    row = await cursor.fetchone()
+    return bool(row and row[0])

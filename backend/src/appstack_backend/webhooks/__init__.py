@@ -1,0 +1,1 @@
+"""Webhooks: signing, the guard of private addresses, delivery with retries and a breaker for each target."""

@@ -1,0 +1,169 @@
+"""Webhooks: signed, tried again, dead-lettered and visible, kept away from private addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import wait_until
+from tests.backend.kit.receiver import receiver
+from tests.backend.test_messages import dead_letters, publish
+
+if TYPE_CHECKING:
+    from tests.backend.kit.processes import Api, Backend
+
+PRIVATE = {"WEBHOOK_ALLOW_PRIVATE": "true"}
+THING = {"name": "Thing", "price": "1", "currency": "EUR"}
+
+
+@pytest.fixture
+def api(backend: Backend) -> Api:
+    backend.start_api(**PRIVATE)
+    return backend.client()
+
+
+def subscribe(api: Api, url: str, *events: str) -> dict[str, Any]:
+    answer = api.http.post("/v1/subscriptions", json={"url": url, "events": list(events)})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    subscription: dict[str, Any] = answer.json()
+    return subscription
+
+
+def deliveries(api: Api, subscription: dict[str, Any]) -> list[dict[str, Any]]:
+    return api.pages(f"/v1/subscriptions/{subscription['id']}/deliveries")
+
+
+def test_every_event_reaches_its_subscribers_once_and_signed(api: Api, backend: Backend, rabbitmq: str) -> None:
+    worker = backend.start_worker(**PRIVATE)
+    with receiver() as everything, receiver() as products:
+        subscription = subscribe(api, everything.url, "import.finished", "export.finished", "product.changed")
+        subscribe(api, products.url, "product.changed")
+        job = api.feed(feeds.as_csv(feeds.rows(10, seed=51)))
+        api.export()
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: len(everything.got) == 3 and products.got, "all is delivered")
+        told = {body["type"]: body["data"] for body in everything.bodies}
+        assert told["import.finished"] == {"id": job["id"], "state": "succeeded"}
+        assert told["export.finished"]["state"] == "succeeded"
+        assert told["product.changed"] == {"sku": "A"}
+        assert [body["type"] for body in products.bodies] == ["product.changed"]
+        assert everything.all_are_signed_with(subscription["secret"])
+        wait_until(lambda: {d["state"] for d in deliveries(api, subscription)} == {"delivered"}, "that is recorded")
+        # The same event told again makes no delivery.
+        publish(rabbitmq, "notifications", b'{"kind": "event", "event": "product.changed", "request_id": "r"}')
+        publish(rabbitmq, "notifications", b'{"kind": "event", "event": "product.changed", "request_id": "r"}')
+        wait_until(lambda: len(products.got) == 2, "the event of the test arrives once")
+        queue = 'appstack_messages_total{outcome="done",queue="notifications"}'
+        wait_until(lambda: worker.metrics()[queue] >= 9, "both messages were answered")
+        assert len(products.got) == 2
+
+
+def test_a_secret_is_shown_once_and_a_subscription_can_be_ended(api: Api) -> None:
+    subscription = subscribe(api, "https://example.com/hook", "product.changed")
+    secret = subscription.pop("secret")
+    assert secret.startswith("whsec_")
+    path = f"/v1/subscriptions/{subscription['id']}"
+    assert api.http.get(path).json() == subscription
+    assert api.pages("/v1/subscriptions") == [subscription]
+    assert secret not in api.http.get(path).text + api.http.get("/v1/subscriptions").text
+    assert api.http.delete(path).status_code == 204
+    assert api.http.delete(path).status_code == 404
+
+
+def test_a_failing_target_is_tried_again_and_then_dead_lettered_with_its_reason(
+    api: Api, backend: Backend, rabbitmq: str
+) -> None:
+    backend.start_worker(**PRIVATE, WEBHOOK_BACKOFF_SECONDS="0.1,0.1", WEBHOOK_BREAKER_FAILURES="99")
+    with receiver(500, 503, 200) as healing, receiver(500) as failing:
+        healed = subscribe(api, healing.url, "product.changed")
+        failed = subscribe(api, failing.url, "product.changed")
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: [d["state"] for d in deliveries(api, healed)] == ["delivered"], "the third attempt succeeds")
+        wait_until(lambda: [d["state"] for d in deliveries(api, failed)] == ["dead"], "the other one is given up")
+        assert len(healing.got) == len(failing.got) == 3
+        assert len({headers["webhook-id"] for headers, _ in healing.got}) == 1, "a repeat carries the same id"
+        (dead,) = deliveries(api, failed)
+        assert (dead["attempts"], dead["last_status"], dead["last_error"]) == (3, 500, "the target answered 500")
+        (letter,) = wait_until(lambda: dead_letters(rabbitmq, "notifications"), "the dead letter")
+        assert letter[1]["x-reason"] == "webhook not delivered: the target answered 500"
+
+
+def test_a_target_that_keeps_failing_is_left_alone_and_others_are_not(api: Api, backend: Backend) -> None:
+    backoff = ",".join(["0.05"] * 20)
+    backend.start_worker(
+        **PRIVATE, WEBHOOK_BACKOFF_SECONDS=backoff, WEBHOOK_BREAKER_FAILURES="3", WEBHOOK_BREAKER_SECONDS="4"
+    )
+    with receiver(500, 500, 500, 200) as failing, receiver() as healthy:
+        broken, fine = (subscribe(api, one.url, "product.changed") for one in (failing, healthy))
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: len(failing.got) == 3, "the breaker opens")
+        for sku in "BC":
+            assert api.http.put(f"/v1/products/{sku}", json=THING).is_success
+        wait_until(lambda: len(healthy.got) == 3, "the healthy target hears all")
+        assert len(failing.got) == 3, "nothing is sent while the breaker is open"
+        assert {d["state"] for d in deliveries(api, fine)} <= {"delivered", "pending"}
+        wait_until(lambda: {d["state"] for d in deliveries(api, broken)} == {"delivered"}, "it is tried again")
+        assert len(failing.got) == 6
+
+
+def test_a_target_that_is_gone_ends_its_subscription(api: Api, backend: Backend) -> None:
+    backend.start_worker(**PRIVATE)
+    with receiver(410) as gone:
+        subscription = subscribe(api, gone.url, "product.changed")
+        for _ in range(2):
+            assert api.http.put("/v1/products/A", json=THING).is_success
+            path = f"/v1/subscriptions/{subscription['id']}"
+            wait_until(lambda: api.http.get(path).json()["state"] == "disabled", "it is disabled")  # noqa: B023
+        assert api.http.get(path).json()["disabled_reason"] == "the target answered 410 Gone"
+        assert len(gone.got) == 1
+
+
+def test_redirects_are_not_followed(api: Api, backend: Backend) -> None:
+    backend.start_worker(**PRIVATE, WEBHOOK_BACKOFF_SECONDS="0.1")
+    with receiver() as inside, receiver(307, location=inside.url) as redirecting:
+        subscription = subscribe(api, redirecting.url, "product.changed")
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["dead"], "it is given up")
+        assert (len(redirecting.got), inside.got) == (2, [])
+        assert deliveries(api, subscription)[0]["last_status"] == 307
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/x",
+        "http://localhost:8000/x",
+        "http://[::1]/x",
+        "http://0x7f000001/x",
+        "http://169.254.169.254/latest/meta-data",
+        "http://10.0.0.1/",
+        "http://[::ffff:192.168.0.1]/",
+        "ftp://example.com/",
+        "http://user:password@example.com/",
+        "http://exa mple.com/",
+        "https:///nowhere",
+    ],
+)
+def test_private_addresses_are_refused(backend: Backend, guarded: Api, url: str) -> None:
+    answer = guarded.http.post("/v1/subscriptions", json={"url": url, "events": ["product.changed"]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "WEBHOOK_URL_REFUSED"), url
+
+
+@pytest.fixture
+def guarded(backend: Backend) -> Api:
+    backend.start_api()
+    return backend.client()
+
+
+def test_a_delivery_to_a_private_address_is_refused_too(api: Api, backend: Backend) -> None:
+    """As when a name that was public at first resolves to a private address later."""
+    with receiver() as private:
+        subscription = subscribe(api, private.url, "product.changed")
+        backend.start_worker(WEBHOOK_BACKOFF_SECONDS="0.1")
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["dead"], "it is given up")
+        assert private.got == []
+        assert deliveries(api, subscription)[0]["last_error"] == "the host has an address that is not public"
