@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from appstack_redis import kube
+from appstack_redis import ghosts, kube
 from appstack_redis.ask import ask_until_agreed
 from appstack_redis.resp import Connection, RedisError
 from appstack_redis.settings import SENTINEL_PORT, Settings
@@ -17,6 +17,7 @@ log = logging.getLogger("roles")
 ROLE_LABEL = "appstack.dev/role"
 LOOK_SECONDS = 0.5
 RELABEL_SECONDS = 10.0  # a new pod has no label, and somebody may have changed one
+TIDY_SECONDS = 10.0
 
 
 def changes(master: str, labels_of: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -67,8 +68,15 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     selector = os.environ["REDIS_SELECTOR"]
     sentinel, labelled, due, said = LocalSentinel(settings), None, 0.0, ""
+    tidy_at = time.monotonic() + TIDY_SECONDS
     while True:
         seen = sentinel.master()
+        if seen == labelled and time.monotonic() > tidy_at:
+            tidy_at = time.monotonic() + TIDY_SECONDS
+            try:
+                ghosts.tidy(settings)
+            except (OSError, RedisError) as error:
+                log.warning("cannot look for members that are gone: %s", error)
         if seen and (seen != labelled or time.monotonic() > due):
             try:
                 labelled, said = relabel(settings, selector), ""

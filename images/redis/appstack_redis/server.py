@@ -49,6 +49,7 @@ class Keeper:
         self._answered = time.monotonic()
         self._promoted = 0.0
         self._lineage = ""  # the master_replid whose generation we hold
+        self._announced = ""  # the address that others know us by
 
     def live(self) -> bool:
         """Whether the pod should be left alone: it waits on purpose, or its server answers."""
@@ -121,6 +122,7 @@ class Keeper:
         base = (self.settings.config_dir / "redis.conf").read_text()
         path.write_text(base + "\n".join(self.own_lines(group, decision.master)) + "\n")
         self._lineage, self._answered = "", time.monotonic()
+        self._announced = group.redis[self.settings.pod]
         self.server = subprocess.Popen(["redis-server", str(path)])
 
     def own_lines(self, group: Group, master: str) -> list[str]:
@@ -184,12 +186,28 @@ class Keeper:
         facts = info(self.connection(), "replication")
         self._answered = time.monotonic()
         group = self.settings.group()
+        self.keep_announcing(group, is_replica=facts["role"] != "master")
         if facts["role"] == "master":
             self.observe_master(group, facts)
         elif facts.get("master_link_status") == "up":
             self.observe_linked_replica(group, facts)
         else:
             self.observe_lost_replica(group, running_seconds)
+
+    def keep_announcing(self, group: Group, *, is_replica: bool) -> None:
+        """Announce the address of this pod's Service: one that was deleted and made anew has another.
+
+        A replica tells its master only when it connects. A master at a lost address is replaced by the Sentinels.
+        """
+        address = group.redis.get(self.settings.pod)
+        if address is None or address == self._announced:
+            return
+        if self._announced:
+            log.info("announcing %s, no longer %s", address, self._announced)
+            self.connection().call("CONFIG", "SET", "replica-announce-ip", address)
+            if is_replica:
+                self.connection().call("CLIENT", "KILL", "TYPE", "master")
+        self._announced = address
 
     def observe_master(self, group: Group, facts: dict[str, str]) -> None:
         """A master; it begins a generation where it was a replica until now."""
@@ -281,7 +299,7 @@ class Keeper:
             log.info("handing over: %s", refusal or "agreed")
             if refusal:
                 time.sleep(0.5)
-        me = group.redis[self.settings.pod]
+        me = group.redis.get(self.settings.pod)  # none: this pod is being scaled away
         named_other = lambda: named_master(ask_sentinels(group, self.settings.password)) not in (None, me)  # noqa: E731
         log.info("handed over: %s", wait_until(named_other, deadline))
 

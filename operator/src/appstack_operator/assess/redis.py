@@ -81,6 +81,26 @@ def failover_is_possible(stack: AppStack, seen: Observed) -> Verdict | None:
     return Verdict.false(Reason.NO_SENTINEL_QUORUM, f"{', '.join(blind)} cannot get a quorum for a failover")
 
 
+def sentinels_know_only_ours(stack: AppStack, seen: Observed) -> Verdict | None:
+    """No Sentinel knows more replicas or Sentinels than the stack has: one of another group, or one that is gone.
+
+    What is gone is forgotten within a minute by the agents beside the Sentinels; a stranger stays.
+    """
+    redis = stack.spec.redis
+    for answer in answers(seen):
+        surplus = [
+            (answer.replicas, redis.replicas - 1, "replicas"),
+            (answer.other_sentinels, redis.sentinels - 1, "other Sentinels"),
+        ]
+        for known, wanted, what in surplus:
+            if known > wanted:
+                return Verdict.false(
+                    Reason.MASTER_DISPUTED,
+                    f"{answer.pod} knows {known} {what}, the stack has {wanted}: a stranger, or one that was removed",
+                )
+    return None
+
+
 def members_are_ready(stack: AppStack, seen: Observed) -> Verdict | None:
     """As many pods as the spec asks for are ready."""
     redis = stack.spec.redis
@@ -126,6 +146,7 @@ CHECKS = (
     master_takes_writes,
     failover_is_possible,
     members_are_ready,
+    sentinels_know_only_ours,
     replicas_follow,
     pods_are_of_the_newest_template,
 )

@@ -88,7 +88,7 @@ def build_nodes(stack: AppStack, context: Context) -> Object:
 
 
 def build_container(stack: AppStack, context: Context) -> Object:
-    """One node. No liveness probe: a node paused in a minority, or waiting for its peers, is right to wait."""
+    """One node. A node paused in a minority is alive and not ready: killing it would help nobody."""
     container: Object = {
         "name": "rabbitmq",
         "image": context.images.rabbitmq,
@@ -100,6 +100,7 @@ def build_container(stack: AppStack, context: Context) -> Object:
         # 20 minutes: a node may wait for its peers, or load a large backlog.
         "startupProbe": build_probe(period_seconds=2, failures=600),
         "readinessProbe": build_probe(period_seconds=3, failures=2),
+        "livenessProbe": build_liveness_probe(),
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/rabbitmq"},
             {"name": "config", "mountPath": "/etc/rabbitmq", "readOnly": True},
@@ -121,6 +122,16 @@ def build_probe(*, period_seconds: int, failures: int) -> Object:
         "periodSeconds": period_seconds,
         "timeoutSeconds": 3,
         "failureThreshold": failures,
+    }
+
+
+def build_liveness_probe() -> Object:
+    """Whether the Erlang machine answers; a minute and a half of silence is more than any pause that ends by itself."""
+    return {
+        "exec": {"command": ["python3", "-S", "-E", "/usr/local/lib/appstack/alive.py"]},
+        "periodSeconds": 15,
+        "timeoutSeconds": 10,
+        "failureThreshold": 6,
     }
 
 

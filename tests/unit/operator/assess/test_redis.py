@@ -43,6 +43,18 @@ def test_a_master_that_all_name_with_linked_replicas_is_healthy() -> None:
     ("sentinels", "reason", "words"),
     [
         pytest.param(
+            (S0, S1, replace(S2, replicas=4)),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-sentinel-2", "4 replicas", "stranger"],
+            id="one knows a foreign replica",
+        ),
+        pytest.param(
+            (S0, replace(S1, other_sentinels=3), S2),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-sentinel-1", "3 other Sentinels", "stranger"],
+            id="groups have merged",
+        ),
+        pytest.param(
             (S0, replace(S1, error=SILENT), replace(S2, error=SILENT)),
             Reason.NO_SENTINEL_QUORUM,
             ["1 of 3", "shop-redis-sentinel-1"],

@@ -1,0 +1,50 @@
+"""The liveness probe tells a node that waits from one that is frozen."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from alive import HELLO, is_alive
+
+
+def ask(answer: bytes | None) -> bool:
+    """Ask a node that takes the connection and gives this answer (None: is frozen)."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            assert client.recv(4096)[2:] == HELLO
+            client.sendall(answer or b"")
+
+    if answer is not None:
+        threading.Thread(target=serve, daemon=True).start()
+    try:
+        return is_alive("127.0.0.1", listener.getsockname()[1], 0.3)
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("status", [b"ok", b"ok_simultaneous", b"nok", b"alive", b"not_allowed"])
+def test_any_status_is_a_sign_of_life(status: bytes) -> None:
+    assert ask(len(b"s" + status).to_bytes(2, "big") + b"s" + status)
+
+
+def test_a_frozen_node_takes_connections_and_says_nothing() -> None:
+    began = time.monotonic()
+    assert not ask(None)
+    assert time.monotonic() - began < 5
+
+
+def test_who_hangs_up_or_speaks_otherwise_is_no_erlang_machine() -> None:
+    assert not ask(b"")
+    assert not ask(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_nobody_at_the_port_is_death() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert not is_alive("127.0.0.1", port, 0.3)
