@@ -12,7 +12,7 @@ SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster
+ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster tests/chaos
 ifeq ($(CLUSTER),kind)
 # Without root: the lab's tests and the backend's own servers need it.
 ALL_TESTS   := tests/unit tests/cluster

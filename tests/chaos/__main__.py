@@ -50,11 +50,11 @@ def plan(names: list[str], repeats: int) -> list[tuple[str, int]]:
 
 
 def place(name: str, number: int) -> Path:
-    return BUILD / "runs" / name / str(number)
+    return BUILD / ("controls" if SCENARIOS[name].is_control else "runs") / name / str(number)
 
 
 def attempt(site: Site, name: str, number: int) -> bool:
-    """Run one repeat and tell its figures; whether it could be run."""
+    """Run one repeat and tell its figures; whether it could be run, and a control found its loss."""
     print(f"{name} #{number} …", flush=True)
     try:
         result = execute(SCENARIOS[name], site, place(name, number))
@@ -64,6 +64,8 @@ def attempt(site: Site, name: str, number: int) -> bool:
         return False
     for row in result["rows"]:
         print("   " + one_line(row), flush=True)
+    if SCENARIOS[name].is_control:
+        return any(row["lost_acked"] and not row["passed"] for row in result["rows"] if row["service"] == "postgres")
     write_scorecard()
     return True
 

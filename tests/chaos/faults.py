@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import time
@@ -143,16 +142,6 @@ def in_node(site: Site, node: str, script: str) -> None:
     code = lab.shell(site.cluster, site.cluster.node(node), ["sh", "-c", script])
     if code:
         raise Trouble(f"on {node}, with exit code {code}: {script}")
-
-
-def change_stack(**changes: object) -> Callable[[Site, Victim], None]:
-    """A merge patch of the stack's spec."""
-
-    def strike(site: Site, victim: Victim) -> None:
-        patch = json.dumps({"spec": changes})
-        site.kubectl("patch", "appstack", site.name, "-n", site.namespace, "--type=merge", "-p", patch)
-
-    return strike
 
 
 def upgrade(image: str) -> Callable[[Site, Victim], None]:

@@ -67,6 +67,9 @@ def perform(
 ) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim]:
     """The run itself; whatever happens, the load ends and the fault is mended."""
     prepare(target)
+    if scenario.spec:
+        cleanup.callback(change, site, scenario.spec_before)
+        change(site, scenario.spec)
     if scenario.together:
         faults.bring_together(site)
     victim = site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
@@ -97,6 +100,14 @@ def prepare(target: Target) -> None:
     redis.prepare(target.redis)
     asyncio.run(rabbitmq.prepare(target.amqp_url))
     api.prepare(target)
+
+
+def change(site: Site, spec: dict[str, Any]) -> None:
+    """Patch the stack's spec and wait until it is followed."""
+    patch = json.dumps({"spec": spec})
+    site.kubectl("patch", "appstack", site.name, "-n", site.namespace, "--type=merge", "-p", patch)
+    time.sleep(10)  # the operator's pass, and two of Patroni's loops that read it
+    wait_until(site.is_whole, "the changed spec is followed", WHOLE_SECONDS, 1.0)
 
 
 def prepare_operator(scenario: Scenario, site: Site, victim: Victim) -> Callable[[], None]:

@@ -39,6 +39,9 @@ class Scenario:
     tenfold: bool = False
     zero_failed: bool = False  # no request of a user may fail
     is_core: bool = False
+    spec: dict[str, Any] = field(default_factory=dict)  # the stack's spec meanwhile, as a merge patch ...
+    spec_before: dict[str, Any] = field(default_factory=dict)  # ... and the patch that takes it back
+    is_control: bool = False  # no row: the harness has to find what is lost
 
     def aim(self, service: str) -> float:
         """Seconds without an acknowledged write that are allowed to a service."""
@@ -110,6 +113,15 @@ def node_faults() -> list[Scenario]:
             is_core=True,
         ),
         made("node-drained", "node drained", faults.drain, ROLLED, hold_seconds=30.0, is_core=True),
+        made(
+            "control-asynchronous",
+            "node cut off for 45 s, synchronous replication off",
+            both,
+            has_isolated=True,
+            spec={"postgres": {"synchronousReplication": "Off"}},
+            spec_before={"postgres": {"synchronousReplication": "Preferred"}},
+            is_control=True,
+        ),
         made("tenfold", "node cut off for 45 s while the load grows tenfold", both, tenfold=True),
     ]
 
