@@ -52,8 +52,8 @@ test-unit: venv ## Unit tests: seconds, no server
 test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.13"
 	@for python in $(PYTHONS); do $(MAKE) --no-print-directory test-unit PYTHON=$$python VENV=.venv-$$(basename $$python); done
 
-test-apiserver: venv ## The operator, killed at every write, on etcd and an API server alone
-	@$(BIN)/lab build binaries etcd kube-apiserver
+test-apiserver: venv ## The operator, killed at every write, and kubectl appstack, on etcd and an API server alone
+	@$(BIN)/lab build binaries etcd kube-apiserver kubectl
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
 test-long: venv ## The long tests: a whole sweep of single kills

@@ -1,7 +1,7 @@
 """The thin door to the API server: typed by kind, uncached, every request with a deadline."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -20,9 +20,10 @@ MERGE_PATCH = "application/merge-patch+json"
 class ApiError(Exception):
     """The API server refused, or did not answer (status 0)."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        """Keep the parts: callers decide by the status, people read the message."""
+    def __init__(self, status: int, reason: str, message: str, causes: Sequence[tuple[str, str]] = ()) -> None:
+        """Keep the parts: callers decide by the status, people read the message, or the causes: (field, why)."""
         super().__init__(message)
+        self.causes = causes
         self.status = status
         self.reason = reason
         self.message = message
@@ -120,6 +121,14 @@ class Api:
         )
         return answer
 
+    async def dry_run(self, method: str, path: str, kind: Kind, body: Object, **options: str) -> Object:
+        """What a write would make of an object, checked by the API server in full; nothing is written."""
+        content_type = {"PATCH": MERGE_PATCH, "APPLY": APPLY_PATCH}.get(method, "application/json")
+        query = {"fieldValidation": "Strict", **options, "dryRun": "All"}
+        verb = "PATCH" if method == "APPLY" else method
+        answer: Object = await self._call(verb, "dry-run", kind, path, query, body, content_type)
+        return answer
+
     async def delete(self, ref: Ref, uid: str = "") -> None:
         """Delete this very object (a uid names it); one that is gone already is fine."""
         kind = BY_NAME[ref.kind]
@@ -155,7 +164,7 @@ class Api:
             _, url, headers, _, _ = await self._client.param_serialize(
                 method, resource, header_params=headers, auth_settings=["BearerToken"]
             )
-            if is_write and not self._may_write():
+            if is_write and verb != "dry-run" and not self._may_write():
                 raise ApiError(0, "LeaseLost", "another operator may be at work: nothing is written")
             timeout = aiohttp.ClientTimeout(total=seconds)
             response = await self._client.call_api(method, url, headers, body=body, _request_timeout=timeout)
@@ -171,6 +180,8 @@ def error_of(status: int, content: bytes) -> ApiError:
     """The error in an answer of the API server, whose body usually is a Status object."""
     try:
         answer = json.loads(content)
-        return ApiError(status, str(answer.get("reason", "")), str(answer.get("message", "")))
+        found = (answer.get("details") or {}).get("causes") or []
+        causes = [(str(each.get("field", "")), str(each.get("message", ""))) for each in found]
+        return ApiError(status, str(answer.get("reason", "")), str(answer.get("message", "")), causes)
     except (ValueError, AttributeError):
         return ApiError(status, "", content.decode(errors="replace")[:500])

@@ -25,9 +25,9 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str, name: str = "") -> str:
-        """The address of the collection, or of one object."""
+        """The address of the collection (of all namespaces if none is named), or of one object."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        collection = f"{root}/namespaces/{namespace}/{self.plural}"
+        collection = f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
         return f"{collection}/{name}" if name else collection
 
 

@@ -9,8 +9,9 @@ import yaml
 from appstack_operator import __version__
 from appstack_operator.api import AppStack
 from appstack_operator.api.crd import Dumper, render_crd
-from appstack_operator.desired.context import Context, Credentials, Images
+from appstack_operator.desired.context import Context, Images
 from appstack_operator.desired.stack import build_stack
+from appstack_operator.placeholders import AnyAddress, placeholder_credentials
 
 
 def main() -> None:
@@ -55,27 +56,10 @@ def render(arguments: argparse.Namespace) -> None:
         yaml.dump_all(manifests, sys.stdout, Dumper=Dumper, sort_keys=False)
 
 
-class AnyAddress(dict[str, str]):
-    """An address for every Service that a builder asks for."""
-
-    def __missing__(self, name: str) -> str:
-        """Say whose address it stands for."""
-        return f"address-of-{name}"
-
-    def __contains__(self, name: object) -> bool:
-        """Every Service has an address."""
-        return True
-
-    def get(self, name: str, default: object = None) -> str:
-        """Never the default."""
-        return self[name]
-
-
 def placeholder_context(stack: AppStack) -> Context:
     """A context without a cluster."""
     images = Images(*(f"appstack.dev/{name}" for name in ("backend", "postgres", "redis", "rabbitmq")))
-    passwords = Credentials(**{name: f"password-{name}" for name in Credentials.__dataclass_fields__})
-    return Context(images, passwords, AnyAddress())
+    return Context(images, placeholder_credentials(), AnyAddress())
 
 
 COMMANDS = {"run": run, "crd": crd, "version": show_version, "render": render}

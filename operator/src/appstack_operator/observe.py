@@ -21,13 +21,18 @@ from appstack_operator.services.redis import observe_redis
 
 async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) -> Observed:
     """One look at everything that belongs to the stack."""
-    objects, external = await asyncio.gather(observe_objects(api, stack), observe_external(api, stack))
-    objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
-    seen = Observed(objects=objects, external=external, now=now)
+    seen = await observe_kubernetes(api, stack, now)
     seen, answers = await asyncio.gather(
-        observe_services(stack, seen, known_credentials(stack, seen, fresh)), ask_external(external)
+        observe_services(stack, seen, known_credentials(stack, seen, fresh)), ask_external(seen.external)
     )
     return replace(seen, external_answers=answers)
+
+
+async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observed:
+    """What the API server knows of the stack; the services themselves are not asked."""
+    objects, external = await asyncio.gather(observe_objects(api, stack), observe_external(api, stack))
+    objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
+    return Observed(objects=objects, external=external, now=now)
 
 
 async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Object]]:

@@ -93,3 +93,32 @@ def live_item(names: Mapping[str, Any], live: Any) -> Any:
     """The item of a live list that has these keys."""
     matches = (item for item in live or [] if all(item.get(name) == value for name, value in names.items()))
     return next(matches, None)
+
+
+def owned_part(live: Object) -> Object:
+    """What of an object is ours: the fields that we own, with their present values."""
+    entry = entry_of_ours(live)
+    return dict(part_of(live, entry.get("fieldsV1", {}))) if entry else {}
+
+
+def part_of(live: Any, fields: Mapping[str, Any]) -> Any:
+    """The part of a value that managedFields name; a value is owned as a whole where nothing is named below it."""
+    below = {key: part for key, part in fields.items() if key != "."}
+    if isinstance(live, dict) and below:
+        return {key: part_of(value, below[f"f:{key}"]) for key, value in live.items() if f"f:{key}" in below}
+    if isinstance(live, list) and below:
+        parts = ((find_fields(item, below), item) for item in live)
+        return [part_of(item, part) for part, item in parts if part is not None]
+    return live
+
+
+def find_fields(item: Any, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The managedFields of one item of a live list."""
+    for key, part in fields.items():
+        if key.startswith("v:") and json.loads(key[2:]) == item:
+            return dict(part)
+        if key.startswith("k:") and isinstance(item, dict):
+            names = json.loads(key[2:])
+            if all(item.get(name) == value for name, value in names.items()):
+                return dict(part)
+    return None

@@ -9,10 +9,10 @@ from appstack_operator.api import AppStack
 from appstack_operator.desired.stack import Stage, Wanted
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import CHILDREN, Ref
-from appstack_operator.objects import Object
+from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
-from appstack_operator.restarts import next_restarts
+from appstack_operator.restarts import is_leading, is_old, next_restarts, ordinal_of
 
 # Taking one of these away ends something that ran.
 WORKLOADS = {"Deployment", "CronJob", "Service"}
@@ -63,6 +63,13 @@ def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates
     return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
 
 
+def forecast(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
+    """All that a spec leads to, stage by stage: the passes to come will do it. Closed gates are those that stay so."""
+    writes = [action for item in wanted if (action := plan_item(stack, item, seen, gates)) is not None]
+    restarts = list(plan_restarts_to_come(writes, seen))
+    return sorted(chain(writes, restarts, plan_prunes(stack, wanted, seen)), key=lambda action: action.stage)
+
+
 def until_the_rollout(actions: Iterable[Action]) -> Iterator[Action]:
     """Hold scheduled jobs back behind a rollout that this very plan begins."""
     begins_rollout = False
@@ -109,6 +116,7 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
         return Action(Verb.CREATE, target, Impact.IN_PLACE, "belongs to somebody else", item.stage, manifest)
     if annotation(live, HASH) != annotation(manifest, HASH):
         impact, why = describe_change(manifest, live)
+        impact = max(impact, impact_on_leader(manifest, seen))
         return Action(Verb.APPLY, target, impact, why, item.stage, manifest, uid)
     if lost := lost_fields(manifest, live):
         why = f"somebody else changed {', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}"
@@ -138,6 +146,15 @@ def describe_change(manifest: Object, live: Object) -> tuple[Impact, str]:
     if None not in replicas and replicas[0] != replicas[1]:
         return impact, f"replicas {replicas[0]} -> {replicas[1]}"
     return impact, "the wanted content changed"
+
+
+def impact_on_leader(manifest: Object, seen: Observed) -> Impact:
+    """Fewer instances may mean that the one who leads goes."""
+    if manifest["kind"] != "StatefulSet":
+        return Impact.NO_OP
+    replicas = manifest["spec"]["replicas"]
+    goes = any(is_leading(pod) and ordinal_of(pod) >= replicas for pod in seen.pods(component_of(manifest)))
+    return Impact.FAILOVER if goes else Impact.NO_OP
 
 
 def impact_of_drift(lost: Sequence[str]) -> Impact:
@@ -181,3 +198,19 @@ def plan_restarts(seen: Observed) -> Iterator[Action]:
         impact = Impact.FAILOVER if restart.is_primary else Impact.ROLLING
         target = Ref("Pod", restart.namespace, restart.pod)
         yield Action(Verb.RESTART, target, impact, restart.why, Stage.DATA_SERVICES, None, restart.uid)
+
+
+def plan_restarts_to_come(writes: Sequence[Action], seen: Observed) -> Iterator[Action]:
+    """Pods of data services that an older template still runs once these writes are done: who leads comes last."""
+    for stateful_set in seen.of_kind("StatefulSet"):
+        write = next((each for each in writes if each.target == Ref.of(stateful_set)), None)
+        is_new = write is not None and write.impact >= Impact.ROLLING
+        old = [pod for pod in seen.pods(component_of(stateful_set)) if is_new or is_old(pod, stateful_set)]
+        replicas = (write.manifest if write and write.manifest else stateful_set)["spec"]["replicas"]
+        for pod in sorted(old, key=lambda pod: (is_leading(pod), -ordinal_of(pod))):
+            if ordinal_of(pod) >= replicas:
+                continue
+            impact = Impact.FAILOVER if is_leading(pod) else Impact.ROLLING
+            role = pod["metadata"]["labels"].get(ROLE_LABEL)
+            why = f"a new template; it is {role}, and comes last" if is_leading(pod) else "a new template"
+            yield Action(Verb.RESTART, Ref.of(pod), impact, why, Stage.DATA_SERVICES, None, pod["metadata"]["uid"])

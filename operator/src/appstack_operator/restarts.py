@@ -27,7 +27,7 @@ class Restart:
     @property
     def ordinal(self) -> int:
         """The number at the end of a StatefulSet pod's name."""
-        return int(self.pod.rsplit("-", 1)[1])
+        return ordinal(self.pod)
 
 
 def next_restarts(seen: Observed) -> Iterator[Restart]:
@@ -76,6 +76,16 @@ def restart_of(pod: Object, stateful_set: Object) -> Restart:
         is_ready=is_ready(pod),
         why=f"its template is old: {meta['labels'][REVISION_LABEL]} -> {newest}",
     )
+
+
+def ordinal_of(pod: Object) -> int:
+    """The number of a StatefulSet's pod."""
+    return ordinal(pod["metadata"]["name"])
+
+
+def ordinal(pod_name: str) -> int:
+    """The number at the end of its name."""
+    return int(pod_name.rsplit("-", 1)[1])
 
 
 def is_leading(pod: Object) -> bool:

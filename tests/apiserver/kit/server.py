@@ -76,7 +76,7 @@ def free_address() -> str:
 @contextmanager
 def running(folder: Path) -> Iterator[BareCluster]:
     """The servers for as long as the block runs; ended by their own handles."""
-    build_binaries(["etcd", "kube-apiserver"])
+    build_binaries(["etcd", "kube-apiserver", "kubectl"])
     cluster = BareCluster("bare", 0, (), folder=folder, address_of_all=free_address())
     for directory in (cluster.config, cluster.logs):
         directory.mkdir(parents=True)

@@ -9,8 +9,8 @@ import pytest
 
 from appstack_operator.desired.stack import Stage, build_stack
 from appstack_operator.gates import Gates
-from appstack_operator.objects import Object, component_of, owner_reference
-from appstack_operator.plan import Action, Impact, Verb, plan, worst
+from appstack_operator.objects import ROLE_LABEL, Object, component_of, owner_reference
+from appstack_operator.plan import Action, Impact, Verb, forecast, plan, worst
 from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
 
 OPEN = Gates()
@@ -69,6 +69,43 @@ def test_scheduled_jobs_wait_for_the_rollout_of_the_pods() -> None:
         everything(backend={"image": "shop:1"}, cronJobs=jobs), backend={"image": "shop:2"}, cronJobs=jobs
     )
     assert [str(action.target) for action in actions] == ["Deployment shop-api"]
+
+
+def restarts(before: list[Object], **spec: Any) -> list[tuple[str, Impact]]:
+    """The pods that a change of this stack with these pods is foreseen to restart."""
+    stack = a_stack(**spec)
+    members = [
+        a_pod(stack, "postgres", number, labels={ROLE_LABEL: "primary" if number == 1 else "replica"})
+        for number in range(3)
+    ]
+    actions = forecast(stack, build_stack(stack, a_context()), observed(*before, *members), OPEN)
+    return [(action.target.name, action.impact) for action in actions if action.verb is Verb.RESTART]
+
+
+def test_a_forecast_names_the_restarts_that_a_new_template_leads_to() -> None:
+    before = everything(postgres={"instances": 3})
+    changed = {"instances": 3, "resources": {"limits": {"memory": "2Gi"}}}
+    assert restarts(before, postgres={"instances": 3}) == []
+    assert restarts(before, postgres=changed) == [
+        ("shop-postgres-2", Impact.ROLLING),
+        ("shop-postgres-0", Impact.ROLLING),
+        ("shop-postgres-1", Impact.FAILOVER),
+    ]
+
+
+def test_a_forecast_restarts_no_pod_that_goes_anyway() -> None:
+    before = everything(postgres={"instances": 3})
+    changed = {"instances": 2, "resources": {"limits": {"memory": "2Gi"}}}
+    assert [name for name, _ in restarts(before, postgres=changed)] == ["shop-postgres-0", "shop-postgres-1"]
+
+
+def test_taking_the_leader_away_is_a_failover() -> None:
+    stack, before = a_stack(postgres={"instances": 1}), everything(postgres={"instances": 2})
+    leader = a_pod(stack, "postgres", 1, labels={ROLE_LABEL: "primary"})
+    actions = plan(stack, build_stack(stack, a_context()), observed(*before, leader), OPEN)
+    assert {action.target.name: action.impact for action in actions if action.target.kind == "StatefulSet"} == {
+        "shop-postgres": Impact.FAILOVER
+    }
 
 
 def test_behind_a_closed_gate_nothing_is_written() -> None:

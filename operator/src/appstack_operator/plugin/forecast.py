@@ -1,0 +1,109 @@
+"""What a change of a stack leads to: the operator's own plan, each action with what differs. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from appstack_operator.api import AppStack
+from appstack_operator.assess.stack import assess_stack
+from appstack_operator.assess.verdict import Verdict
+from appstack_operator.converge import build_context
+from appstack_operator.desired.context import Context, Credentials
+from appstack_operator.desired.stack import Stage, Wanted, build_stack
+from appstack_operator.gates import Gates
+from appstack_operator.kinds import Ref
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+from appstack_operator.ownership import HASH, annotation, owned_part, stamped
+from appstack_operator.placeholders import AnyAddress, placeholder_credentials
+from appstack_operator.plan import Action, Impact, Verb, forecast, worst
+from appstack_operator.plugin.differences import ABSENT, Difference, compare_manifests, shaped
+from appstack_operator.scaling import ScalingMemory, scale_workers
+from appstack_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One action, and what it changes in its object."""
+
+    action: Action
+    differences: Sequence[Difference] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """All that one manifest leads to."""
+
+    stack: AppStack
+    is_new: bool
+    spec: Sequence[Difference]
+    changes: Sequence[Change]
+    notes: Sequence[str] = ()
+    missing: Verdict | None = None  # what of the user's the stack would wait for
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether somebody has to act before the change can be carried out."""
+        return self.missing is not None
+
+    @property
+    def impact(self) -> Impact:
+        """The worst that happens."""
+        return Impact.NO_OP if self.stack.spec.paused else worst([change.action for change in self.changes])
+
+
+def build_forecast(stack: AppStack, live: Object | None, seen: Observed, settings: Settings) -> Forecast:
+    """The way from what is there to what the stack asks for."""
+    wanted = build_wanted(stack, seen, settings)
+    former = build_wanted(AppStack.model_validate(live), seen, settings) if live else []
+    known = {Ref.of(item.manifest): item.manifest for item in former}
+    missing = assess_stack(stack, seen, context_of(stack, seen, settings)).missing_inputs
+    gates = Gates({stage: missing.message for stage in Stage if stage >= Stage.ENVIRONMENT} if missing else {})
+    changes = [Change(action, differences_of(action, known, seen)) for action in forecast(stack, wanted, seen, gates)]
+    dumped = [each.spec.model_dump(by_alias=True, mode="json", exclude_none=True) for each in stacks_of(live, stack)]
+    spec = compare_manifests({"spec": dumped[0]}, {"spec": dumped[1]}) if live else []
+    return Forecast(stack, live is None, spec, changes, notes_of(stack, missing), missing)
+
+
+def stacks_of(live: Object | None, stack: AppStack) -> tuple[AppStack, AppStack]:
+    """The stack as it is and as it is to be."""
+    return (AppStack.model_validate(live) if live else stack), stack
+
+
+def build_wanted(stack: AppStack, seen: Observed, settings: Settings) -> list[Wanted]:
+    """All objects of a stack; what only the operator can know has placeholders."""
+    return build_stack(stack, context_of(stack, seen, settings))
+
+
+def context_of(stack: AppStack, seen: Observed, settings: Settings) -> Context:
+    """The operator's context, with an address for Services that are still to be made."""
+    fresh: Credentials = placeholder_credentials()
+    context = build_context(stack, seen, fresh, settings)
+    workers = scale_workers(stack, seen, ScalingMemory())
+    return replace(context, addresses=AnyAddress(context.addresses), worker_replicas=workers)
+
+
+def notes_of(stack: AppStack, missing: Verdict | None) -> list[str]:
+    """What a reader has to know beside the actions."""
+    notes = []
+    if stack.spec.paused:
+        notes.append("spec.paused is true: nothing of this is done until it is false")
+    if missing:
+        notes.append(f"{missing.reason.value}: {missing.message}: the backend stays as it is until then")
+    return notes
+
+
+def differences_of(action: Action, former: dict[Ref, Object], seen: Observed) -> list[Difference]:
+    """What a write changes in its object; a new object is new as a whole."""
+    live = seen.get(action.target.kind, action.target.name)
+    if action.verb is not Verb.APPLY or action.manifest is None or live is None:
+        return []
+    before = former.get(action.target)
+    applied = annotation(live, HASH)
+    if annotation(action.manifest, HASH) == applied:  # drift: the operator's content is the same
+        return compare_manifests(shaped(live, action.manifest), action.manifest)
+    # What was applied is known in full if this very code made it; else what of the object is the operator's.
+    if before is not None and annotation(stamped(before), HASH) == applied:
+        return compare_manifests(before, action.manifest)
+    found = compare_manifests(owned_part(live), action.manifest)
+    # Who created an object owns its defaults too: they are fields, not items of a list or a map, and they stay.
+    return [each for each in found if each.after is not ABSENT or each.path.endswith("]")]
