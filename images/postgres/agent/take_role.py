@@ -5,44 +5,17 @@ Patroni labels its own pod alone: a primary whose node is cut off would stay in 
 node is NotReady. Called as `take_role.py ACTION ROLE SCOPE`.
 """
 
-import json
 import os
-import ssl
 import sys
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TIMEOUT_SECONDS = 2.0
+from kube import call
+
 TRY_SECONDS = 30.0
 ROLE_LABEL = "appstack.dev/role"
 SCOPE_LABEL = "appstack.dev/patroni"
-
-
-def server() -> str:
-    """The API server by its address: a failover must not wait for a name server that was lost with the node."""
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
-def call(method: str, path: str, body: object = None) -> Any:
-    """One API request with the pod's own account; raises OSError when it fails."""
-    namespace = (ACCOUNT / "namespace").read_text()
-    request = urllib.request.Request(f"{server()}/api/v1/namespaces/{namespace}/{path}", method=method)  # noqa: S310
-    request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
-    data = None
-    if body is not None:
-        data = json.dumps(body).encode()
-        request.add_header("Content-Type", "application/merge-patch+json")
-    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    # Python 3.13 refuses certificates without an authority key identifier; many clusters have such ones.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
-        return json.load(answer)
 
 
 def changes(winner: str, role_of: Mapping[str, str | None]) -> list[tuple[str, str | None]]:

@@ -99,6 +99,14 @@ class Postgres(DataService):
             "Required: without a replica, writes wait."
         ),
     )
+    early_failover: bool = Field(
+        default=True,
+        description=(
+            "Whether a lost primary is replaced before its lock expires: writes go on within 8 s instead of 25 s, for "
+            "60 writes a minute to the API server instead of 20. It acts where one synchronous standby is recorded, so "
+            "not with synchronousReplication Off, and not with three instances or more, which commit by quorum."
+        ),
+    )
     storage: PostgresStorage = Field(default=PostgresStorage(), description="The volume of each instance.")
     parameters: dict[str, Setting] = Field(
         default={},

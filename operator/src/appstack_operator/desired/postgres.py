@@ -32,6 +32,10 @@ POD_PORTS = {"postgres": 5432, "patroni": 8008}
 # written in every loop and must wake nobody.
 PATRONI_LABEL = "appstack.dev/patroni"
 
+QUORUM_INSTANCES = 3
+# Three renewals of the lock.
+EARLY_FAILOVER_SECONDS = 3
+
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 DEFAULT_LIMITS = {"cpu": "2", "memory": "1Gi"}
 
@@ -91,13 +95,11 @@ def build_dynamic_configuration(stack: AppStack) -> Object:
     """Patroni's own ConfigMap -config: it follows this annotation while it runs, and keeps others beside it."""
     mode = stack.spec.postgres.synchronous_replication
     configuration = {
-        "ttl": 20,
-        "loop_wait": 3,
-        "retry_timeout": 5,
+        **loops(stack),
         # A primary that does not come up again soon is replaced; Patroni's default would wait 300 s.
         "primary_start_timeout": 15,
         "maximum_lag_on_failover": MEBIBYTE,
-        "synchronous_mode": mode is not SynchronousReplication.OFF,
+        "synchronous_mode": synchronous_mode(stack),
         "synchronous_mode_strict": mode is SynchronousReplication.REQUIRED,
         # Without the API server the primary goes on while every member answers it: an outage of the API
         # server alone ends no writes. The price: then one silent member demotes it (two faults at once).
@@ -112,6 +114,28 @@ def build_dynamic_configuration(stack: AppStack) -> Object:
     )
     meta["labels"] |= {PATRONI_LABEL: scope(stack)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+
+
+def loops(stack: AppStack) -> dict[str, int]:
+    """How often the lock is renewed, and when it expires (20 s is Patroni's minimum).
+
+    An early failover needs a lock that is renewed every second: whoever waits for a third renewal has waited 3 s.
+    """
+    if is_early(stack):
+        return {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
+    return {"ttl": 20, "loop_wait": 3, "retry_timeout": 5}
+
+
+def is_early(stack: AppStack) -> bool:
+    """Whether a failover before the lock's end can be proven safe: one standby is recorded to hold every commit."""
+    return stack.spec.postgres.early_failover and synchronous_mode(stack) is True
+
+
+def synchronous_mode(stack: AppStack) -> bool | str:
+    """One named standby; with two of them any one will do, so that the loss of a replica holds up no commit."""
+    if stack.spec.postgres.synchronous_replication is SynchronousReplication.OFF:
+        return False
+    return "quorum" if stack.spec.postgres.instances >= QUORUM_INSTANCES else True
 
 
 def settings(stack: AppStack) -> dict[str, str]:
@@ -230,6 +254,11 @@ def build_environment(stack: AppStack) -> list[Object]:
         from_field("POD_NAME", "metadata.name"),
         from_field("POD_IP", "status.podIP"),
         {"name": "PATRONI_NAME", "value": "$(POD_NAME)"},
+        {"name": "PATRONI_SCOPE", "value": scope(stack)},
+        {
+            "name": "EARLY_FAILOVER_SECONDS",
+            "value": str(EARLY_FAILOVER_SECONDS if stack.spec.postgres.early_failover else 0),
+        },
         {"name": "PATRONI_KUBERNETES_POD_IP", "value": "$(POD_IP)"},
         {"name": "PATRONI_RESTAPI_CONNECT_ADDRESS", "value": "$(POD_IP):8008"},
         {"name": "PATRONI_POSTGRESQL_CONNECT_ADDRESS", "value": "$(POD_IP):5432"},

@@ -43,6 +43,40 @@ def test_synchronous_replication_is_what_the_spec_says(mode: str, synchronous: b
     assert (configuration["synchronous_mode"], configuration["synchronous_mode_strict"]) == (synchronous, strict)
 
 
+def test_three_instances_commit_by_quorum() -> None:
+    assert dynamic(instances=3)["synchronous_mode"] == "quorum"
+    assert dynamic(instances=3, synchronousReplication="Off")["synchronous_mode"] is False
+
+
+@pytest.mark.parametrize(
+    ("postgres", "loop_seconds"),
+    [
+        ({}, 1),
+        ({"earlyFailover": False}, 3),
+        ({"synchronousReplication": "Off"}, 3),  # nobody is recorded to hold every commit
+        ({"instances": 3}, 3),
+    ],
+)
+def test_the_lock_is_renewed_every_second_only_where_that_serves_an_early_failover(
+    postgres: dict[str, Any], loop_seconds: int
+) -> None:
+    configuration = dynamic(**postgres)
+    assert configuration["loop_wait"] == loop_seconds
+    assert configuration["ttl"] >= configuration["loop_wait"] + 2 * configuration["retry_timeout"]
+
+
+@pytest.mark.parametrize(("early", "seconds"), [(True, "3"), (False, "0")])
+def test_the_agent_for_early_failovers_runs_where_the_spec_asks_for_it(early: bool, seconds: str) -> None:
+    members = built("StatefulSet", "shop-postgres", postgres={"earlyFailover": early})
+    environment = members["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "EARLY_FAILOVER_SECONDS", "value": seconds} in environment
+
+
+def test_more_instances_restart_no_member() -> None:
+    two, three = (built("StatefulSet", "shop-postgres", postgres={"instances": n})["spec"]["template"] for n in (2, 3))
+    assert two == three
+
+
 def test_an_outage_of_the_api_server_alone_demotes_nobody() -> None:
     assert dynamic()["failsafe_mode"] is True
 

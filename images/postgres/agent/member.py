@@ -1,0 +1,30 @@
+#!/usr/bin/python3
+"""A member's first process: starts the agent for early failovers, and becomes Patroni."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+AGENT = Path(__file__).with_name("release_lock.py")
+PAUSE_SECONDS = 2.0
+
+
+def keep_running(command: list[str]) -> None:
+    """Start a process again whenever it ends; Patroni as the first process cannot do that for us."""
+    while True:
+        os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)
+        time.sleep(PAUSE_SECONDS)
+
+
+def main() -> None:
+    """Fork; the parent keeps its number, 1, by which Patroni knows that it has to reap what others leave behind."""
+    if float(os.environ.get("EARLY_FAILOVER_SECONDS") or 0) > 0 and os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        keep_running([sys.executable, str(AGENT)])
+    os.execvp("patroni", ["patroni", *sys.argv[1:]])  # noqa: S606 - the image's own
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+#!/usr/bin/python3
+"""Beside every member: releases the leader lock of a silent primary early, where release_rules.py allows it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import kube
+from release_rules import Attempt, Request, Sign, Step, Stored, Watch, address_of, holder_of, is_fit
+from take_role import ROLE_LABEL
+
+POLL_SECONDS = 0.2
+PROBE_SECONDS = 0.75
+WATCH_SILENCE_SECONDS = 8.0
+REST_PORT, SQL_PORT = 8008, 5432
+# PostgreSQL answers this with one byte, without a password and before it looks at anything.
+SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
+
+
+def say(text: str) -> None:
+    """One line in the member's log."""
+    print(f"early failover: {text}", file=sys.stderr, flush=True)
+
+
+class Newest:
+    """The newest lock that the API server told of; a thread of its own listens."""
+
+    def __init__(self, scope: str) -> None:
+        """Nothing is known yet."""
+        self.lock: Stored | None = None
+        self._path = f"configmaps?fieldSelector=metadata.name%3D{scope}-leader"
+        threading.Thread(target=self._listen, name="watch", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                for found in kube.watch(self._path, WATCH_SILENCE_SECONDS):
+                    self.lock = stored(found)
+            except OSError:
+                # What is known stays: an attempt asks the store itself, so old news cannot mislead it.
+                time.sleep(1)
+
+
+def stored(found: Any) -> Stored:
+    """A ConfigMap as the rules see it."""
+    meta = found["metadata"]
+    return Stored(meta["resourceVersion"], meta.get("annotations") or {})
+
+
+def perform(scope: str, request: Request) -> Stored | None:
+    """One request of an attempt; None if it failed or was refused."""
+    path = f"configmaps/{scope}-{request.suffix}"
+    try:
+        if request.change is None:
+            return stored(kube.call("GET", path))
+        meta = {"resourceVersion": request.version, "annotations": request.change}
+        return stored(kube.call("PATCH", path, {"metadata": meta}))
+    except OSError as error:
+        say(f"{request.suffix}: {error}")
+        return None
+
+
+def exchange(host: str, port: int, question: bytes, limit: int) -> tuple[Sign, bytes]:
+    """Send something and read the first of the answer."""
+    try:
+        connection = socket.create_connection((host, port), PROBE_SECONDS)
+    except OSError:
+        return Sign.NOTHING, b""
+    with connection:
+        try:
+            connection.settimeout(PROBE_SECONDS)
+            connection.sendall(question)
+            answer = connection.recv(limit)
+        except OSError:
+            return Sign.MUTE, b""
+        return Sign.ANSWER if answer else Sign.MUTE, answer
+
+
+def sign_of_patroni(host: str) -> Sign:
+    """Whether a member's Patroni speaks; it asks PostgreSQL first, so it is mute with a frozen one."""
+    return exchange(host, REST_PORT, b"GET /patroni HTTP/1.0\r\n\r\n", 1)[0]
+
+
+def sign_of_postgres(host: str) -> Sign:
+    """Whether a PostgreSQL server speaks at that address; a frozen one accepts connections and says nothing."""
+    return exchange(host, SQL_PORT, SSL_REQUEST, 1)[0]
+
+
+def ask_holder(pool: ThreadPoolExecutor, lock: Stored) -> Sign:
+    """Ask the lock's holder in both ways at once."""
+    host = address_of(lock, holder_of(lock))
+    if not host:
+        return Sign.ANSWER  # whoever cannot be asked has not been silent
+    signs = [pool.submit(ask, host) for ask in (sign_of_patroni, sign_of_postgres)]
+    return max((sign.result() for sign in signs), key=lambda sign: sign.value)
+
+
+def own_status() -> dict[str, Any]:
+    """What this member's own Patroni says of itself; empty: nothing in time."""
+    connection = http.client.HTTPConnection("127.0.0.1", REST_PORT, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/patroni")
+        status: dict[str, Any] = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    else:
+        return status
+    finally:
+        connection.close()
+
+
+def release(scope: str, watch: Watch) -> None:
+    """One attempt from beginning to end."""
+    status = own_status()
+    if not is_fit(status):
+        say(f"{watch.record[0]} is silent, but this member cannot lead: {status.get('state', 'its Patroni is silent')}")
+        return
+    attempt = Attempt(watch.me, watch.record)
+    while attempt.step is not Step.DONE:
+        attempt = attempt.after(perform(scope, attempt.request))
+    still = watch.looked_at - watch.still_since
+    told = f"{watch.record[0]} is silent and its lock has not been renewed for {still:.1f} s"
+    say(f"{told}, but {attempt.why_not}" if attempt.why_not else f"{told}: released the lock")
+    if not attempt.why_not:
+        refuse_clients_of(watch.record[0])
+
+
+def refuse_clients_of(loser: str) -> None:
+    """Take the loser out of `-rw` now: clients are refused at once and try again, instead of waiting for a dead node.
+
+    If it lives and takes the lock again, its own Patroni labels it.
+    """
+    try:
+        kube.call("PATCH", f"pods/{loser}", {"metadata": {"labels": {ROLE_LABEL: None}}})
+    except OSError as error:
+        say(f"the role label of {loser} stays until the promotion: {error}")
+
+
+def main() -> None:
+    """Look, ask, release; for ever."""
+    me, scope = os.environ["POD_NAME"], os.environ["PATRONI_SCOPE"]
+    patience_seconds = float(os.environ["EARLY_FAILOVER_SECONDS"])
+    newest, watch = Newest(scope), Watch(me)
+    with ThreadPoolExecutor(2) as pool:
+        while True:
+            slept_at = time.monotonic()
+            time.sleep(POLL_SECONDS)
+            now, lock = time.monotonic(), newest.lock
+            if lock is None:
+                continue
+            watch = watch.look(lock, now, late_seconds=now - slept_at - POLL_SECONDS)
+            if watch.is_suspicious(patience_seconds):
+                watch = watch.heard(ask_holder(pool, lock))
+            if watch.has_waited(patience_seconds):
+                release(scope, watch)
+                watch = Watch(me)  # before another attempt it counts anew
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""Every interleaving of an early release with Patroni's own steps, in a small world: is an acknowledged write lost?
+
+The world: a store of two objects (the lock and who holds every commit), a primary P and its synchronous standby S.
+Both run Patroni's loop step by step, on caches that are told of changes later, in the store's order. The agent beside
+S is the real `Attempt`. It may begin at any moment, also while P is well: safety must not lean on how long it waited
+or whom it asked. Any of them may stop between any two steps for ever, which is a crash, a pause, or a cut on one side;
+the link between P and S breaks and mends on its own. The search visits every reachable state.
+
+Patroni's steps are those of its ha.py (4.0): the lock is renewed before anything else in a loop; a standby is taken
+out of the record before commits stop waiting for it, and put in after they have begun to; whoever wins the lock reads
+the store again and takes over the record by compare-and-set before it promotes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from release_rules import Attempt, Request, Step, Stored, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Answers = Callable[["World", Request], tuple["World", Stored | None]]
+
+P, S = "p", "s"
+# Enough for every race of one failover; more of each finds the same states again.
+MOST_COMMITS, MOST_CUTS, MOST_ATTEMPTS, MOST_RENEWALS, MOST_SYNC_WRITES = 1, 1, 1, 2, 2
+
+
+@dataclass(frozen=True)
+class Store:
+    """Both objects, each with its version."""
+
+    holder: str = P
+    renewals: int = 0
+    lock_version: int = 0
+    sync_leader: str = P
+    is_listed: bool = True  # S is recorded as synchronous
+    sync_version: int = 0
+
+    def lock(self) -> Stored:
+        return Stored(str(self.lock_version), {"leader": self.holder, "renewTime": str(self.renewals)})
+
+    def sync(self) -> Stored:
+        listed = S if self.is_listed else ""
+        return Stored(str(self.sync_version), {"leader": self.sync_leader, "sync_standby": listed})
+
+
+@dataclass(frozen=True)
+class Member:
+    """One Patroni: its cache, what it read at the start of its loop, and how far it is."""
+
+    cache: Store = Store()
+    read: Store = Store()
+    at: str = "idle"
+
+
+@dataclass(frozen=True)
+class World:
+    store: Store = Store()
+    p: Member = Member()
+    s: Member = Member()
+    attempt: Attempt | None = None
+    attempts: int = 0
+    link: bool = True
+    cuts: int = 0
+    waits: bool = True  # P's commits wait for S
+    p_serves: bool = True
+    s_leads: bool = False
+    acknowledged: int = 0
+    s_has: int = 0
+    wrong: str = ""
+
+
+def renewed(store: Store, holder: str) -> Store:
+    renewals = store.renewals + 1
+    return replace(store, holder=holder, renewals=renewals, lock_version=store.lock_version + 1)
+
+
+def written(store: Store, leader: str, *, listed: bool) -> Store:
+    return replace(store, sync_leader=leader, is_listed=listed, sync_version=store.sync_version + 1)
+
+
+def step_p(w: World) -> Iterator[tuple[str, World]]:
+    """One step of the primary's Patroni."""
+    p, store = w.p, w.store
+    if not w.p_serves:
+        return
+    if p.cache != store:
+        yield "P hears of the store", replace(w, p=replace(p, cache=store))
+    if p.at == "idle" and store.renewals < MOST_RENEWALS:
+        yield "P begins a loop", replace(w, p=replace(p, read=p.cache, at="loaded"))
+    elif p.at == "loaded":
+        yield from renew(w)
+    elif p.at == "renewed" and store.sync_version < MOST_SYNC_WRITES:
+        if p.read.is_listed and not w.link:
+            if p.read.sync_version == store.sync_version:
+                taken_out = written(store, P, listed=False)
+                yield "P takes S out", replace(w, store=taken_out, p=replace(p, at="out"))
+            else:
+                yield "P may not take S out", replace(w, p=replace(p, at="idle"))
+        elif not p.read.is_listed and w.link:
+            yield "P's commits wait for S", replace(w, waits=True, p=replace(p, at="in"))
+        yield "P ends its loop", replace(w, p=replace(p, at="idle"))
+    elif p.at == "renewed":
+        yield "P ends its loop", replace(w, p=replace(p, at="idle"))
+    elif p.at == "out":
+        yield "P's commits wait no more", replace(w, waits=False, p=replace(p, at="idle"))
+    elif p.at == "in" and w.link and w.s_has == w.acknowledged:
+        if p.read.sync_version == store.sync_version:
+            yield "P puts S in", replace(w, store=written(store, P, listed=True), p=replace(p, at="idle"))
+        else:
+            yield "P may not put S in", replace(w, p=replace(p, at="idle"))
+
+
+def renew(w: World) -> Iterator[tuple[str, World]]:
+    """The lock at the start of P's loop: renewed, taken again while it is free, or lost."""
+    p, store = w.p, w.store
+    # A conflict makes Patroni read the store itself: it goes on only if the lock is still its own.
+    is_mine = p.read.holder == P and p.cache.holder == P and store.holder == P
+    is_free = p.read.holder == "" and p.read.lock_version == store.lock_version
+    if is_mine or is_free:
+        yield "P renews the lock", replace(w, store=renewed(store, P), p=replace(p, at="renewed"))
+    else:
+        yield "P demotes itself", replace(w, p_serves=False, p=replace(p, at="idle"))
+
+
+def step_s(w: World) -> Iterator[tuple[str, World]]:
+    """One step of the standby's Patroni."""
+    s, store = w.s, w.store
+    if w.s_leads:
+        return
+    if s.cache != store:
+        yield "S hears of the store", replace(w, s=replace(s, cache=store))
+    if s.at == "idle":
+        yield "S begins a loop", replace(w, s=replace(s, read=s.cache, at="loaded"))
+    elif s.at == "loaded" and s.read.holder == "" and s.read.is_listed:
+        if s.read.lock_version == store.lock_version:
+            yield "S takes the lock", replace(w, store=renewed(store, S), s=replace(s, at="won"))
+        else:
+            yield "S loses the race", replace(w, s=replace(s, at="idle"))
+    elif s.at == "loaded":
+        yield "S ends its loop", replace(w, s=replace(s, at="idle"))
+    elif s.at == "won":
+        yield "S reads again", replace(w, s=replace(s, read=s.cache, at="reread"))
+    elif s.at == "reread":
+        if s.read.sync_version != store.sync_version:
+            yield "S postpones", replace(w, s=replace(s, at="won"))
+        else:
+            lost = w.s_has < w.acknowledged
+            told = f"S leads with {w.s_has} of {w.acknowledged} acknowledged commits" if lost else ""
+            took = written(store, S, listed=False)
+            yield "S promotes", replace(w, store=took, s_leads=True, s=replace(s, at="idle"), wrong=told)
+
+
+def step_clients(w: World) -> Iterator[tuple[str, World]]:
+    """A client of P commits; WAL flows; the link breaks and mends."""
+    if w.p_serves and w.acknowledged < MOST_COMMITS:
+        reaches_s = w.link and not w.s_leads
+        if w.waits and reaches_s and w.s_has == w.acknowledged:
+            more = w.acknowledged + 1
+            yield "a commit on both", replace(w, acknowledged=more, s_has=more)
+        if not w.waits:
+            told = "P acknowledges beside S, which leads" if w.s_leads else ""
+            yield "a commit on P alone", replace(w, acknowledged=w.acknowledged + 1, wrong=told)
+    if w.link and not w.s_leads and w.s_has < w.acknowledged:
+        yield "S catches up", replace(w, s_has=w.acknowledged)
+    if w.cuts < MOST_CUTS:
+        yield "the link changes", replace(w, link=not w.link, cuts=w.cuts + 1)
+
+
+def step_agent(w: World, answer_of: Answers) -> Iterator[tuple[str, World]]:
+    """One step of the agent beside S: the real rules, against the store of this world."""
+    if w.attempt is None or w.attempt.step is Step.DONE:
+        if w.attempts < MOST_ATTEMPTS and w.store.holder == P and not w.s_leads:
+            begun = Attempt(S, record_of(w.store.lock()))
+            yield "the agent begins", replace(w, attempt=begun, attempts=w.attempts + 1)
+        return
+    after, answer = answer_of(w, w.attempt.request)
+    moved = w.attempt.after(answer)
+    told = ""
+    if w.attempt.step is Step.RELEASE and not moved.why_not:
+        told = "" if record_of(w.store.lock()) == w.attempt.record else "a lock was released that had been renewed"
+        told = told or ("" if w.store.is_listed else "the lock was released for a member that is not listed")
+    yield f"the agent: {w.attempt.step.value}", replace(after, attempt=moved, wrong=told)
+
+
+def answer_of(w: World, request: Request) -> tuple[World, Stored | None]:
+    """The store's answer: a change goes through only at the version that it names."""
+    store = w.store
+    if request.change is None:
+        return w, store.lock() if request.suffix == "leader" else store.sync()
+    if request.suffix == "sync":
+        if request.version != str(store.sync_version):
+            return w, None
+        store = replace(store, sync_version=store.sync_version + 1)
+        return replace(w, store=store), store.sync()
+    if request.version != str(store.lock_version):
+        return w, None
+    store = replace(store, holder="", lock_version=store.lock_version + 1)
+    return replace(w, store=store), store.lock()
+
+
+def search(answers: Answers = answer_of, wrong: str = "") -> tuple[int, list[str]]:
+    """How many states there are, and the shortest way to one that is wrong in that way (empty: there is none)."""
+    begin = World()
+    came_from: dict[World, tuple[World, str] | None] = {begin: None}
+    queue = deque([begin])
+    while queue:
+        world = queue.popleft()
+        if world.wrong and wrong in world.wrong:
+            return len(came_from), way_to(world, came_from)
+        for steps in (step_p(world), step_s(world), step_clients(world), step_agent(world, answers)):
+            for name, after in steps:
+                if after not in came_from:
+                    came_from[after] = (world, name)
+                    queue.append(after)
+    assert any(world.s_leads for world in came_from), "the search never saw a failover"
+    return len(came_from), []
+
+
+def way_to(world: World, came_from: dict[World, tuple[World, str] | None]) -> list[str]:
+    names = [world.wrong]
+    while (step := came_from[world]) is not None:
+        world, name = step
+        names.append(name)
+    return names[::-1]
+
+
+def test_no_interleaving_loses_an_acknowledged_write() -> None:
+    states, way = search()
+    assert way == []
+    assert states > 10_000
+
+
+def without_the_touch(w: World, request: Request) -> tuple[World, Stored | None]:
+    """The agent leaves the record of the standby as it is: stale writes of P still go through."""
+    return (w, w.store.sync()) if request.suffix == "sync" and request.change else answer_of(w, request)
+
+
+def without_comparing(w: World, request: Request) -> tuple[World, Stored | None]:
+    """The agent releases whatever version the lock has by now."""
+    if request.suffix == "leader" and request.change:
+        request = replace(request, version=str(w.store.lock_version))
+    return answer_of(w, request)
+
+
+def without_looking_who_is_listed(w: World, request: Request) -> tuple[World, Stored | None]:
+    """The agent takes itself for the synchronous standby."""
+    if request.suffix == "sync" and not request.change:
+        return w, replace(w.store, is_listed=True).sync()
+    return answer_of(w, request)
+
+
+@pytest.mark.parametrize(
+    ("planted", "wrong"),
+    [
+        (without_the_touch, "acknowledge"),  # two that acknowledge, or a loss
+        (without_comparing, "a lock was released that had been renewed"),
+        (without_looking_who_is_listed, "not listed"),
+    ],
+)
+def test_the_search_finds_a_planted_mistake(planted: Answers, wrong: str) -> None:
+    _, way = search(planted, wrong)
+    assert way
