@@ -20,7 +20,7 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos lint format generate lock run-operator clean venv tools
+.PHONY: help bench up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,9 +56,15 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 	@$(BIN)/lab build binaries etcd kube-apiserver kubectl
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
-test-long: venv ## The long tests: a whole sweep of single kills
+test-long: venv tools ## The long tests: a sweep of single kills, rounds of crashes over a million rows
 	@$(BIN)/lab build binaries etcd kube-apiserver
-	@$(BIN)/pytest tests/apiserver -m long $(PYTEST_ARGS)
+	@$(BIN)/pytest tests/apiserver tests/backend -m long $(PYTEST_ARGS)
+
+bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
+	@$(BIN)/python -m bench import export requests memory table
+
+bench-%: venv tools
+	@$(BIN)/python -m bench $* table
 
 test-lab: venv ## Tests of the lab itself (root)
 	@$(BIN)/pytest tests/lab $(PYTEST_ARGS)

@@ -43,8 +43,8 @@ def redis(scratch: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def rabbitmq(scratch: Path) -> Iterator[str]:
-    with servers.rabbitmq(scratch / "rabbitmq") as url:
-        yield url
+    with servers.rabbitmq(scratch / "rabbitmq") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

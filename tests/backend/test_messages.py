@@ -119,3 +119,56 @@ def test_a_message_delivered_again_after_it_was_done_changes_nothing(backend: Ba
     wait_until(lambda: worker.log.read_text().count("the chunk was applied before") == 3, "all three were seen")
     assert api.job(job["id"])["rows"] == job["rows"]
     assert feeds.exported(api.export()) == feeds.catalogue(feed)
+
+
+def command(backend: Backend, *args: str) -> list[dict[str, Any]]:
+    """What the dead-letters command prints."""
+    return [json.loads(line) for line in backend.run("dead-letters", *args).log.read_text().splitlines()]
+
+
+def test_dead_letters_are_looked_at_sent_back_and_dropped(backend: Backend, dsn: str) -> None:
+    """What failed is mended by a person, sent back, and the import succeeds after all."""
+    backend.start_api()
+    api, feed = backend.client(), feeds.rows(1_500, seed=24)
+    job = api.post(feeds.as_csv(feed)).json()
+    with psycopg.connect(dsn) as conn:
+        conn.execute("CREATE TABLE kept AS SELECT number, payload FROM import_chunks WHERE number IN (0, 1)")
+        conn.execute("UPDATE import_chunks SET payload = 'no columns' WHERE number IN (0, 1)")
+    backend.start_worker()
+    job = api.ended(job["id"])
+    assert (job["state"], job["code"], job["rows"]["imported"]) == ("failed", "IMPORT_CHUNK_FAILED", 500)
+    for _ in range(2):  # looking changes nothing
+        letters = command(backend, "list", "bulk")
+        assert {letter["message_id"][-2:] for letter in letters} == {"/0", "/1"}
+    assert "InvalidTextRepresentation" in letters[0]["reason"] and letters[0]["resent"] == 0
+    (whole,) = command(backend, "show", "bulk", letters[0]["message_id"])
+    assert json.loads(whole["body"])["import_id"] == job["id"]
+
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE import_chunks c SET payload = k.payload FROM kept k WHERE c.number = k.number")
+    first = letters[0]["message_id"]
+    assert [sent["message_id"] for sent in command(backend, "resend", "bulk", first)] == [first]
+    wait_until(lambda: api.job(job["id"])["rows"]["imported"] == 1_000, "the first one is applied")
+    assert api.job(job["id"])["code"] == "IMPORT_CHUNK_FAILED"
+    command(backend, "resend", "bulk", "--all")
+    wait_until(lambda: api.job(job["id"])["state"] == "succeeded", "the import is healed")
+    assert api.job(job["id"])["rows"] == {"received": 1_500, "imported": 1_500, "rejected": 0}
+    assert feeds.exported(api.export()) == feeds.catalogue(feed)
+    assert command(backend, "list", "bulk") == []
+
+
+def test_a_letter_that_is_dropped_is_printed_and_gone(backend: Backend, rabbitmq: str) -> None:
+    publish(rabbitmq, "bulk", b'{"kind": "what"}')
+    worker = backend.start_worker()
+    series = 'appstack_messages_total{outcome="dead",queue="bulk"}'
+    wait_until(lambda: worker.metrics().get(series), "it is a dead letter")
+    (dropped,) = command(backend, "drop", "bulk", "--all")
+    assert dropped["body"] == '{"kind": "what"}'
+    assert command(backend, "list", "bulk") == []
+
+
+def test_nothing_is_sent_back_or_dropped_by_accident(backend: Backend) -> None:
+    for action in ("resend", "drop"):
+        process = backend.start("dead-letters", action, "bulk")
+        assert process.popen.wait(60) == 2
+        assert "--all" in process.log.read_text()

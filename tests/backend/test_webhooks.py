@@ -167,3 +167,14 @@ def test_a_delivery_to_a_private_address_is_refused_too(api: Api, backend: Backe
         wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["dead"], "it is given up")
         assert private.got == []
         assert deliveries(api, subscription)[0]["last_error"] == "the host has an address that is not public"
+
+
+def test_a_dead_delivery_that_is_sent_back_starts_anew(api: Api, backend: Backend) -> None:
+    backend.start_worker(**PRIVATE, WEBHOOK_BACKOFF_SECONDS="0.1")
+    with receiver(500, 500, 200) as healing:
+        subscription = subscribe(api, healing.url, "product.changed")
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["dead"], "it is given up")
+        backend.run("dead-letters", "resend", "notifications", "--all")
+        wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["delivered"], "it is delivered")
+        assert len(healing.got) == 3

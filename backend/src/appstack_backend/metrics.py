@@ -34,6 +34,7 @@ DATABASE_RETRIES = Counter("appstack_database_retries_total", "Work repeated aft
 DATABASE_POOL = Gauge("appstack_database_pool", "Connections and waiting requests.", ["pool", "what"])
 REDIS_BREAKER = Gauge("appstack_redis_breaker_open", "1 while Redis is left alone after trouble.")
 READS = Counter("appstack_reads_total", "Reads that a replica may serve, by who served them.", ["server"])
+EXPORTS_READ = Counter("appstack_exports_read_total", "Exports by the server they were read from.", ["server"])
 CACHE = Counter("appstack_cache_total", "Reads of the cache by their result.", ["result"])
 
 

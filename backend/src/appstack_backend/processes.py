@@ -6,6 +6,7 @@ from typing import Self
 
 import psycopg
 
+from appstack_backend import schema
 from appstack_backend.broker import Publisher
 from appstack_backend.database import Database
 from appstack_backend.errors import ApiError
@@ -18,6 +19,7 @@ from appstack_backend.settings import Settings
 log = get_logger()
 HOUSEKEEPING_SECONDS, PROMOTE_SECONDS, OBSERVE_SECONDS = 5.0, 1.0, 1.0
 REPLICA_POOL_SECONDS = 0.2
+SCHEMA_POLL_SECONDS = 1.0
 ABANDONED = "the upload stopped and was not taken up again"
 
 
@@ -58,6 +60,27 @@ async def keep_house(stores: Stores) -> None:
         group.create_task(end_abandoned_uploads(stores))
         group.create_task(promote_deliveries(stores))
         group.create_task(observe_primary(stores))
+
+
+async def missing_migrations(stores: Stores) -> list[int] | None:
+    """What this code needs and the database lacks; None if that cannot be read now."""
+    migrations = schema.load_migrations()
+    try:
+        applied = {row["version"] for row in await stores.database.fetch_all(schema.APPLIED)}
+    except psycopg.errors.UndefinedTable:
+        applied = set()
+    except (ApiError, psycopg.Error) as error:
+        log.warning("the schema cannot be read now", error=str(error).strip())
+        return None
+    return schema.missing_versions(applied, migrations)
+
+
+async def wait_for_schema(stores: Stores) -> None:
+    """Until the database has all migrations: a worker that began earlier would fail its messages."""
+    while (missing := await missing_migrations(stores)) != []:
+        if missing:
+            log.warning("waiting for migrations", missing=missing)
+        await asyncio.sleep(SCHEMA_POLL_SECONDS)
 
 
 async def end_abandoned_uploads(stores: Stores) -> None:

@@ -63,8 +63,9 @@ class Reads:
         """Note the primary's position: a replica that has not got there within the limit is too stale for anybody."""
         if self.replica is None:
             return
-        now = time.monotonic()
-        self._seen.append((now, await self.lsn()))
+        now, lsn = time.monotonic(), await self.lsn()
+        self._seen.append((now, lsn))
+        self._floor = self._floor or lsn
         while self._seen and self._seen[0][0] <= now - self._most_stale_seconds:
             self._floor = self._seen.popleft()[1]
 

@@ -5,8 +5,11 @@ asks it now and then, and closes the breaker once it answers.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import redis.asyncio as redis
@@ -20,16 +23,23 @@ from appstack_backend.settings import Settings
 
 log = get_logger()
 TROUBLE = (RedisError, OSError, TimeoutError)
+BATCH = 100
+Arguments = tuple[Any, ...]
 
 
 class RedisLink:
-    """A client of the current master, shared by the whole process."""
+    """One connection to the current master for the whole process.
+
+    Scripts asked for at the same time leave together: each batch is one round trip, and while it is under way the
+    next one gathers. So a stampede of requests is no stampede of connections.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sentinels = settings.sentinel_addresses
         self._client: redis.Redis | None = None
-        self._lock = asyncio.Lock()
+        self._waiting: list[tuple[Script, Arguments, asyncio.Future[Any]]] = []
+        self._sending: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -38,18 +48,52 @@ class RedisLink:
         return bool(self._settings.redis_sentinels or self._settings.redis_url)
 
     async def run(self, script: "Script", keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """The answer of a script in one round trip; None when there is none within the timeout."""
-        if not self.is_configured or self._probing is not None:
+        """The answer of a script; None when there is none within the timeout."""
+        if not self.is_configured or self._is_closed or self._probing is not None:
             return None
-        try:
-            async with asyncio.timeout(self._settings.redis_timeout_seconds):
-                return await script.run(await self._connected(), keys, args)
-        except TROUBLE as error:
-            await self._open_breaker(error)
-            return None
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append((script, (len(keys), *keys, *args), answer))
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+        return await answer
+
+    async def _send(self) -> None:
+        """Send what waits until nothing waits; whatever fails is answered with None."""
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            try:
+                async with asyncio.timeout(self._settings.redis_timeout_seconds):
+                    answers = await self._answers(batch)
+            except TROUBLE as error:
+                answers = [None] * len(batch)
+                await self._open_breaker(error)
+                batch, self._waiting = batch + self._waiting, []
+            for _, _, future in batch:
+                if not future.done():
+                    future.set_result(answers.pop(0) if answers else None)
+        self._sending = None
+
+    async def _answers(self, batch: "list[tuple[Script, Arguments, asyncio.Future[Any]]]") -> list[Any]:
+        """One round trip; a second one for a server that does not know a script yet."""
+        client = await self._connected()
+        for _ in range(2):
+            pipeline = client.pipeline(transaction=False)
+            for script, arguments, _future in batch:
+                pipeline.evalsha(script.sha, *arguments)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            if not any(isinstance(answer, NoScriptError) for answer in answers):
+                break
+            for script in {script for script, _, _ in batch}:
+                await client.script_load(script.text)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        return answers
 
     async def close(self) -> None:
         self._is_closed = True
+        if self._sending is not None:
+            await self._sending
         if self._probing is not None:
             self._probing.cancel()
         await self._forget()
@@ -76,9 +120,7 @@ class RedisLink:
 
     async def _connected(self) -> redis.Redis:
         if self._client is None:
-            async with self._lock:
-                if self._client is None:
-                    self._client = await self._discover()
+            self._client = await self._discover()
         return self._client
 
     async def _discover(self) -> redis.Redis:
@@ -120,18 +162,17 @@ class RedisLink:
                 await client.aclose()
 
 
+@dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script, sent by its hash; a server that does not know it is told once."""
+    """A Lua script, sent by its hash."""
 
-    def __init__(self, text: str) -> None:
-        self._text, self._sha = text, ""
+    text: str
 
-    async def run(self, client: redis.Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        parameters = (len(keys), *keys, *args)
-        try:
-            if self._sha:
-                return await client.evalsha(self._sha, *parameters)
-        except NoScriptError:
-            pass
-        self._sha = await client.script_load(self._text)
-        return await client.evalsha(self._sha, *parameters)
+    @property
+    def sha(self) -> str:
+        return sha_of(self.text)
+
+
+@cache
+def sha_of(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     metrics_host: str = "0.0.0.0"  # noqa: S104
     metrics_port: int = 9000
     log_level: str = "INFO"
+    otel_exporter_otlp_endpoint: str = ""
 
     # Imports.
     import_chunk_rows: int = Field(2_000, ge=1, le=20_000)
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=3)
     database_patience_seconds: float = Field(10.0, ge=0)
     replica_most_stale_seconds: float = Field(5.0, gt=0)
+    export_replica_wait_seconds: float = Field(5.0, ge=0)
     rate_limit_per_second: float = Field(1_000.0, ge=0)  # of one token, over all instances; 0: no limit
     rate_limit_burst: int = Field(2_000, ge=1)
     redis_timeout_seconds: float = Field(0.1, gt=0)

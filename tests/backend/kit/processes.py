@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMMAND = str(Path(sys.executable).parent / "appstack-backend")
 ADMIN_TOKEN = "test-admin"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 FINAL_STATES = ("succeeded", "failed", "cancelled")
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -73,6 +73,7 @@ class Backend:
     environment: dict[str, str]
     folder: Path
     api_port: int = 0
+    command: tuple[str, ...] = (COMMAND,)
     started: list[Process] = field(default_factory=list)
 
     def start(self, *args: str, **environment: str) -> Process:
@@ -87,7 +88,7 @@ class Backend:
         log = self.folder / f"{len(self.started)}-{args[0]}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [COMMAND, *args],
+                [*self.command, *args],
                 env={"PATH": os.environ["PATH"], **settings},
                 stdout=output,
                 stderr=subprocess.STDOUT,

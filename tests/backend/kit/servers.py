@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from contextlib import contextmanager
@@ -54,6 +55,14 @@ class Postgres:
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
         )
 
+    def copy(self, primary: Postgres) -> None:
+        """Become a replica of a running primary, in place of the empty database."""
+        shutil.rmtree(self._box.folder / "scratch" / "data")
+        self._box.run(
+            *("env", PATH, "pg_basebackup", "--pgdata=/scratch/data", "--write-recovery-conf", "--no-sync"),
+            *("--checkpoint=fast", f"--dbname={primary.dsn}"),
+        )
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         settings = {**POSTGRES_SETTINGS, "port": self._port}
@@ -79,6 +88,18 @@ class Postgres:
 def postgres(folder: Path) -> Iterator[Postgres]:
     """A running PostgreSQL with an empty database."""
     server = Postgres(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def replica(folder: Path, primary: Postgres) -> Iterator[Postgres]:
+    """A running replica that streams from the primary."""
+    server = Postgres(folder)
+    server.copy(primary)
     try:
         server.start()
         yield server
@@ -131,37 +152,60 @@ def redis(folder: Path) -> Iterator[dict[str, str]]:
             server.stop()
 
 
+class RabbitMQ:
+    """One RabbitMQ 4 node in a folder; it may be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._box = Box("rabbitmq", RABBITMQ_USER, folder)
+        self._server: Server | None = None
+        self._port, distribution, epmd = free_port(), free_port(), free_port()
+        self.url = f"amqp://app:{PASSWORD}@127.0.0.1:{self._port}/%2F"
+        self._box.write(
+            "rabbitmq.conf",
+            f"listeners.tcp.1 = 127.0.0.1:{self._port}\ndefault_user = app\ndefault_pass = {PASSWORD}\n"
+            "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n"
+            "disk_free_limit.absolute = 50MB\n",
+        )
+        self._box.write("enabled_plugins", "[].\n")
+        self._environment = {
+            "HOME": "/scratch",
+            "RABBITMQ_NODENAME": f"test{self._port}@localhost",
+            "RABBITMQ_DIST_PORT": distribution,
+            "ERL_EPMD_PORT": epmd,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_CONFIG_FILE": "/scratch/rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": "/scratch/enabled_plugins",
+            "RABBITMQ_MNESIA_BASE": "/scratch/data",
+            "RABBITMQ_LOG_BASE": "/scratch",
+            "RABBITMQ_PID_FILE": "/scratch/pid",
+            "RABBITMQ_FEATURE_FLAGS_FILE": "/scratch/feature_flags",
+            "RABBITMQ_GENERATED_CONFIG_DIR": "/scratch/config",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
+            "LANG": "C.UTF-8",
+        }
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = (f"{name}={value}" for name, value in self._environment.items())
+        self._server = self._box.start("env", PATH, *settings, "rabbitmq-server")
+        wait_for(self.is_up, self._server, "RabbitMQ")
+
+    def is_up(self) -> bool:
+        return answers(self._port, b"AMQP\x00\x00\x09\x01", b"\x00\x0a\x00\x0a")
+
+    def kill(self) -> None:
+        """As a crash does it."""
+        if self._server is not None:
+            self._server.stop()
+            self._box.remove("pid")
+
+
 @contextmanager
-def rabbitmq(folder: Path) -> Iterator[str]:
-    """One RabbitMQ 4 node; yields its URL."""
-    box = Box("rabbitmq", RABBITMQ_USER, folder)
-    port, distribution, epmd = free_port(), free_port(), free_port()
-    box.write(
-        "rabbitmq.conf",
-        f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = app\ndefault_pass = {PASSWORD}\n"
-        "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n"
-        "disk_free_limit.absolute = 50MB\n",
-    )
-    box.write("enabled_plugins", "[].\n")
-    environment = {
-        "HOME": "/scratch",
-        "RABBITMQ_NODENAME": f"test{port}@localhost",
-        "RABBITMQ_DIST_PORT": distribution,
-        "ERL_EPMD_PORT": epmd,
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_CONFIG_FILE": "/scratch/rabbitmq.conf",
-        "RABBITMQ_ENABLED_PLUGINS_FILE": "/scratch/enabled_plugins",
-        "RABBITMQ_MNESIA_BASE": "/scratch/data",
-        "RABBITMQ_LOG_BASE": "/scratch",
-        "RABBITMQ_PID_FILE": "/scratch/pid",
-        "RABBITMQ_FEATURE_FLAGS_FILE": "/scratch/feature_flags",
-        "RABBITMQ_GENERATED_CONFIG_DIR": "/scratch/config",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
-        "LANG": "C.UTF-8",
-    }
-    server = box.start("env", PATH, *(f"{name}={value}" for name, value in environment.items()), "rabbitmq-server")
+def rabbitmq(folder: Path) -> Iterator[RabbitMQ]:
+    """A running RabbitMQ node."""
+    server = RabbitMQ(folder)
     try:
-        wait_for(lambda: answers(port, b"AMQP\x00\x00\x09\x01", b"\x00\x0a\x00\x0a"), server, "RabbitMQ")
-        yield f"amqp://app:{PASSWORD}@127.0.0.1:{port}/%2F"
+        server.start()
+        yield server
     finally:
-        server.stop()
+        server.kill()

@@ -73,7 +73,7 @@ class Call:
     def limit(self) -> int:
         """The page size asked for."""
         text = self.request.query_params.get("limit", str(DEFAULT_LIMIT))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MOST):
+        if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MOST):
             raise RequestInvalid(f"limit must be a number from 1 to {MOST}")
         return int(text)
 

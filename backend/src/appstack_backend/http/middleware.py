@@ -1,7 +1,9 @@
 """The one place where a request gets its id, its log line, its metrics, and where every failure becomes a problem."""
 
+import asyncio
 import re
 import time
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from appstack_backend import errors, logs
+from appstack_backend import errors, logs, tracing
 from appstack_backend.database import is_transient
 from appstack_backend.http.context import ApiState, encode
 from appstack_backend.metrics import ERRORS, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT
@@ -20,6 +22,8 @@ log = logs.get_logger()
 is_request_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 STATUS_ERRORS: dict[int, type[errors.ApiError]] = {404: errors.NotFound, 405: errors.MethodNotAllowed}
 QUIET = ("livez", "readyz")
+BODY_HEADERS = (b"content-length", b"transfer-encoding")
+MOST_READ_BYTES, READ_SECONDS = 1 << 20, 2.0
 
 
 def as_api_error(error: BaseException) -> errors.ApiError:
@@ -56,43 +60,64 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if is_request_id(given) else uuid4().hex
         scope["appstack.request_id"] = request_id
         logs.clear()
         logs.bind(request_id=request_id)
-        exchange = Exchange(scope, send, request_id)
+        exchange = Exchange(scope, receive, send, request_id)
         self._state.in_flight += 1
         REQUESTS_IN_FLIGHT.inc()
-        try:
-            await self._app(scope, receive, exchange.send)
-        except ClientDisconnect:
-            exchange.status = 499
-        except Exception as error:
-            await exchange.fail(error, receive)
-        finally:
-            self._state.in_flight -= 1
-            REQUESTS_IN_FLIGHT.dec()
-            exchange.finish()
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        with tracing.span(scope["method"], "SERVER", parent, path=scope["path"], request_id=request_id):
+            try:
+                await self._app(scope, exchange.receive, exchange.send)
+            except ClientDisconnect:
+                exchange.status = 499
+            except Exception as error:
+                await exchange.fail(error)
+            finally:
+                self._state.in_flight -= 1
+                REQUESTS_IN_FLIGHT.dec()
+                exchange.finish()
 
 
 class Exchange:
     """One request and what was answered."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
-        self._scope, self._send, self._request_id = scope, send, request_id
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._scope, self._receive, self._send, self._request_id = scope, receive, send, request_id
+        self._has_body = any(name in BODY_HEADERS for name, _ in scope["headers"])
         self._started = time.perf_counter()
         self.status = 0
         self.code: str | None = None
 
+    async def receive(self) -> Message:
+        """Note when the body has been read."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._has_body = False
+        return message
+
     async def send(self, message: Message) -> None:
         """Add the request id to every answer."""
         if message["type"] == "http.response.start":
+            if self._has_body:
+                await self._read_rest()
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
         await self._send(message)
 
-    async def fail(self, cause: Exception, receive: Receive) -> None:
+    async def _read_rest(self) -> None:
+        """Read what the sender is still sending, within limits: it may not look for an answer before."""
+        left = MOST_READ_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_SECONDS):
+                while self._has_body and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
+
+    async def fail(self, cause: Exception) -> None:
         """Answer with a problem; when the answer had begun already, only the log tells."""
         error = as_api_error(cause)
         self.code = error.code
@@ -101,7 +126,7 @@ class Exchange:
         getattr(log, error.log_level)("request failed", code=error.code, cause=repr(cause), **trace)
         if self.status:
             raise cause  # the server cuts the connection: the client must not take the rest for complete
-        await problem_response(error, cause, self._request_id)(self._scope, receive, self.send)
+        await problem_response(error, cause, self._request_id)(self._scope, self.receive, self.send)
 
     def finish(self) -> None:
         seconds = time.perf_counter() - self._started

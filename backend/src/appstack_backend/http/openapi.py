@@ -2,113 +2,77 @@
 
 import html
 import re
-from typing import Any
 
 from appstack_backend import __version__
 from appstack_backend.errors import CATALOGUE
-from appstack_backend.http.routes import OPERATIONS, Operation
-from appstack_backend.http.subscriptions import EVENTS
+from appstack_backend.http.context import DEFAULT_LIMIT, MOST
+from appstack_backend.http.routes import FEEDS, OPERATIONS, Operation
+from appstack_backend.http.schemas import SCHEMAS, TEXT, UUID_TEXT, Schema
 
-Schema = dict[str, Any]
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-TIME: Schema = {"type": "string", "format": "date-time"}
-UUID_TEXT: Schema = {"type": "string", "format": "uuid"}
-
-
-def record(**properties: Schema) -> Schema:
-    """An object with these properties, all of them always there."""
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def nullable(schema: Schema) -> Schema:
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-ERROR = nullable(record(code=TEXT, message=TEXT))
-JOB_TIMES = {"created_at": TIME, "started_at": nullable(TIME), "finished_at": nullable(TIME)}
-IMPORT_STATES = ["receiving", "queued", "running", "succeeded", "failed", "cancelled"]
-SCHEMAS: dict[str, Schema] = {
-    "Object": {"type": "object"},
-    "Page": record(items={"type": "array", "items": {"type": "object"}}, next_cursor=nullable(TEXT)),
-    "Import": record(
-        id=UUID_TEXT,
-        kind=TEXT,
-        state={"type": "string", "enum": IMPORT_STATES},
-        format=TEXT,
-        code=nullable(TEXT),
-        error=ERROR,
-        rows=record(received=COUNT, imported=COUNT, rejected=COUNT),
-        chunks=record(total=COUNT, done=COUNT, redelivered=COUNT),
-        **JOB_TIMES,
-    ),
-    "Export": record(
-        id=UUID_TEXT,
-        kind=TEXT,
-        state={"type": "string", "enum": ["queued", "running", "succeeded", "failed"]},
-        format=TEXT,
-        filter={"type": "object"},
-        code=nullable(TEXT),
-        error=ERROR,
-        rows=COUNT,
-        bytes=COUNT,
-        **JOB_TIMES,
-    ),
-    "Product": record(
-        sku=TEXT,
-        name=TEXT,
-        category=TEXT,
-        supplier=TEXT,
-        price=TEXT,
-        currency=TEXT,
-        updated_at=TIME,
-        stock={"type": "object", "additionalProperties": {"type": "integer"}},
-    ),
-    "Subscription": record(
-        id=UUID_TEXT,
-        owner=TEXT,
-        url=TEXT,
-        events={"type": "array", "items": {"type": "string", "enum": list(EVENTS)}},
-        state={"type": "string", "enum": ["active", "disabled"]},
-        disabled_reason=nullable(TEXT),
-        created_at=TIME,
-    ),
-    "Token": record(id=UUID_TEXT, name=TEXT, scopes={"type": "array", "items": TEXT}),
-    "Problem": record(
-        type=TEXT,
-        title=TEXT,
-        status={"type": "integer"},
-        detail=TEXT,
-        code={"type": "string", "enum": sorted(CATALOGUE)},
-        request_id=TEXT,
-    ),
+PATH: dict[str, Schema] = {"id": UUID_TEXT, "sku": {**TEXT, "minLength": 1}}
+QUERY: dict[str, Schema] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT},
+    "cursor": {**TEXT, "description": "`next_cursor` of the page before."},
+}
+FILTER_TEXT: Schema = {"type": "string", "maxLength": 1_000}
+SENT_HEADERS: dict[str, Schema] = {
+    "If-Match": {**TEXT, "description": "Only if the product still has this ETag."},
+    "If-None-Match": {**TEXT, "description": "Of a GET: 304 if the product still has this ETag. `*`: only if new."},
+    "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+PROBLEM: Schema = {
+    "description": "A problem; its code says which",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
 def describe(operation: Operation) -> Schema:
     """One operation."""
-    path = re.findall(r"{(\w+)", operation.path)
-    parameters = [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in path]
-    parameters += [{"name": name, "in": "query", "schema": TEXT} for name in operation.query]
-    media = "text/csv" if operation.answer == "File" else "application/json"
-    schema = TEXT if operation.answer == "File" else {"$ref": f"#/components/schemas/{operation.answer}"}
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     described: Schema = {
         "summary": operation.summary,
         "operationId": f"{operation.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', operation.path).strip('_')}",
-        "parameters": parameters,
+        "parameters": parameters(operation),
         "responses": {
-            str(operation.status): {"description": "Success", "content": {media: {"schema": schema}}},
-            "default": {"description": "A problem; its code says which", "content": problem},
+            **{str(status): success(operation, status) for status in (operation.status, *operation.also)},
+            "default": PROBLEM,
         },
         "security": [{"token": []}] if operation.scope else [],
     }
     if operation.body:
         described["requestBody"] = {
             "required": True,
-            "content": {media: {"schema": TEXT if "json" not in media else {}} for media in operation.body},
+            "content": {
+                media: {"schema": {"$ref": f"#/components/schemas/{operation.sent}"} if operation.sent else TEXT}
+                for media in operation.body
+            },
         }
     return described
+
+
+def parameters(operation: Operation) -> list[Schema]:
+    """What is in the path, the query and the headers."""
+    path = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": PATH[name],
+        }
+        for name in re.findall(r"{(\w+)", operation.path)
+    ]
+    query = [{"name": name, "in": "query", "schema": QUERY.get(name, FILTER_TEXT)} for name in operation.query]
+    headers = [{"name": name, "in": "header", "schema": SENT_HEADERS[name]} for name in operation.headers]
+    return path + query + headers
+
+
+def success(operation: Operation, status: int) -> Schema:
+    """One answer that is no problem."""
+    if status in (204, 304):
+        return {"description": "Nothing to send"}
+    if operation.answer == "File":
+        return {"description": "Success", "content": {media: {"schema": TEXT} for media in FEEDS}}
+    schema = {"$ref": f"#/components/schemas/{operation.answer}"}
+    return {"description": "Success", "content": {"application/json": {"schema": schema}}}
 
 
 def document() -> Schema:

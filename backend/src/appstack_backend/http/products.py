@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from appstack_backend import tracing
 from appstack_backend.database import Connection
 from appstack_backend.errors import NotFound, PreconditionFailed, RequestInvalid, RowError
 from appstack_backend.feeds.rows import DEFAULT_WAREHOUSE, copy_line
@@ -102,6 +103,7 @@ async def change(call: Call, decide: Callable[[Product | None], Product | None])
         else:
             await catalogue.put_product(conn, wanted, position)
         event = {"kind": "event", "event": "product.changed", "sku": sku, "request_id": call.request_id}
+        event["traceparent"] = tracing.current()
         await messages.add(conn, "notifications", f"product.changed/{position}", event)
         return before, await catalogue.locked_product(conn, sku)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,60 +22,90 @@ class Operation:
     run: Callable[[Call], Awaitable[Response]]
     scope: str | None
     summary: str
+    answer: str = ""  # a schema of schemas.SCHEMAS; empty: nothing is sent
     status: int = 200
-    answer: str = "Object"  # a schema of openapi.SCHEMAS
+    also: tuple[int, ...] = ()  # other statuses that are no problem
+    sent: str = ""  # the schema of a JSON body
     query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
     body: tuple[str, ...] = ()  # media types
     cache_key: Callable[[Request], str] | None = None  # of a GET that may be answered from the cache
 
 
 FEEDS = ("text/csv", "application/x-ndjson")
 JSON = ("application/json",)
+IF = ("If-Match", "If-None-Match")
 SKU = "/v1/products/{sku:path}"  # SKUs may contain slashes
+
+
+def get(path: str, run: Callable[[Call], Awaitable[Response]], summary: str, answer: str, **more: Any) -> Operation:
+    """An operation that reads."""
+    return Operation("GET", path, run, more.pop("scope", "read"), summary, answer, **more)
+
+
 OPERATIONS = (
-    Operation("GET", "/livez", health.livez, None, "Whether the process lives"),
-    Operation("GET", "/readyz", health.readyz, None, "Whether the process should be sent requests"),
-    Operation("POST", "/v1/imports", imports.create, "write", "Import a feed", 202, "Import", body=FEEDS),
-    Operation("GET", "/v1/imports/{id}", imports.show, "read", "An import and its progress", answer="Import"),
-    Operation("DELETE", "/v1/imports/{id}", imports.cancel, "write", "Cancel an import", answer="Import"),
+    get("/livez", health.livez, "Whether the process lives", "Status", scope=None),
+    get("/readyz", health.readyz, "Whether the process should be sent requests", "Status", scope=None),
     Operation(
-        "GET", "/v1/imports/{id}/errors", imports.show_errors, "read", "Rejected rows", answer="Page", query=PAGE
+        *("POST", "/v1/imports", imports.create, "write", "Import a feed", "Import", 202),
+        body=FEEDS,
+        headers=("Idempotency-Key",),
     ),
-    Operation("POST", "/v1/exports", exports.create, "read", "Order an export", 202, "Export", body=JSON),
-    Operation("GET", "/v1/exports/{id}", exports.show, "read", "An export and its progress", answer="Export"),
-    Operation("GET", "/v1/exports/{id}/content", exports.content, "read", "The file of an export", answer="File"),
+    get("/v1/imports/{id}", imports.show, "An import and its progress", "Import"),
+    Operation("DELETE", "/v1/imports/{id}", imports.cancel, "write", "Cancel an import", "Import"),
+    get("/v1/imports/{id}/errors", imports.show_errors, "Rejected rows", "RowErrorPage", query=PAGE),
     Operation(
-        "GET",
-        "/v1/products",
-        products.page,
-        "read",
-        "Products by filter",
-        answer="Page",
+        *("POST", "/v1/exports", exports.create, "read", "Order an export", "Export", 202),
+        body=JSON,
+        sent="ExportToOrder",
+    ),
+    get("/v1/exports/{id}", exports.show, "An export and its progress", "Export"),
+    get("/v1/exports/{id}/content", exports.content, "The file of an export", "File"),
+    get(
+        *("/v1/products", products.page, "Products by filter", "ProductPage"),
         query=("category", "supplier", "q", *PAGE),
     ),
-    Operation("GET", SKU, products.show, "read", "A product", answer="Product", cache_key=products.cache_key),
-    Operation("PUT", SKU, products.put, "write", "Create or replace a product", answer="Product", body=JSON),
-    Operation("PATCH", SKU, products.patch, "write", "Change a product", answer="Product", body=JSON),
-    Operation("DELETE", SKU, products.delete, "write", "Delete a product", 204),
-    Operation("GET", "/v1/categories", products.categories, "read", "Categories in use", answer="Page", query=PAGE),
-    Operation("GET", "/v1/suppliers", products.suppliers, "read", "Suppliers in use", answer="Page", query=PAGE),
-    Operation("GET", "/v1/jobs", jobs.page, "read", "Imports and exports, newest first", answer="Page", query=PAGE),
-    Operation(
-        "POST", "/v1/subscriptions", subscriptions.create, "write", "Be told of events", 201, "Subscription", body=JSON
+    get(
+        *(SKU, products.show, "A product", "Product"),
+        also=(304,),
+        headers=("If-None-Match",),
+        cache_key=products.cache_key,
     ),
-    Operation("GET", "/v1/subscriptions", subscriptions.page, "read", "Subscriptions", answer="Page", query=PAGE),
-    Operation("GET", "/v1/subscriptions/{id}", subscriptions.show, "read", "A subscription", answer="Subscription"),
-    Operation("DELETE", "/v1/subscriptions/{id}", subscriptions.delete, "write", "Be told no more", 204),
     Operation(
-        "GET",
-        "/v1/subscriptions/{id}/deliveries",
-        subscriptions.deliveries,
-        "read",
-        "What was delivered, and what was not",
-        answer="Page",
+        *("PUT", SKU, products.put, "write", "Create or replace a product", "Product"),
+        also=(201,),
+        sent="ProductToPut",
+        headers=IF,
+        body=JSON,
+    ),
+    Operation(
+        *("PATCH", SKU, products.patch, "write", "Change a product", "Product"),
+        sent="ProductToPatch",
+        headers=IF,
+        body=JSON,
+    ),
+    Operation("DELETE", SKU, products.delete, "write", "Delete a product", status=204, headers=IF),
+    get("/v1/categories", products.categories, "Categories in use", "NamePage", query=PAGE),
+    get("/v1/suppliers", products.suppliers, "Suppliers in use", "NamePage", query=PAGE),
+    get("/v1/jobs", jobs.page, "Imports and exports, newest first", "JobPage", query=PAGE),
+    Operation(
+        *("POST", "/v1/subscriptions", subscriptions.create, "write", "Be told of events", "NewSubscription", 201),
+        body=JSON,
+        sent="SubscriptionToMake",
+    ),
+    get("/v1/subscriptions", subscriptions.page, "Subscriptions", "SubscriptionPage", query=PAGE),
+    get("/v1/subscriptions/{id}", subscriptions.show, "A subscription", "Subscription"),
+    Operation("DELETE", "/v1/subscriptions/{id}", subscriptions.delete, "write", "Be told no more", status=204),
+    get(
+        *("/v1/subscriptions/{id}/deliveries", subscriptions.deliveries, "What was delivered, and what was not"),
+        answer="DeliveryPage",
         query=PAGE,
     ),
-    Operation("POST", "/v1/tokens", tokens.create, "admin", "Create a token", 201, "Token", body=JSON),
-    Operation("GET", "/v1/tokens", tokens.page, "admin", "Tokens", answer="Page", query=PAGE),
-    Operation("DELETE", "/v1/tokens/{id}", tokens.revoke, "admin", "Revoke a token", answer="Token"),
+    Operation(
+        *("POST", "/v1/tokens", tokens.create, "admin", "Create a token", "NewToken", 201),
+        body=JSON,
+        sent="TokenToMake",
+    ),
+    get("/v1/tokens", tokens.page, "Tokens", "TokenPage", query=PAGE, scope="admin"),
+    Operation("DELETE", "/v1/tokens/{id}", tokens.revoke, "admin", "Revoke a token", "Token"),
 )

@@ -4,21 +4,18 @@ import asyncio
 import signal
 from contextlib import suppress
 
-import psycopg
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from appstack_backend import schema
 from appstack_backend.cache import Cache
-from appstack_backend.errors import ApiError
 from appstack_backend.http.app import build_app
 from appstack_backend.http.context import ApiState
 from appstack_backend.logs import get_logger
-from appstack_backend.processes import Stores, keep_house
+from appstack_backend.processes import SCHEMA_POLL_SECONDS, Stores, keep_house, missing_migrations
 from appstack_backend.settings import Settings
 
 log = get_logger()
-SCHEMA_POLL_SECONDS, SCHEMA_WATCH_SECONDS = 1.0, 15.0
+SCHEMA_WATCH_SECONDS = 15.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -73,13 +70,7 @@ async def drain(state: ApiState) -> None:
 
 async def watch_schema(state: ApiState) -> None:
     """Know whether the database has the schema that this code needs."""
-    migrations = schema.load_migrations()
     while True:
-        try:
-            applied = {row["version"] for row in await state.stores.database.fetch_all(schema.APPLIED)}
-            state.schema_missing = schema.missing_versions(applied, migrations)
-        except psycopg.errors.UndefinedTable:
-            state.schema_missing = schema.missing_versions(set(), migrations)
-        except (ApiError, psycopg.Error) as error:
-            log.warning("the schema cannot be read now", error=str(error).strip())
+        missing = await missing_migrations(state.stores)
+        state.schema_missing = state.schema_missing if missing is None else missing
         await asyncio.sleep(SCHEMA_POLL_SECONDS if state.schema_missing != [] else SCHEMA_WATCH_SECONDS)

@@ -23,6 +23,7 @@ class ChunkRef:
     import_id: UUID
     number: int
     is_redelivered: bool
+    is_resent: bool = False  # a person sent it back from the dead letters
 
     @property
     def key(self) -> dict[str, object]:
@@ -37,6 +38,12 @@ async def apply_chunk(conn: Connection, ref: ChunkRef) -> int:
         log.warning("the chunk is gone", reason="its upload was resumed or its import purged")
         return 0
     payload, rows, state, position, import_state = row[:5]
+    if state == "dead" and ref.is_resent:
+        await catalogue.apply_rows(conn, payload, position)
+        await conn.execute(repository.MARK_CHUNK, {**ref.key, "state": "done"})
+        await conn.execute(repository.REVIVE, {**ref.key, "imported": rows})
+        IMPORT_ROWS.labels("imported").inc(rows)
+        return int(rows)
     if state != "pending":
         log.info("the chunk was applied before", chunk_state=state)
         if ref.is_redelivered:

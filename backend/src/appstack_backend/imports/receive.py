@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from appstack_backend import tracing
 from appstack_backend.database import Database
 from appstack_backend.errors import (
     ApiError,
@@ -209,6 +210,7 @@ class Reception:
                 "import_id": str(self._receiver.id),
                 "chunk": chunk.number,
                 "request_id": self._upload.request_id,
+                "traceparent": tracing.current(),
             },
         }
         if not await repository.store_chunk(self._services.database, values):

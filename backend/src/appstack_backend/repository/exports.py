@@ -8,19 +8,21 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from appstack_backend import tracing
 from appstack_backend.database import Connection, Database
 
 Job = dict[str, Any]
 
 CREATE = """
     WITH job AS (
-        INSERT INTO exports (id, state, format, filter, owner, request_id)
-        VALUES (%(id)s, 'queued', %(format)s, %(filter)s, %(owner)s, %(request_id)s)
+        INSERT INTO exports (id, state, format, filter, owner, request_id, traceparent)
+        VALUES (%(id)s, 'queued', %(format)s, %(filter)s, %(owner)s, %(request_id)s, %(traceparent)s)
         ON CONFLICT DO NOTHING RETURNING *
     ), message AS (
         INSERT INTO outbox (queue, message_id, body)
         SELECT 'bulk', 'export.run/' || id, jsonb_build_object(
-            'kind', 'export.run', 'export_id', id, 'request_id', request_id)
+            'kind', 'export.run', 'export_id', id, 'request_id', request_id,
+            'traceparent', traceparent)
         FROM job
     )
     SELECT * FROM job"""
@@ -42,11 +44,16 @@ FINISH = """
     )
     INSERT INTO outbox (queue, message_id, body)
     SELECT 'notifications', 'export.finished/' || id, jsonb_build_object(
-        'kind', 'event', 'event', 'export.finished', 'id', id, 'state', state, 'request_id', request_id)
+        'kind', 'event', 'event', 'export.finished', 'id', id, 'state', state, 'request_id', request_id,
+            'traceparent', traceparent)
     FROM job"""
 FAIL = """
     UPDATE exports SET state = 'failed', error_code = 'INTERNAL_ERROR', finished_at = now()
     WHERE id = %(id)s AND state IN ('queued', 'running')"""
+
+REOPEN = """
+    UPDATE exports SET state = 'queued', error_code = NULL, finished_at = NULL
+    WHERE id = %(id)s AND state = 'failed'"""
 
 ROWS = """
     SELECT p.sku, p.name, p.category, p.supplier, p.price::text AS price, p.currency,
@@ -79,6 +86,7 @@ async def create(
     database: Database, job_id: UUID, file_format: str, filters: dict[str, str], owner: str, request_id: str
 ) -> Job:
     values = {"id": job_id, "format": file_format, "filter": Jsonb(filters), "owner": owner, "request_id": request_id}
+    values["traceparent"] = tracing.current()
     job = await database.fetch_one(CREATE, values) or await by_id(database, job_id)
     assert job is not None
     return job
@@ -114,7 +122,12 @@ async def finish(conn: Connection, job_id: UUID, rows: int, size: int) -> None:
 
 
 async def fail(database: Database, job_id: UUID) -> None:
-    await database.fetch_all(FAIL + " RETURNING id", {"id": job_id})
+    await database.execute(FAIL, {"id": job_id})
+
+
+async def reopen(database: Database, job_id: UUID) -> None:
+    """A failed export is to be written after all."""
+    await database.execute(REOPEN, {"id": job_id})
 
 
 async def piece(database: Database, job_id: UUID, number: int) -> bytes | None:

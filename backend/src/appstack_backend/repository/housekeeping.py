@@ -33,7 +33,8 @@ DELETE_MARKS = """
 DELETE_TOMBSTONES = """
     WITH gone AS (
         SELECT sku, deleted_job FROM products
-        WHERE deleted_job > source_job AND updated_at < now() - make_interval(days => %(days)s)
+        WHERE deleted_job IS NOT NULL AND deleted_job > source_job
+          AND updated_at < now() - make_interval(days => %(days)s)
         LIMIT %(batch)s FOR UPDATE SKIP LOCKED
     ), stale AS (
         DELETE FROM stock s USING gone g WHERE s.sku = g.sku AND s.source_job < g.deleted_job

@@ -8,13 +8,15 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from appstack_backend import tracing
 from appstack_backend.database import Connection, Database
 
 Job = dict[str, Any]
 
 CREATE = """
-    INSERT INTO imports (id, state, format, owner, idempotency_key, request_id, receiver_until)
-    VALUES (%(id)s, 'receiving', %(format)s, %(owner)s, %(key)s, %(request_id)s, now() + %(lease)s)
+    INSERT INTO imports (id, state, format, owner, idempotency_key, request_id, traceparent, receiver_until)
+    VALUES (%(id)s, 'receiving', %(format)s, %(owner)s, %(key)s, %(request_id)s, %(traceparent)s,
+        now() + %(lease)s)
     ON CONFLICT DO NOTHING
     RETURNING *"""
 BY_ID = "SELECT * FROM imports WHERE id = %(id)s"
@@ -62,7 +64,8 @@ WITH_EVENT = """
     WITH job AS ({update} RETURNING *), event AS (
         INSERT INTO outbox (queue, message_id, body)
         SELECT 'notifications', 'import.finished/' || id || '/' || receiver, jsonb_build_object(
-            'kind', 'event', 'event', 'import.finished', 'id', id, 'state', state, 'request_id', request_id)
+            'kind', 'event', 'event', 'import.finished', 'id', id, 'state', state, 'request_id', request_id,
+            'traceparent', traceparent)
         FROM job WHERE state IN ('succeeded', 'failed', 'cancelled') AND finished_at = now()
     )
     SELECT * FROM job"""
@@ -144,6 +147,26 @@ COUNT_CHUNK = WITH_EVENT.format(
             WHEN state IN ('queued', 'running') AND chunks_done + 1 = chunks_total THEN now() ELSE finished_at END
     WHERE id = %(id)s"""
 )
+# A chunk that was dead is applied after all; with the last of them the import has succeeded.
+REVIVE = """
+    WITH job AS (
+        UPDATE imports SET
+            rows_imported = rows_imported + %(imported)s,
+            (state, outcome, error_code) = (
+                SELECT CASE WHEN healed THEN 'succeeded' ELSE imports.state END,
+                    CASE WHEN healed THEN 'succeeded' ELSE imports.outcome END,
+                    CASE WHEN healed THEN NULL ELSE imports.error_code END
+                FROM (SELECT imports.state = 'failed' AND imports.error_code = 'IMPORT_CHUNK_FAILED'
+                    AND imports.error_message IS NULL AND NOT EXISTS (
+                        SELECT FROM import_chunks c
+                        WHERE c.import_id = imports.id AND c.state = 'dead' AND c.number <> %(number)s)) h (healed))
+        WHERE id = %(id)s RETURNING *
+    )
+    INSERT INTO outbox (queue, message_id, body)
+    SELECT 'notifications', 'import.finished/' || id || '/' || receiver || '/healed', jsonb_build_object(
+        'kind', 'event', 'event', 'import.finished', 'id', id, 'state', state, 'request_id', request_id,
+            'traceparent', traceparent)
+    FROM job WHERE state = 'succeeded'"""
 COUNT_REDELIVERY = """
     WITH chunk AS (
         UPDATE import_chunks SET redelivered = redelivered + 1 WHERE import_id = %(id)s AND number = %(number)s)
@@ -164,7 +187,7 @@ async def create(
 ) -> Job | None:
     """A new job in state receiving; None if the owner used this key before."""
     values = {"id": job_id, "format": file_format, "owner": owner, "key": key, "request_id": request_id, "lease": lease}
-    return await database.fetch_one(CREATE, values)
+    return await database.fetch_one(CREATE, {**values, "traceparent": tracing.current()})
 
 
 async def by_id(database: Database, job_id: UUID) -> Job | None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
+from appstack_backend import tracing
 from appstack_backend.database import Connection, Database
 
 Row = dict[str, Any]
@@ -33,14 +34,15 @@ FAN_OUT = """
     WITH mark AS (
         INSERT INTO processed_messages (message_id) VALUES (%(event_id)s) ON CONFLICT DO NOTHING RETURNING 1
     ), created AS (
-        INSERT INTO deliveries (id, subscription_id, event_id, event, payload, request_id)
-        SELECT gen_random_uuid(), s.id, %(event_id)s, %(event)s, %(payload)s, %(request_id)s
+        INSERT INTO deliveries (id, subscription_id, event_id, event, payload, request_id, traceparent)
+        SELECT gen_random_uuid(), s.id, %(event_id)s, %(event)s, %(payload)s, %(request_id)s, %(traceparent)s
         FROM mark, subscriptions s WHERE s.state = 'active' AND s.events @> ARRAY[%(event)s]
         RETURNING *
     ), message AS (
         INSERT INTO outbox (queue, message_id, body)
         SELECT 'notifications', 'webhook.deliver/' || id || '/0', jsonb_build_object(
-            'kind', 'webhook.deliver', 'delivery_id', id, 'attempt', 0, 'request_id', request_id)
+            'kind', 'webhook.deliver', 'delivery_id', id, 'attempt', 0, 'request_id', request_id,
+            'traceparent', traceparent)
         FROM created
     )
     SELECT (SELECT count(*) FROM mark) AS marked, (SELECT count(*) FROM created) AS created"""
@@ -51,11 +53,12 @@ PROMOTE = """
         ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ), moved AS (
         UPDATE deliveries d SET next_attempt_at = NULL FROM due WHERE d.id = due.id
-        RETURNING d.id, d.attempts, d.request_id
+        RETURNING d.id, d.attempts, d.request_id, d.traceparent
     )
     INSERT INTO outbox (queue, message_id, body)
     SELECT 'notifications', 'webhook.deliver/' || id || '/' || attempts, jsonb_build_object(
-        'kind', 'webhook.deliver', 'delivery_id', id, 'attempt', attempts, 'request_id', request_id)
+        'kind', 'webhook.deliver', 'delivery_id', id, 'attempt', attempts, 'request_id', request_id,
+            'traceparent', traceparent)
     FROM moved RETURNING id"""
 DELIVERY = """
     SELECT d.id, d.subscription_id, d.event, d.payload, d.state, d.attempts, d.next_attempt_at,
@@ -119,7 +122,7 @@ async def page_of_deliveries(
 async def fan_out(database: Database, event_id: str, event: str, payload: str, request_id: str) -> int | None:
     """How many deliveries an event makes; None if it was told before."""
     values = {"event_id": event_id, "event": event, "payload": payload, "request_id": request_id}
-    row = await database.fetch_one(FAN_OUT, values)
+    row = await database.fetch_one(FAN_OUT, {**values, "traceparent": tracing.current()})
     return int(row["created"]) if row and row["marked"] else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from appstack_backend.cache import Cache
 from appstack_backend.logs import get_logger
-from appstack_backend.processes import Stores, keep_house
+from appstack_backend.processes import Stores, keep_house, wait_for_schema
 from appstack_backend.settings import Settings
 from appstack_backend.webhooks.deliver import Sender
 from appstack_backend.worker.consumer import Consumer
@@ -26,6 +26,10 @@ async def run_worker(settings: Settings, queues: list[str]) -> None:
         services = Services(
             settings, stores.database, stores.reads, cache, stores.publisher, stores.relay, sender, stop
         )
+        waiting = asyncio.create_task(stop.wait())
+        ready = asyncio.create_task(wait_for_schema(stores))
+        await asyncio.wait((ready, waiting), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
         house = asyncio.create_task(keep_house(stores))
         consumers = [
             Consumer(
@@ -40,7 +44,6 @@ async def run_worker(settings: Settings, queues: list[str]) -> None:
         ]
         log.info("worker started", queues=queues)
         running = asyncio.ensure_future(asyncio.gather(*consumers))
-        waiting = asyncio.create_task(stop.wait())
         parts: list[asyncio.Future[Any]] = [running, waiting, house]
         await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         if house.done():

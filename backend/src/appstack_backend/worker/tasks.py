@@ -12,9 +12,10 @@ import msgspec
 import psycopg
 from aio_pika.abc import AbstractIncomingMessage
 
-from appstack_backend import broker
+from appstack_backend import broker, tracing
 from appstack_backend.cache import Cache
 from appstack_backend.database import Database
+from appstack_backend.dead_letters import RESENT
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.exports.write import fail_export, write_export
 from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
@@ -22,14 +23,13 @@ from appstack_backend.logs import bound, get_logger
 from appstack_backend.metrics import MESSAGE_SECONDS
 from appstack_backend.outbox import Relay
 from appstack_backend.reads import Reads
-from appstack_backend.repository import subscriptions
+from appstack_backend.repository import exports, subscriptions
 from appstack_backend.settings import Settings
 from appstack_backend.webhooks.deliver import DeliveryDead, Sender, deliver
 from appstack_backend.worker.consumer import GiveBack, deliveries_before
 
 log = get_logger()
 ATTEMPTS, ATTEMPT_PAUSE_SECONDS = 3, 0.5
-RESENT = "x-resent"  # a person sent the message back from the dead letters
 
 
 class Hopeless(Exception):
@@ -70,7 +70,7 @@ class Task:
         number = self.body.get("chunk")
         if not isinstance(number, int):
             raise Hopeless("the message has no valid chunk")
-        return ChunkRef(self.uuid("import_id"), number, self.is_redelivered)
+        return ChunkRef(self.uuid("import_id"), number, self.is_redelivered, self.is_resent)
 
 
 def read(message: AbstractIncomingMessage) -> Task:
@@ -99,7 +99,9 @@ async def import_chunk(services: Services, task: Task) -> None:
 async def export_run(services: Services, task: Task) -> None:
     export_id = task.uuid("export_id")
     with bound(job_id=str(export_id)):
-        await write_export(services.database, export_id)
+        if task.is_resent:
+            await exports.reopen(services.database, export_id)
+        await write_export(services.reads, export_id, services.settings.export_replica_wait_seconds)
         services.relay.poke()
 
 
@@ -108,7 +110,7 @@ async def event(services: Services, task: Task) -> None:
     name, request_id = task.body.get("event"), task.body.get("request_id")
     if not isinstance(name, str) or not isinstance(request_id, str) or not task.message_id:
         raise Hopeless("the event has no name, request id or message id")
-    data = {key: value for key, value in task.body.items() if key not in ("kind", "event", "request_id")}
+    data = {key: value for key, value in task.body.items() if key not in ("kind", "event", "request_id", "traceparent")}
     payload = {"type": name, "timestamp": datetime.now(UTC), "data": data}
     count = await subscriptions.fan_out(
         services.database, task.message_id, name, msgspec.json.encode(payload).decode(), request_id
@@ -149,7 +151,12 @@ class Worker:
         task: Task | None = None
         try:
             task = read(message)
-            with bound(request_id=task.body.get("request_id")), MESSAGE_SECONDS.labels(self._queue, task.kind).time():
+            trace = tracing.span(task.kind, "CONSUMER", task.body.get("traceparent"), queue=self._queue)
+            with (
+                trace,
+                bound(request_id=task.body.get("request_id")),
+                MESSAGE_SECONDS.labels(self._queue, task.kind).time(),
+            ):
                 if deliveries_before(message) >= self._services.settings.worker_max_deliveries:
                     # Whoever took it never lived to answer: do not let it take down one worker after the other.
                     raise Hopeless(f"delivered {deliveries_before(message)} times without an answer")

@@ -1,0 +1,157 @@
+"""Requests per second: cached and uncached reads, against bare routes, the bare query, and the peer.
+
+Ours and the baselines take turns in short rounds, so that what else the machine does falls on all alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+from psycopg_pool import AsyncConnectionPool
+
+from appstack_backend.repository.catalogue import BY_SKU, PRODUCT
+from bench.load import Target, load
+from bench.measure import Figure, cpu_seconds
+from tests.backend.kit.processes import wait_until
+from tests.backend.kit.rootfs import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.site import Site
+
+PRODUCTS, ROUNDS, SECONDS = 100_000, 7, 2.0
+RATE = "requests/s"
+
+
+def one(path: str) -> Callable[[int], str]:
+    return lambda number: path
+
+
+def anyone(number: int) -> str:
+    """Another product each time, so that none is in the cache."""
+    return f"/v1/products/SKU{random.Random(number).randrange(1, PRODUCTS):06d}"
+
+
+@contextmanager
+def process(module: str, *args: str) -> Iterator[tuple[int, int]]:
+    """A server of ours for comparison: its port and process id."""
+    port = free_port()
+    popen = subprocess.Popen([sys.executable, "-m", module, str(port), *args])
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/").status_code > 0
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(answers, f"{module} answers")
+        yield port, popen.pid
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+class Duel:
+    """Ours against one baseline, in turns."""
+
+    def __init__(self, figure: Figure, ours: tuple[Target, int], baseline: tuple[Target, int]) -> None:
+        self.figure, self._sides = figure, (ours, baseline)
+        self._cost = [0.0, 0.0]  # CPU seconds per request
+
+    def round(self) -> None:
+        for side, runs in enumerate((self.figure.runs, self.figure.baseline_runs)):
+            target, pid = self._sides[side]
+            before = cpu_seconds(pid)
+            began = time.monotonic()
+            rate = load(target, SECONDS)
+            requests = rate * (time.monotonic() - began)
+            self._cost[side] += (cpu_seconds(pid) - before) / requests
+            runs.append(rate)
+        self.figure.cpu_ratio = round(self._cost[1] / self._cost[0], 3) if self._cost[0] else None
+
+
+def fight(duels: list[Duel]) -> list[Figure]:
+    for number in range(ROUNDS + 1):
+        for duel in duels:
+            duel.round()
+            if number == 0:  # warm-up
+                duel.figure.runs.clear()
+                duel.figure.baseline_runs.clear()
+    return [duel.figure for duel in duels]
+
+
+def requests(site: Site) -> list[Figure]:
+    """All duels on one database."""
+    dsn = site.database(PRODUCTS)
+    with site.backend(dsn, CACHE_TTL_SECONDS="600") as backend:
+        api = backend.start_api()
+        body = {"name": "bench", "scopes": ["read"]}
+        token = backend.client().http.post("/v1/tokens", json=body).json()["token"]
+        backend.client().http.put("/v1/products/HOT", json={"name": "Thing", "price": "1", "currency": "EUR"})
+        with process("bench.bare", dsn, site.redis["REDIS_URL"]) as bare, process("bench.peer", dsn) as peer:
+
+            def ours(path: Callable[[int], str]) -> tuple[Target, int]:
+                return Target(backend.api_port, path, token), api.popen.pid
+
+            def plain(path: str) -> tuple[Target, int]:
+                return Target(bare[0], one(path)), bare[1]
+
+            def peers(path: Callable[[int], str]) -> tuple[Target, int]:
+                return Target(peer[0], path, token), peer[1]
+
+            hot, listing = one("/v1/products/HOT"), one("/v1/products?limit=50")
+            duels = [
+                Duel(
+                    Figure("cached GET", RATE, "bare Starlette with one Redis GET", aim=0.7),
+                    ours(hot),
+                    plain("/cached"),
+                ),
+                Duel(Figure("cached GET", RATE, "a route of constant bytes"), ours(hot), plain("/constant")),
+                Duel(Figure("uncached GET", RATE, "bare Starlette with the query"), ours(anyone), plain("/query")),
+                Duel(Figure("list of 50", RATE, "bare Starlette with the query"), ours(listing), plain("/listing")),
+                Duel(Figure("cached GET", RATE, "the peer", aim=3.0), ours(hot), peers(hot)),
+                Duel(Figure("uncached GET", RATE, "the peer", aim=3.0), ours(anyone), peers(anyone)),
+                Duel(Figure("list of 50", RATE, "the peer", aim=3.0), ours(listing), peers(listing)),
+            ]
+            figures = fight(duels)
+    by_sku = [f"SKU{number:06d}" for number in random.Random(1).sample(range(1, PRODUCTS), 5_000)]
+    page = f"{PRODUCT} ORDER BY p.sku LIMIT %(limit)s"
+    queries = {
+        "uncached GET": [(BY_SKU, {"sku": sku}) for sku in by_sku],
+        "list of 50": [(page, {"limit": 50})] * 5_000,
+    }
+    for name, work in queries.items():
+        figure = Figure(name, RATE, "the bare query through psycopg, without HTTP", aim=0.6)
+        figure.runs = next(f.runs for f in figures if f.name == name)
+        figure.baseline_runs = [asyncio.run(bare_queries(dsn, work)) for _ in range(ROUNDS)]
+        figures.append(figure)
+    return figures
+
+
+async def bare_queries(dsn: str, work: list[tuple[str, dict[str, object]]], connections: int = 10) -> float:
+    """Queries per second through a pool, the rows fetched and nothing done with them."""
+    async with AsyncConnectionPool(dsn, min_size=connections, max_size=connections, open=False) as pool:
+        await pool.wait()
+        left = iter(work)
+        count, began = 0, time.monotonic()
+
+        async def worker() -> None:
+            nonlocal count
+            for query, parameters in left:
+                async with pool.connection() as conn:
+                    await (await conn.execute(query.encode(), parameters)).fetchall()
+                count += 1
+                if time.monotonic() - began > SECONDS:
+                    return
+
+        await asyncio.gather(*(worker() for _ in range(connections)))
+        return count / (time.monotonic() - began)

@@ -1,0 +1,160 @@
+"""The cache: one load for a stampede, no stale value after a write, and no Redis that slows anything down."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from appstack_backend.cache import NO_LSN, UNKNOWN, Cache
+from appstack_backend.settings import Settings
+from tests.backend.kit.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.backend.kit.processes import Backend
+
+THING = {"name": "Thing", "price": "1", "currency": "EUR"}
+AIM_SECONDS = 0.005
+Pair = tuple[Cache, Cache]
+
+
+@pytest.fixture
+async def caches(redis: dict[str, str]) -> AsyncIterator[Pair]:
+    """The caches of two processes of one stack."""
+    name = uuid4().hex
+    values = {key.lower(): value for key, value in redis.items()}
+    pair = [Cache(patient(appstack_name=name, **values)) for _ in range(2)]
+    await pair[0].remember(NO_LSN, catalogue=True)
+    yield pair[0], pair[1]
+    for cache in pair:
+        await cache.close()
+
+
+def patient(**values: Any) -> Settings:
+    """Settings under which a busy machine is not taken for a dead Redis."""
+    return Settings(database_url="x", redis_timeout_seconds=30, **values)
+
+
+class Source:
+    """What is loaded, and how often; a load may be held."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value, self.loads = value, 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def load(self, needed_lsn: str | None) -> bytes:
+        value = self.value  # read first, answered later
+        self.loads += 1
+        await self.may_answer.wait()
+        return value
+
+
+async def get(cache: Cache, source: Source, key: str = "k") -> bytes:
+    return await cache.get(key, await cache.look("caller", key), source.load)
+
+
+async def test_a_thousand_misses_at_once_load_once_in_each_process(caches: Pair) -> None:
+    source = Source(b"value")
+    answers = await asyncio.gather(*(get(cache, source) for cache in caches for _ in range(1_000)))
+    assert set(answers) == {b"value"}
+    assert source.loads == 2
+    assert await get(caches[0], source) == b"value"
+    assert source.loads == 2
+
+
+async def test_a_thousand_misses_without_redis_load_once() -> None:
+    cache, source = Cache(Settings(database_url="x")), Source(b"value")
+    answers = await asyncio.gather(*(cache.get("k", UNKNOWN, source.load) for _ in range(1_000)))
+    assert (set(answers), source.loads) == ({b"value"}, 1)
+
+
+async def test_an_absent_value_is_remembered_too(caches: Pair) -> None:
+    source = Source(b"")
+    assert [await get(cache, source) for cache in caches] == [b"", b""]
+    assert source.loads == 1
+
+
+async def test_a_slow_reader_never_brings_back_what_was_before_a_write(caches: Pair) -> None:
+    writer, reader = caches
+    source = Source(b"old")
+    source.may_answer.clear()
+    slow = asyncio.create_task(get(reader, source))
+    while not source.loads:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    source.value = b"new"  # the commit
+    await writer.remember(NO_LSN, catalogue=True)
+    quick = asyncio.create_task(get(reader, source))  # must not join the load that began before the commit
+    source.may_answer.set()
+    assert (await slow, await quick) == (b"old", b"new")
+    source.value = b"newer, but not told"
+    assert [await get(cache, source) for cache in caches] == [b"new", b"new"]
+
+
+async def test_generations_and_sessions_never_go_back(caches: Pair) -> None:
+    first, second = caches
+    await first.remember("00000000000000FF", "caller", catalogue=True)
+    await second.remember("00000000000000AA", "caller", catalogue=True)
+    look = await first.look("caller", "k")
+    assert (look.session_lsn, look.needed_lsn) == ("00000000000000FF", "00000000000000FF")
+    assert (await first.look("another", "k")).needed_lsn == "00000000000000FF"
+
+
+async def test_a_limit_is_shared_by_all_processes_and_by_token(redis: dict[str, str]) -> None:
+    values: dict[str, Any] = {key.lower(): value for key, value in redis.items()} | {
+        "rate_limit_per_second": 0.1,
+        "rate_limit_burst": 10,
+        "appstack_name": uuid4().hex,
+    }
+    caches = [Cache(patient(**values)) for _ in range(2)]
+    waits = [(await caches[n % 2].look("caller")).wait_seconds for n in range(12)]
+    assert [bool(wait) for wait in waits] == [False] * 10 + [True] * 2
+    assert 0 < waits[-1] <= 10
+    assert not (await caches[0].look("another")).wait_seconds
+    for cache in caches:
+        await cache.close()
+
+
+async def test_a_limit_of_zero_is_none(redis: dict[str, str]) -> None:
+    values: dict[str, Any] = {key.lower(): value for key, value in redis.items()}
+    cache = Cache(patient(rate_limit_per_second=0, rate_limit_burst=1, **values))
+    assert not any([(await cache.look("caller")).wait_seconds for _ in range(20)])
+    await cache.close()
+
+
+class Swallowing:
+    """A Redis behind a network that loses every packet: it takes connections and never answers."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
+
+
+@pytest.mark.parametrize("kind", ["refusing", "swallowing"])
+def test_a_redis_that_is_dead_adds_next_to_nothing(backend: Backend, kind: str) -> None:
+    swallowing = Swallowing()
+    url = swallowing.url if kind == "swallowing" else "redis://127.0.0.1:9/0"
+    without = {"REDIS_SENTINELS": "", "REDIS_SENTINEL_MASTER": ""}
+    backend.start_api(**without, REDIS_URL="")
+    plain = backend.client().http
+    process = backend.start_api(**without, REDIS_URL=url, REDIS_BREAKER_SECONDS="0.5")
+    dead = backend.client().http
+    assert plain.put("/v1/products/A", json=THING).is_success
+    dead.get("/v1/products/A")
+    wait_until(lambda: process.metrics()["appstack_redis_breaker_open"] == 1, "the breaker is open")
+    times: dict[str, list[float]] = {"plain": [], "dead": []}
+    for _ in range(150):
+        for name, http in (("plain", plain), ("dead", dead)):
+            answer = http.get("/v1/products/A")
+            assert answer.is_success
+            times[name].append(answer.elapsed.total_seconds())
+    added = statistics.median(times["dead"]) - statistics.median(times["plain"])
+    assert added < 5 * AIM_SECONDS, f"{added * 1000:.1f} ms"
+    assert process.metrics()["appstack_redis_breaker_open"] == 1
+    swallowing.listener.close()

@@ -1,0 +1,337 @@
+"""Every error code, provoked over HTTP on real servers; none tells what is inside, each is found in the logs."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import random
+import re
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from appstack_backend.errors import CATALOGUE, RowError
+from tests.backend.conftest import drop_database, new_database, purge_queues, settings
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import ADMIN_TOKEN, Api, Backend, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+THING = {"name": "Thing", "price": "1", "currency": "EUR"}
+# What must never be in an answer: SQL, tracebacks, file paths, modules, addresses, credentials.
+LEAKS = re.compile(
+    r"\b(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|VIOLATES|relation|constraint|DETAIL:|CONTEXT:)\b|Traceback|"
+    r"File \"|\.py\b|/opt/|/usr/|/tmp/|/root/|psycopg|asyncio|starlette|granian|msgspec|aio_?pika|redis\.|Exception|"
+    r"127\.0\.0\.1|localhost|:5432|:5672|:6379|secret|password=",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class World:
+    """A backend with its helpers: what most codes need."""
+
+    backend: Backend
+    api: Api
+    dsn: str
+    apis: dict[str, Api]
+
+    def start_api(self, name: str, **environment: str) -> Api:
+        """Another API beside the first, started once."""
+        if name not in self.apis:
+            port = self.backend.api_port
+            self.backend.start_api(**environment)
+            self.apis[name], self.backend.api_port = self.backend.client(), port
+        return self.apis[name]
+
+    @contextmanager
+    def sql(self, do: str, undo: str) -> Iterator[None]:
+        """The database, changed for a moment."""
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            conn.execute(do.encode())
+            try:
+                yield
+            finally:
+                conn.execute(undo.encode())
+
+
+@pytest.fixture(scope="module")
+def world(
+    postgres: str, migrated: str, redis: dict[str, str], rabbitmq: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    asyncio.run(purge_queues(rabbitmq))
+    name = f"test_{uuid4().hex}"
+    dsn = new_database(postgres, name, template=migrated)
+    environment = settings(dsn, redis, rabbitmq) | {"IMPORT_MAX_UPLOADS": "1", "DATABASE_PATIENCE_SECONDS": "5"}
+    backend = Backend(environment, tmp_path_factory.mktemp("errors"))
+    try:
+        backend.start_api()
+        backend.start_worker()
+        yield World(backend, backend.client(), dsn, {})
+    finally:
+        backend.stop()
+        drop_database(postgres, name)
+
+
+CASES: dict[str, Callable[[World], httpx.Response]] = {}
+
+
+def provokes(code: str) -> Callable[[Callable[[World], httpx.Response]], Callable[[World], httpx.Response]]:
+    """Register what provokes a code."""
+
+    def register(case: Callable[[World], httpx.Response]) -> Callable[[World], httpx.Response]:
+        CASES[code] = case
+        return case
+
+    return register
+
+
+def as_reader(world: World) -> dict[str, str]:
+    token = world.api.http.post("/v1/tokens", json={"name": "r", "scopes": ["read"]}).json()["token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+CASES |= {
+    "REQUEST_INVALID": lambda w: w.api.http.get("/v1/products?limit=0"),
+    "NOT_FOUND": lambda w: w.api.http.get(f"/v1/imports/{NOBODY}"),
+    "METHOD_NOT_ALLOWED": lambda w: w.api.http.put("/v1/jobs"),
+    "TOKEN_MISSING": lambda w: httpx.get(f"{w.api.http.base_url}/v1/jobs"),
+    "TOKEN_INVALID": lambda w: w.api.http.get("/v1/jobs", headers={"Authorization": "Bearer nobody"}),
+    "SCOPE_MISSING": lambda w: w.api.http.get("/v1/tokens", headers=as_reader(w)),
+    "MEDIA_TYPE_UNSUPPORTED": lambda w: w.api.http.post("/v1/imports", content=b"x"),
+    "WEBHOOK_URL_REFUSED": lambda w: w.api.http.post(
+        "/v1/subscriptions", json={"url": "http://10.0.0.1/", "events": ["product.changed"]}
+    ),
+    "PRECONDITION_FAILED": lambda w: w.api.http.put("/v1/products/P", json=THING, headers={"If-Match": '"x"'}),
+    "IMPORT_TRUNCATED": lambda w: w.api.post(gzip.compress(feeds.as_csv([]))[:-4], Content_Encoding="gzip"),
+    "IMPORT_COMPRESSION_INVALID": lambda w: w.api.post(b"no gzip", Content_Encoding="gzip"),
+    "IMPORT_HEADER_INVALID": lambda w: w.api.post(b"sku,name\n"),
+}
+ROWS = {
+    "IMPORT_ROW_INVALID": b"A,n,c,s,1,eur,1,m",
+    "IMPORT_ROW_MALFORMED": b'A,"n"x,c,s,1,EUR,1,m',
+    "IMPORT_COLUMN_MISSING": b",n,c,s,1,EUR,1,m",
+    "IMPORT_NUMBER_INVALID": b"A,n,c,s,1e9,EUR,1,m",
+    "IMPORT_ENCODING_INVALID": b"A,\xff,c,s,1,EUR,1,m",
+    "IMPORT_LINE_TOO_LONG": b"A," + b"n" * 70_000 + b",c,s,1,EUR,1,m",
+}
+
+
+@provokes("IDEMPOTENCY_KEY_REUSED")
+def key_reused(w: World) -> httpx.Response:
+    assert w.api.post(feeds.as_csv(feeds.rows(1, seed=1)), Idempotency_Key="one").is_success
+    return w.api.post(feeds.as_csv(feeds.rows(1, seed=2)), Idempotency_Key="one")
+
+
+@contextmanager
+def uploading(w: World, key: str) -> Iterator[str]:
+    """An upload that stands half-way; the id of its import."""
+    may_end, known = threading.Event(), {job["id"] for job in w.api.pages("/v1/jobs")}
+
+    def body() -> Iterator[bytes]:
+        yield feeds.as_csv(feeds.rows(1_000, seed=3))
+        may_end.wait(60)
+        yield b"B,n,c,s,1,EUR,1,m\n"
+
+    sender = threading.Thread(target=lambda: w.api.post(body(), Idempotency_Key=key))
+    sender.start()
+    try:
+        yield wait_until(lambda: [j["id"] for j in w.api.pages("/v1/jobs") if j["id"] not in known], "it began")[0]
+    finally:
+        may_end.set()
+        sender.join()
+
+
+@provokes("UPLOADS_BUSY")
+def uploads_busy(w: World) -> httpx.Response:
+    with uploading(w, "busy-1"):
+        return w.api.post(feeds.as_csv([]))
+
+
+@provokes("IDEMPOTENCY_KEY_BUSY")
+def key_busy(w: World) -> httpx.Response:
+    with uploading(w, "busy-2"):
+        return w.start_api("second").post(feeds.as_csv([]), Idempotency_Key="busy-2")
+
+
+@provokes("IMPORT_CANCELLED")
+def cancelled(w: World) -> httpx.Response:
+    with uploading(w, "cancelled") as job_id:
+        assert w.api.http.delete(f"/v1/imports/{job_id}").json()["state"] == "cancelled"
+    return w.api.post(feeds.as_csv([]), Idempotency_Key="cancelled")
+
+
+@provokes("IMPORT_FINISHED")
+def finished(w: World) -> httpx.Response:
+    job = w.api.feed(feeds.as_csv([]))
+    return w.api.http.delete(f"/v1/imports/{job['id']}")
+
+
+@provokes("IMPORT_CHUNK_FAILED")
+def chunk_failed(w: World) -> httpx.Response:
+    trigger = "ALTER TABLE products ADD CONSTRAINT none CHECK (name <> 'poison') NOT VALID"
+    with w.sql(trigger, "ALTER TABLE products DROP CONSTRAINT none"):
+        job = w.api.feed((feeds.HEADER + "Z,poison,c,s,1,EUR,1,m\n").encode())
+    return w.api.http.get(f"/v1/imports/{job['id']}")
+
+
+@provokes("EXPORT_NOT_READY")
+def export_not_ready(w: World) -> httpx.Response:
+    with psycopg.connect(w.dsn) as conn:
+        conn.execute("LOCK TABLE export_pieces IN EXCLUSIVE MODE")
+        export = w.api.http.post("/v1/exports", json={}).json()
+        return w.api.http.get(f"/v1/exports/{export['id']}/content")
+
+
+@provokes("INTERNAL_ERROR")
+def internal_error(w: World) -> httpx.Response:
+    broken = "ALTER TABLE exports ADD CONSTRAINT none CHECK (format = 'none') NOT VALID"
+    with w.sql(broken, "ALTER TABLE exports DROP CONSTRAINT none"):
+        return w.api.http.post("/v1/exports", json={})
+
+
+@provokes("SCHEMA_NOT_READY")
+def schema_not_ready(w: World) -> httpx.Response:
+    with w.sql("ALTER TABLE imports RENAME TO moved", "ALTER TABLE moved RENAME TO imports"):
+        return w.api.http.get("/v1/jobs")
+
+
+@provokes("RATE_LIMITED")
+def rate_limited(w: World) -> httpx.Response:
+    http = w.start_api("limited", RATE_LIMIT_PER_SECOND="0.01", RATE_LIMIT_BURST="1", APPSTACK_NAME=uuid4().hex).http
+    assert http.get("/v1/jobs").is_success
+    return http.get("/v1/jobs")
+
+
+@provokes("DATABASE_UNAVAILABLE")
+def database_unavailable(w: World) -> httpx.Response:
+    """The database goes away: this API's connections are refused by a limit of its role."""
+    api = w.start_api("cut off", DATABASE_PATIENCE_SECONDS="0")
+    cut = f"ALTER DATABASE {w.dsn.rpartition('/')[2]} ALLOW_CONNECTIONS"
+    admin = w.dsn.rpartition("/")[0] + "/postgres"
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(f"{cut} false".encode())
+        try:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (w.dsn.rpartition("/")[2],)
+            )
+            return api.http.get("/v1/jobs")
+        finally:
+            conn.execute(f"{cut} true".encode())
+
+
+@provokes("SHUTTING_DOWN")
+def shutting_down(w: World) -> httpx.Response:
+    api = w.start_api("leaving", DRAIN_PAUSE_SECONDS="30")
+    w.backend.started[-1].popen.terminate()
+    return wait_until(lambda: r if (r := api.http.get("/readyz")).status_code == 503 else None, "it is unready")
+
+
+def test_every_code_has_a_case() -> None:
+    assert CASES.keys() | ROWS.keys() == CATALOGUE.keys()
+    assert {code for code, error in CATALOGUE.items() if issubclass(error, RowError)} == ROWS.keys()
+
+
+@pytest.mark.parametrize("code", sorted(CASES))
+def test_a_code_is_provoked(world: World, code: str) -> None:
+    answer = CASES[code](world)
+    error, told = CATALOGUE[code], answer.json()
+    if answer.is_success:  # a job that failed tells the code in its state
+        job = world.api.ended(told["id"])
+        assert (job["state"], job["code"], job["error"]["code"]) == ("failed", code, code)
+        assert job["error"]["message"]
+        assert_no_leak(json.dumps(job["error"]))
+        return
+    assert (answer.status_code, told["code"], told["title"]) == (error.status, code, error.title)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert told["status"] == error.status and told["type"].endswith(code.lower())
+    assert ("Retry-After" in answer.headers) == (error.retry_after_seconds is not None or code == "RATE_LIMITED")
+    assert told["request_id"] == answer.headers["X-Request-Id"]
+    assert_no_leak(answer.text)
+    lines = wait_until(lambda: log_lines(world, told["request_id"]), "its log lines")
+    assert code in {line.get("code") for line in lines}
+
+
+@pytest.mark.parametrize("code", sorted(ROWS))
+def test_a_row_error_is_provoked(world: World, code: str) -> None:
+    job = world.api.feed(feeds.HEADER.encode() + ROWS[code] + b"\nGOOD,n,c,s,1,EUR,1,m\n")
+    assert (job["state"], job["rows"]) == ("succeeded", {"received": 2, "imported": 1, "rejected": 1})
+    (row,) = world.api.pages(f"/v1/imports/{job['id']}/errors")
+    assert (row["line"], row["code"]) == (2, code)
+    assert_no_leak(row["message"])
+
+
+def log_lines(world: World, request_id: str) -> list[dict[str, Any]]:
+    """What any process logged about a request, once a line tells its code."""
+    lines = [line for p in world.backend.started for line in p.lines() if line.get("request_id") == request_id]
+    return lines if any("code" in line for line in lines) else []
+
+
+def assert_no_leak(text: str) -> None:
+    found = LEAKS.search(text)
+    assert found is None, f"{found.group()!r} in {text}" if found else ""
+
+
+PATHS = (
+    *("/v1/products", "/v1/products/{}", "/v1/imports/{}", "/v1/imports/{}/errors", "/v1/exports/{}", "/v1/jobs"),
+    *("/v1/exports", "/v1/imports", "/v1/subscriptions", "/v1/subscriptions/{}/deliveries", "/v1/tokens", "/{}"),
+    "/v1/categories",
+)
+ODD = (
+    *("%00", "%ff%fe", "'; DROP TABLE products; --", "..%2f..%2fetc%2fpasswd", "%F0%9F%8E%81", "a" * 2_000, "-1"),
+    *("9" * 40, "NaN", "null", "[]", "{}", "%0d%0aX: y", "${jndi}", "%%", "\u202e", NOBODY, "eyJ9", "WzFd", "W251bGxd"),
+)
+
+
+def odd_request(draw: random.Random) -> dict[str, Any]:
+    """A request that somebody hostile or broken might send."""
+    query = {draw.choice(("limit", "cursor", "q", "category", "x")): draw.choice(ODD) for _ in range(draw.randrange(3))}
+    bodies: tuple[Any, ...] = (
+        *(None, b"", b"\xff\x00", b"{", b"[" * 30_000, b'{"name": "\\u0000"}', b'{"format": {}}', b"1e999"),
+        json.dumps({"url": draw.choice(ODD), "events": ["product.changed"], "name": 1, "scopes": [[]]}).encode(),
+        json.dumps({**THING, "stock": {draw.choice(ODD): draw.choice((-1, 1e99, None, 1 << 70))}}).encode(),
+        json.dumps({"format": "csv", "filter": {"q": draw.choice(ODD), draw.choice(ODD): [1]}}).encode(),
+    )
+    headers = {
+        draw.choice(("If-Match", "If-None-Match", "Idempotency-Key", "X-Request-Id", "Content-Encoding", "Range")): (
+            draw.choice(('"', "*", "a,b", "W/x", "gzip", "x" * 3_000))
+        ),
+        "Content-Type": draw.choice(("application/json", "text/csv", "application/x-ndjson", "x", "text/csv; a=b")),
+    }
+    return {
+        "method": draw.choice(("GET", "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")),
+        "url": draw.choice(PATHS).replace("{}", draw.choice(ODD)),
+        "params": query,
+        "content": draw.choice(bodies),
+        "headers": headers,
+    }
+
+
+def test_odd_requests_get_clean_answers(world: World) -> None:
+    """No 5xx, no hang, nothing from inside; the answers quote only what was sent."""
+    draw = random.Random(5)
+    http = httpx.Client(
+        base_url=world.api.http.base_url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30
+    )
+    codes = set()
+    for _ in range(400):
+        request = odd_request(draw)
+        try:
+            answer = http.request(**request)
+        except httpx.TransportError as error:
+            pytest.fail(f"{error!r}: {request}")
+        assert answer.status_code < 500, (request, answer.text)
+        if answer.is_error and request["method"] != "HEAD":
+            problem = answer.json()
+            codes.add(problem["code"])
+            assert_no_leak(json.dumps({**problem, "request_id": ""}))
+    assert {"REQUEST_INVALID", "NOT_FOUND", "METHOD_NOT_ALLOWED", "MEDIA_TYPE_UNSUPPORTED"} <= codes

@@ -1,0 +1,278 @@
+"""Every query of every operation: by an index on a million products, and no more queries than were meant.
+
+The application runs in this process, on a real server, with a cursor that asks PostgreSQL for the plan of each
+statement before it is executed. Settings of the planner are the defaults; all tables are analysed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from appstack_backend import database, schema
+from appstack_backend.cache import Cache
+from appstack_backend.http.app import build_app
+from appstack_backend.http.context import ApiState
+from appstack_backend.http.routes import OPERATIONS
+from appstack_backend.processes import Stores
+from appstack_backend.repository import housekeeping, imports, messages, subscriptions
+from appstack_backend.settings import Settings
+from tests.backend.conftest import drop_database, new_database
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import ADMIN_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+PRODUCTS = 1_000_000
+ID = "00000000-0000-0000-0000-0000000000{:02x}"
+# category: half of all rows, a thousandth, one. Words of names likewise.
+FILL = f"""
+    INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line)
+    SELECT 'SKU' || lpad(n::text, 7, '0'),
+        'thing number' || n || CASE WHEN n % 1000 = 0 THEN ' seldom' ELSE '' END
+            || CASE WHEN n = 777777 THEN ' unique' ELSE '' END,
+        CASE WHEN n = 777777 THEN 'unique' WHEN n % 2 = 0 THEN 'common' ELSE 'category ' || n % 1000 END,
+        CASE WHEN n = 777777 THEN 'unique' WHEN n % 3 = 0 THEN 'common' ELSE 'supplier ' || n % 1000 END,
+        n % 1000 + 0.5, 'EUR', 1, n
+    FROM generate_series(1, {PRODUCTS}) n;
+    INSERT INTO stock SELECT sku, 'main', 3, 1, source_line FROM products;
+    UPDATE products SET deleted_job = 2 WHERE source_line % 50000 = 0;
+    INSERT INTO imports (id, state, format, owner, idempotency_key, request_id, receiver_until, finished_at, created_at)
+    SELECT CASE WHEN n = 1 THEN '{ID.format(1)}'::uuid ELSE gen_random_uuid() END, 'succeeded', 'csv', 'admin', n::text,
+        'r', now(), now() - n * interval '1 minute', now() - n * interval '1 minute'
+    FROM generate_series(1, 30000) n;
+    INSERT INTO import_chunks (import_id, number, first_line, rows, rejected, is_partial, state, payload_sha256)
+    SELECT id, 0, 2, 1, 0, false, 'done', '' FROM imports;
+    INSERT INTO import_errors SELECT '{ID.format(1)}', n, 'IMPORT_ROW_INVALID', 'why' FROM generate_series(1, 30000) n;
+    INSERT INTO exports (id, state, format, filter, owner, request_id, created_at)
+    SELECT CASE WHEN n = 1 THEN '{ID.format(2)}'::uuid ELSE gen_random_uuid() END, 'succeeded', 'csv', '{{}}', 'admin',
+        'r', now() - n * interval '1 minute' FROM generate_series(1, 30000) n;
+    INSERT INTO export_pieces SELECT id, 0, 'x' FROM exports;
+    UPDATE exports SET bytes = 1;
+    INSERT INTO tokens (id, name, hash, scopes) SELECT gen_random_uuid(), 't', n::text::bytea, '{{read}}'
+    FROM generate_series(1, 30000) n;
+    INSERT INTO subscriptions (id, owner, url, events, secret)
+    SELECT CASE WHEN n = 1 THEN '{ID.format(3)}'::uuid ELSE gen_random_uuid() END, 'a', 'https://example.com/' || n,
+        CASE WHEN n % 1000 = 0 THEN '{{export.finished}}' ELSE '{{product.changed}}' END::text[], 's'
+    FROM generate_series(1, 30000) n;
+    INSERT INTO deliveries (id, subscription_id, event_id, event, payload, state, request_id, finished_at)
+    SELECT gen_random_uuid(), '{ID.format(3)}', n::text, 'product.changed', '{{}}', 'delivered', 'r', now()
+    FROM generate_series(1, 30000) n;
+    INSERT INTO processed_messages SELECT n::text FROM generate_series(1, 30000) n;
+    INSERT INTO catalogue_counts SELECT 'category', category, count(*) FROM products GROUP BY category;
+    ANALYZE;"""
+INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'products' AND indexname NOT LIKE '%pkey'"
+# Small by nature; a scan of them is no flaw.
+SMALL = {"outbox", "webhook_targets", "schema_versions", "names", "catalogue_counts", "batch", "gone", "due"}
+Plan = dict[str, Any]
+
+
+class Watch:
+    """The statements since the last look, each with its plan."""
+
+    statements: ClassVar[list[tuple[str, Plan]]] = []
+
+
+class ExplainingCursor(psycopg.AsyncCursor[Any]):
+    """Asks for the plan of each statement first."""
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else query.as_string()
+        if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text, re.IGNORECASE):
+            await super().execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), params)
+            row = await super().fetchone()
+            plan = next(iter(row.values())) if isinstance(row, dict) else row[0]
+            Watch.statements.append((text, plan[0]["Plan"]))
+        return await super().execute(query, params, **options)
+
+
+def nodes(plan: Plan) -> Iterator[Plan]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def scans(plan: Plan) -> set[str]:
+    """The tables that are read from one end to the other."""
+    return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"} - SMALL
+
+
+def taken() -> list[tuple[str, Plan]]:
+    statements, Watch.statements = Watch.statements, []
+    return statements
+
+
+@pytest.fixture(scope="module")
+def million(postgres: str, migrated: str) -> Iterator[str]:
+    """A database with a million products; their indexes are built at the end, which is quicker."""
+    name = f"test_{uuid4().hex}"
+    dsn = new_database(postgres, name, template=migrated)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        indexes = conn.execute(INDEXES).fetchall()
+        for index, _ in indexes:
+            conn.execute(f"DROP INDEX {index}".encode())
+        conn.execute(FILL.encode())
+        for _, definition in indexes:
+            conn.execute(definition.encode())
+        conn.execute("ANALYZE products")
+        conn.execute("VACUUM products")
+    yield dsn
+    drop_database(postgres, name)
+
+
+@asynccontextmanager
+async def application(dsn: str) -> AsyncIterator[tuple[httpx.AsyncClient, Stores]]:
+    """The application in this process, without broker or Redis: nothing is cached."""
+    stores = Stores(Settings(database_url=dsn, api_admin_token=ADMIN_TOKEN, _env_file=None), "test")  # type: ignore[call-arg]
+    state = ApiState(stores.settings, stores, Cache(stores.settings), schema_missing=[])
+    transport = httpx.ASGITransport(build_app(state))
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with stores, httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
+        yield http, stores
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(database.CONNECT, "cursor_factory", ExplainingCursor)  # type: ignore[arg-type]
+    taken()
+
+
+THING = {"name": "Thing", "price": "1", "currency": "EUR", "stock": {"main": 1}}
+CSV = {"Content-Type": "text/csv", "Idempotency-Key": "new"}
+HOOK = {"url": "https://192.0.0.9/", "events": ["product.changed"]}
+PAGES = ("", "?limit=500", "?limit=2")
+FILTERS = tuple(
+    f"?{'&'.join(f'{name}={value}' for name in names)}{after}"
+    for names in (("category",), ("supplier",), ("q",), ("category", "supplier"), ("category", "q"))
+    for value in ("common", "unique")
+    for after in ("", "&cursor=WyJTS1UwNTAwMDAwIl0")  # behind SKU0500000
+)
+WORDS = tuple(f"?q={word}" for word in ("thing", "seldom", "unique", "nowhere", "seldom%20thing"))
+# By operation: the requests, and how many statements each may take.
+Requests = tuple[dict[str, Any], ...]
+
+
+def gets(path: str, *queries: str) -> Requests:
+    return tuple({"url": path + query} for query in queries or ("",))
+
+
+CASES: dict[tuple[str, str], tuple[int, Requests]] = {
+    ("GET", "/livez"): (0, gets("/livez")),
+    ("GET", "/readyz"): (0, gets("/readyz")),
+    ("GET", "/v1/products"): (1, gets("/v1/products", *PAGES, *FILTERS, *WORDS)),
+    ("GET", "/v1/products/{sku:path}"): (1, gets("/v1/products/SKU0000001")),
+    ("PUT", "/v1/products/{sku:path}"): (8, ({"url": "/v1/products/SKU0000002", "json": THING},)),
+    ("PATCH", "/v1/products/{sku:path}"): (8, ({"url": "/v1/products/SKU0000002", "json": THING},)),
+    ("DELETE", "/v1/products/{sku:path}"): (7, ({"url": "/v1/products/SKU0000003"},)),
+    ("GET", "/v1/categories"): (1, gets("/v1/categories", *PAGES, "?cursor=WyJjb21tb24iXQ")),
+    ("GET", "/v1/suppliers"): (1, gets("/v1/suppliers", *PAGES)),
+    ("GET", "/v1/jobs"): (2, gets("/v1/jobs", *PAGES)),
+    ("POST", "/v1/imports"): (
+        4,
+        ({"url": "/v1/imports", "content": feeds.HEADER + "A,n,,,1,EUR,1,\n", "headers": CSV},),
+    ),
+    ("GET", "/v1/imports/{id}"): (1, gets("/v1/imports/" + ID.format(1))),
+    ("DELETE", "/v1/imports/{id}"): (3, ({"url": "/v1/imports/" + ID.format(1)},)),
+    ("GET", "/v1/imports/{id}/errors"): (2, gets(f"/v1/imports/{ID.format(1)}/errors", *PAGES)),
+    ("POST", "/v1/exports"): (1, ({"url": "/v1/exports", "json": {}},)),
+    ("GET", "/v1/exports/{id}"): (1, gets("/v1/exports/" + ID.format(2))),
+    ("GET", "/v1/exports/{id}/content"): (3, gets(f"/v1/exports/{ID.format(2)}/content")),
+    ("POST", "/v1/subscriptions"): (1, ({"url": "/v1/subscriptions", "json": HOOK},)),
+    ("GET", "/v1/subscriptions"): (1, gets("/v1/subscriptions", *PAGES)),
+    ("GET", "/v1/subscriptions/{id}"): (1, gets("/v1/subscriptions/" + ID.format(3))),
+    ("GET", "/v1/subscriptions/{id}/deliveries"): (2, gets(f"/v1/subscriptions/{ID.format(3)}/deliveries", *PAGES)),
+    ("DELETE", "/v1/subscriptions/{id}"): (1, ({"url": "/v1/subscriptions/" + ID.format(4)},)),
+    ("POST", "/v1/tokens"): (1, ({"url": "/v1/tokens", "json": {"name": "n", "scopes": ["read"]}},)),
+    ("GET", "/v1/tokens"): (1, gets("/v1/tokens", *PAGES)),
+    ("DELETE", "/v1/tokens/{id}"): (1, ({"url": "/v1/tokens/" + ID.format(5)},)),
+}
+REFUSED = {
+    ("DELETE", "/v1/imports/{id}"): 409,
+    ("DELETE", "/v1/subscriptions/{id}"): 404,
+    ("DELETE", "/v1/tokens/{id}"): 404,
+}
+
+
+def test_every_operation_has_its_case() -> None:
+    assert CASES.keys() == {(operation.method, operation.path) for operation in OPERATIONS}
+
+
+@pytest.mark.usefixtures("watched")
+async def test_every_query_is_served_by_an_index_and_none_is_repeated(million: str) -> None:
+    """The count does not grow with the page: 500 products take as many statements as 2."""
+    async with application(million) as (http, _):
+        for (method, path), (most, requests) in CASES.items():
+            for request in requests:
+                taken()
+                answer = await http.request(method, **request)
+                assert answer.is_success or answer.status_code == REFUSED.get((method, path)), answer.text
+                statements = taken()
+                for text, plan in statements:
+                    assert scans(plan) == set(), f"{method} {request['url']}: {text}\n{json.dumps(plan, indent=1)}"
+                assert len(statements) == most, f"{method} {request['url']}: {[text for text, _ in statements]}"
+
+
+@pytest.mark.usefixtures("watched")
+async def test_a_token_is_looked_up_by_an_index_and_remembered(million: str) -> None:
+    async with application(million) as (http, _):
+        token = (await http.post("/v1/tokens", json={"name": "n", "scopes": ["read"]})).json()["token"]
+        counts = []
+        for _ in range(2):
+            taken()
+            assert (await http.get("/v1/products/A", headers={"Authorization": f"Bearer {token}"})).status_code == 404
+            statements = taken()
+            assert all(scans(plan) == set() for _, plan in statements)
+            counts.append(len(statements))
+        assert counts == [2, 1]
+
+
+@pytest.mark.usefixtures("watched")
+async def test_what_runs_in_the_background_uses_indexes_too(million: str) -> None:
+    async with application(million) as (_, stores):
+        await subscriptions.promote(stores.database)
+        await subscriptions.fan_out(stores.database, "e", "export.finished", "{}", "r")
+        await subscriptions.delivery(stores.database, UUID(ID.format(9)), reopen=True)
+        await imports.end_abandoned(stores.database, "gone")
+        async with stores.database.transaction() as conn:
+            await messages.take(conn, 100)
+        for what in housekeeping.PURGES:
+            await housekeeping.purge(stores.database, what, days=300, hours=7_000)
+        statements = taken()
+        assert len(statements) >= 10
+        for text, plan in statements:
+            assert scans(plan) == set(), f"{text}\n{json.dumps(plan, indent=1)}"
+
+
+@pytest.mark.usefixtures("watched")
+async def test_a_missing_index_is_noticed(million: str) -> None:
+    """The test's own test: without its index the same query is caught."""
+    with psycopg.connect(million, autocommit=True) as conn:
+        conn.execute("DROP INDEX products_by_supplier")
+    async with application(million) as (http, _):
+        assert (await http.get("/v1/products?supplier=unique&category=common")).is_success
+        assert (await http.get("/v1/suppliers")).is_success
+        assert any("products" in scans(plan) for _, plan in taken())
+    with psycopg.connect(million, autocommit=True) as conn:
+        conn.execute("CREATE INDEX products_by_supplier ON products (supplier, sku)")
+
+
+def test_the_planner_has_its_default_settings(million: str) -> None:
+    with psycopg.connect(million) as conn:
+        changed = conn.execute(
+            "SELECT name, setting FROM pg_settings WHERE category LIKE 'Query Tuning%' AND setting <> boot_val"
+        ).fetchall()
+    assert changed == []
+
+
+def test_the_schema_is_that_of_the_migrations(million: str) -> None:
+    with psycopg.connect(million) as conn:
+        applied = {row[0] for row in conn.execute(schema.APPLIED)}
+    assert schema.missing_versions(applied, schema.load_migrations()) == []
