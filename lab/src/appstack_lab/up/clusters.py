@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from appstack_lab.up.steps import StepFailed
+from appstack_lab.up.steps import StepFailed, say
 
 if TYPE_CHECKING:
     from appstack_lab.up.steps import Steps
@@ -21,6 +21,8 @@ BUILD = ROOT / "build"
 LAB = str(Path(sys.executable).parent / "lab")
 KIND_CONFIG = ROOT / "lab" / "kind.yaml"
 REGISTRY_VARIABLE = "APPSTACK_REGISTRY"
+KIND_IMAGE_VARIABLE = "APPSTACK_KIND_IMAGE"  # the image of kind's nodes, where it is not kind's own choice
+CREATE_LIMIT = "5m"
 PUSH_VARIABLE = "APPSTACK_PUSH"  # "no": the images of this tree are in the registry already
 
 Refs = dict[str, str]
@@ -76,10 +78,27 @@ class KindCluster:
         steps.run("docker", "version")
         client_tools(steps)
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-        if self.name not in steps.run("kind", "get", "clusters").split():
-            config = ("--config", str(KIND_CONFIG), "--kubeconfig", str(self.kubeconfig))
-            steps.run("kind", "create", "cluster", "--name", self.name, *config, show=True)
+        exists = self.name in steps.run("kind", "get", "clusters").split()
+        if exists and self.unfinished.exists():
+            say(f"      the creation of '{self.name}' was interrupted; it begins anew")
+            self.delete(steps)
+            exists = False
+        if not exists:
+            self.unfinished.touch()
+            steps.run("kind", "create", "cluster", *self.create_words(), show=True)
+            self.unfinished.unlink()
         steps.run("kind", "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+
+    @property
+    def unfinished(self) -> Path:
+        """Lies there while the cluster is being made: kind leaves half a one behind where it is killed."""
+        return self.kubeconfig.parent / f"kind-{self.name}.unfinished"
+
+    def create_words(self) -> list[str]:
+        """How kind is asked for the cluster."""
+        words = ["--name", self.name, "--config", str(KIND_CONFIG), "--kubeconfig", str(self.kubeconfig)]
+        image = os.environ.get(KIND_IMAGE_VARIABLE)
+        return [*words, "--wait", CREATE_LIMIT, *(["--image", image] if image else [])]
 
     def images(self, steps: Steps) -> Refs:
         refs = built(steps, "--builder", "docker")
@@ -88,6 +107,7 @@ class KindCluster:
 
     def delete(self, steps: Steps) -> None:
         steps.run("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
+        self.unfinished.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -115,6 +135,7 @@ class CurrentCluster:
         refs = built(steps, "--builder", "docker")
         pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
         for name, ref in refs.items():
+            say(f"      push {pushed[name]} …")
             steps.run("docker", "tag", ref, pushed[name])
             steps.run("docker", "push", "--quiet", pushed[name], show=True)
         return pushed
