@@ -70,7 +70,8 @@ def build_registry(operator: Operator, health: Health) -> kopf.OperatorRegistry:
             if not stopped:
                 key = (namespace, name)
                 look = operator.looks.get(key)
-                resting = rest(look, operator.scaling, wakeups, key, delay_seconds, operator.settings.poll_seconds)
+                every_seconds = operator.settings.poll_seconds
+                resting = rest(operator.api, look, operator.scaling, wakeups, key, delay_seconds, every_seconds)
                 await first_of(resting, stopped.wait(delay_seconds))
 
     @kopf.on.delete(*stacks, registry=registry, backoff=5)

@@ -9,6 +9,7 @@ from appstack_operator.api import AppStack, Mode
 from appstack_operator.client import Api
 from appstack_operator.desired.context import Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
+from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import CHILDREN, Ref
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
@@ -30,9 +31,9 @@ async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) 
 
 async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observed:
     """What the API server knows of the stack; the services themselves are not asked."""
-    objects, external = await asyncio.gather(observe_objects(api, stack), observe_external(api, stack))
+    objects, (external, references) = await asyncio.gather(observe_objects(api, stack), observe_inputs(api, stack))
     objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
-    return Observed(objects=objects, external=external, now=now)
+    return Observed(objects=objects, external=external, references=references, now=now)
 
 
 async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Object]]:
@@ -49,6 +50,26 @@ async def observe_unlabelled_credentials(api: Api, stack: AppStack, listed: Mapp
     names = {f"{stack.name}-{last_name}" for last_name, _ in PLACES.values()} - listed.keys()
     found = await asyncio.gather(*(api.get(Ref("Secret", stack.namespace, name)) for name in sorted(names)))
     return {secret["metadata"]["name"]: secret for secret in found if secret and annotation(secret, HASH)}
+
+
+Inputs = tuple[dict[str, Mapping[str, str] | None], dict[tuple[str, str], Mapping[str, str] | None]]
+
+
+async def observe_inputs(api: Api, stack: AppStack) -> Inputs:
+    """What the user's own Secrets and ConfigMaps hold: external services, and what env and envFrom name."""
+    return await asyncio.gather(observe_external(api, stack), observe_references(api, stack))
+
+
+async def observe_references(api: Api, stack: AppStack) -> dict[tuple[str, str], Mapping[str, str] | None]:
+    """The content of what env and envFrom name."""
+    names = sorted(named_by(stack))
+    found = await asyncio.gather(*(api.get(Ref(kind, stack.namespace, name)) for kind, name in names))
+    return {place: content_of(obj) if obj else None for place, obj in zip(names, found, strict=True)}
+
+
+def content_of(obj: Object) -> dict[str, str]:
+    """The data of a Secret or a ConfigMap, as it is kept: nobody needs to decode it."""
+    return {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
 
 
 async def observe_external(api: Api, stack: AppStack) -> dict[str, Mapping[str, str] | None]:

@@ -121,6 +121,8 @@ class Observed:
     external: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
     # Component -> what that service answers.
     external_answers: Mapping[str, ExternalAnswer] = field(default_factory=dict)
+    # (kind, name) -> the content of what the user's env and envFrom name; None where that is missing.
+    references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def get(self, kind: str, name: str) -> Object | None:

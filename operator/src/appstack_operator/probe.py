@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.stack import Assessment, assess_stack
+from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Context
-from appstack_operator.observe import observe_services
+from appstack_operator.observe import observe_inputs, observe_services
 from appstack_operator.observed import Observed
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.external import ask_external
@@ -16,6 +17,8 @@ from appstack_operator.wakeups import Key, Wakeups
 
 # Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
 EXTERNAL_SECONDS = 15.0
+# Nobody tells of a change in an object without our label.
+INPUTS_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,17 @@ class Look:
 
 
 async def rest(
-    look: Look | None, memory: ScalingMemory, wakeups: Wakeups, key: Key, delay_seconds: float, every_seconds: float
+    api: Api,
+    look: Look | None,
+    memory: ScalingMemory,
+    wakeups: Wakeups,
+    key: Key,
+    delay_seconds: float,
+    every_seconds: float,
 ) -> None:
-    """Return when a child has changed, when the services say something new, or after the delay."""
+    """Return when a child or an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
-    asked_at = time.monotonic()
+    asked_at = read_at = time.monotonic()
     while (left_seconds := ends_at - time.monotonic()) > 0:
         if await wakeups.wait(*key, min(left_seconds, every_seconds)):
             return
@@ -44,6 +53,19 @@ async def rest(
             return
         if is_external_due:
             asked_at = time.monotonic()
+        if time.monotonic() - read_at >= INPUTS_SECONDS:
+            read_at = time.monotonic()
+            if await inputs_have_changed(api, look):
+                return
+
+
+async def inputs_have_changed(api: Api, look: Look) -> bool:
+    """Whether the user's own Secrets and ConfigMaps are no longer what the last pass read. Most stacks have none."""
+    try:
+        external, references = await observe_inputs(api, look.stack)
+    except ApiError:
+        return False  # the next look tells
+    return (external, references) != (look.seen.external, look.seen.references)
 
 
 def all_answer(look: Look) -> bool:

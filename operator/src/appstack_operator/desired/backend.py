@@ -1,9 +1,13 @@
 """What the backend's pods have in common, and what runs when the spec says nothing. Pure."""
 
+from collections.abc import Sequence
+
 from appstack_operator.api import AppStack, CronJob, Migrations, Resources, Worker
+from appstack_operator.api.common import EnvVar
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.environment import environment_checksum
 from appstack_operator.desired.pods import container_security, placement, pod_security, resources
+from appstack_operator.desired.references import REFERENCES_CHECKSUM, references_checksum
 from appstack_operator.objects import Object, labels, metadata, selector
 
 ENV_CHECKSUM = "appstack.dev/env-checksum"
@@ -102,9 +106,16 @@ def build_container(
 
 
 def build_pod_template(
-    stack: AppStack, context: Context, component: str, container: Object, *, grace_seconds: int, **more: object
+    stack: AppStack,
+    context: Context,
+    component: str,
+    container: Object,
+    *,
+    grace_seconds: int,
+    own_env: Sequence[EnvVar] = (),
+    **more: object,
 ) -> Object:
-    """A pod with one backend container."""
+    """A pod with one backend container; `own_env` are its variables beside those of all."""
     spec: Object = {
         "serviceAccountName": f"{stack.name}-backend",
         "automountServiceAccountToken": False,
@@ -122,10 +133,18 @@ def build_pod_template(
     return {
         "metadata": {
             "labels": labels(stack, component),
-            "annotations": {ENV_CHECKSUM: environment_checksum(stack, context)},
+            "annotations": checksums(stack, context, own_env),
         },
         "spec": spec,
     }
+
+
+def checksums(stack: AppStack, context: Context, own_env: Sequence[EnvVar]) -> dict[str, str]:
+    """Annotations that change with the content of what the pod reads: Kubernetes would restart nothing."""
+    annotations = {ENV_CHECKSUM: environment_checksum(stack, context)}
+    if references := references_checksum(stack, context.references, own_env):
+        annotations[REFERENCES_CHECKSUM] = references
+    return annotations
 
 
 def build_disruption_budget(stack: AppStack, component: str) -> Object:

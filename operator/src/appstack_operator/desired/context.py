@@ -38,6 +38,8 @@ class Context:
     addresses: Mapping[str, str] = field(default_factory=dict)
     # Component (postgres, redis, rabbitmq) -> the decoded data of its external Secret.
     external: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # (kind, name) -> the content of what the user's env and envFrom name; None where that is missing.
+    references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     # Pool of workers -> how many of them its backlog asks for now.
     worker_replicas: Mapping[str, int] = field(default_factory=dict)
     cluster_domain: str = "cluster.local"

@@ -1,11 +1,13 @@
 """The environment of every backend container: the Secret `shop-env` and how containers refer to it. Pure."""
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.api.common import EnvVar
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.credentials import encode
+from appstack_operator.desired.references import names_from_env_from
 from appstack_operator.objects import Object, content_hash, metadata
 
 NOTHING: Mapping[str, str] = {}
@@ -38,7 +40,7 @@ def connection_variables(stack: AppStack, context: Context) -> dict[str, str]:
 
 def postgres_variables(stack: AppStack, context: Context) -> dict[str, str]:
     """Through the pooler if there is one; reads go to the replicas."""
-    password = context.credentials.postgres_app
+    password = quote(context.credentials.postgres_app, safe="")
 
     def url(service: str) -> str:
         return (
@@ -61,14 +63,14 @@ def redis_variables(stack: AppStack, context: Context) -> dict[str, str]:
         "REDIS_SENTINELS": ",".join(sentinels),
         "REDIS_SENTINEL_MASTER": f"{stack.namespace}.{stack.name}",
         "REDIS_PASSWORD": password,
-        "REDIS_URL": f"redis://:{password}@{master}:6379/0",
+        "REDIS_URL": f"redis://:{quote(password, safe='')}@{master}:6379/0",
     }
 
 
 def rabbitmq_variables(stack: AppStack, context: Context) -> dict[str, str]:
     """The broker's Service: any node will do."""
     host = context.host(f"{stack.name}-rabbitmq", stack.namespace)
-    return {"RABBITMQ_URL": f"amqp://app:{context.credentials.rabbitmq}@{host}:5672/%2F"}
+    return {"RABBITMQ_URL": f"amqp://app:{quote(context.credentials.rabbitmq, safe='')}@{host}:5672/%2F"}
 
 
 def build_environment(stack: AppStack, context: Context) -> Object:
@@ -83,8 +85,11 @@ def build_environment(stack: AppStack, context: Context) -> Object:
 
 
 def environment_checksum(stack: AppStack, context: Context) -> str:
-    """Changes when the connection variables change: as a pod annotation it restarts the pods."""
-    return content_hash(connection_variables(stack, context))
+    """Changes when what the containers are given changes: as a pod annotation it restarts the pods."""
+    given = connection_variables(stack, context)
+    if stack.spec.backend.image is None:
+        given["API_ADMIN_TOKEN"] = context.credentials.api_token
+    return content_hash(given)
 
 
 def container_environment(
@@ -106,6 +111,8 @@ def container_environment(
     variables |= {name: {"name": name, "value": value} for name, value in texts.items()}
     if stack.spec.backend.image is None:
         variables["API_ADMIN_TOKEN"] = from_secret("API_ADMIN_TOKEN", f"{stack.name}-api-token", "token")
+    for name in names_from_env_from(stack, context.references):
+        variables.pop(name, None)  # a name in `env` would win over the user's envFrom
     users = {item.name: item.model_dump(by_alias=True, exclude_none=True) for item in (*stack.spec.backend.env, *own)}
     return [entry for name, entry in variables.items() if name not in users] + list(users.values())
 

@@ -40,6 +40,7 @@ def build_deployment(stack: AppStack, context: Context, worker: Worker) -> Objec
         component,
         build_worker_container(stack, context, worker),
         grace_seconds=worker.termination_grace_period_seconds,
+        own_env=worker.env,
     )
     template["spec"]["topologySpreadConstraints"][0]["matchLabelKeys"] = ["pod-template-hash"]
     return {
