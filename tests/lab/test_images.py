@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import builders, images, prune
+from appstack_lab import builders, images, prune, versions
+from appstack_lab.commands import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ DOCKERFILE = """\
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.version="1"
 COPY greeting /srv/greeting
+RUN mkdir /usr/share/appstack && dpkg-query --show base-files > /usr/share/appstack/version
 RUN mkdir /srv/old && touch /srv/old/gone /srv/removed
 RUN rm /srv/removed && rm -r /srv/old && mkdir /srv/old && touch /srv/old/new && chown 1234:1234 /srv/old/new
 USER 1234:1234
@@ -58,6 +61,14 @@ def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path)
     cluster.kubectl("delete", "pod", "probe", "--now")
     greeting = (probe / "greeting").read_text().strip()
     assert seen == [greeting, "/srv/greeting 0", "/srv/old 0", "/srv/old/new 1234", "1234"]
+
+
+def test_an_image_shows_the_exact_versions_of_its_packages(probe: Path):
+    image = images.image_of("probe")
+    builders.build_images([image])
+    config = json.loads(output_of(builders.buildah("inspect", "--type", "image", image.ref)))
+    listed = (builders.root_filesystem("probe") / versions.FILE).read_text().split()
+    assert config["OCIv1"]["config"]["Labels"][f"{versions.PREFIX}base-files"] == listed[1]
 
 
 def test_an_image_that_is_there_is_not_loaded_again(cluster: LabCluster):

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appstack_lab import paths
+from appstack_lab import paths, versions
 from appstack_lab.binaries import build_binaries, program
 from appstack_lab.commands import output_of, run_logged, succeeds
 from appstack_lab.contexts import copy_context, hash_of
@@ -129,7 +129,22 @@ def build_with_buildah(image: Image) -> StoredImage:
             run_logged(f"building {image.name}", command, log)
         finally:
             shutil.rmtree(context, ignore_errors=True)
+        label_in_buildah(image.ref, log)
         return take_from_buildah(image.ref, log)
+
+
+def label_in_buildah(ref: str, log: Path) -> None:
+    """Show the exact versions of an image's packages as its labels; twice is the same as once."""
+    container = output_of(buildah("from", "--pull-never", ref)).strip()
+    try:
+        listing = Path(output_of(buildah("mount", container)).strip()) / versions.FILE
+        labels = versions.labels_of(listing.read_text()) if listing.exists() else {}
+        if labels:
+            options = [f"--label={name}={value}" for name, value in labels.items()]
+            output_of(buildah("config", *options, container))
+            run_logged("buildah commit", buildah("commit", "--quiet", "--format=oci", container, ref), log)
+    finally:
+        output_of(buildah("rm", container))
 
 
 def build_with_docker(image: Image) -> None:
@@ -141,9 +156,21 @@ def build_with_docker(image: Image) -> None:
     with step(f"build image {image.ref} with Docker"):
         context = prepare_context(image)
         try:
-            run_logged(f"building {image.name}", ["docker", "build", "-t", image.ref, str(context)], log)
+            # Under its name only once it is labelled: a name that is there counts as built.
+            raw = f"{image.ref}-unlabelled"
+            run_logged(f"building {image.name}", ["docker", "build", "-t", raw, str(context)], log)
+            label_in_docker(raw, image.ref)
         finally:
             shutil.rmtree(context, ignore_errors=True)
+
+
+def label_in_docker(raw: str, ref: str) -> None:
+    """Give `raw` the name `ref` and, as labels, the exact versions of its packages."""
+    command = ["docker", "run", "--rm", "--network=none", "--entrypoint=cat", raw, f"/{versions.FILE}"]
+    labels = versions.labels_of(output_of(command))
+    options = [f"--label={name}={value}" for name, value in labels.items()]
+    output_of(["docker", "build", "--quiet", "-t", ref, *options, "-"], stdin=f"FROM {raw}\n")
+    output_of(["docker", "image", "rm", "--no-prune", raw])
 
 
 def build_images(images: Sequence[Image], builder: str = "buildah") -> None:

@@ -14,6 +14,16 @@ from appstack_lab.images import CONTEXTS, images_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+DOCKER = """\
+#!/bin/sh
+case "$1 $2" in
+"build -t") cp -r "$4" {kept}; echo "built $3" ;;
+"build --quiet") echo "$@" > {kept}/labelling; cat >> {kept}/labelling ;;
+"run --rm") printf 'python3\\t3.13.5-1\\nlibc6:amd64\\t2.41-12\\n' ;;
+"image rm") ;;
+*) exit 1 ;;
+esac
+"""
 DOWNLOADING = ("operator", "backend")  # these take their dependencies over HTTPS
 
 
@@ -23,8 +33,8 @@ def docker(tmp_path: Path, monkeypatch) -> Path:
     kept = tmp_path / "kept"
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
-    # build -t REF CONTEXT; anything else, as `image inspect`, finds nothing
-    program.write_text(f'#!/bin/sh\n[ "$1" = build ] || exit 1\ncp -r "$4" {kept}\necho "built $3"\n')
+    # build -t REF CONTEXT keeps the context; build --quiet … labels; `image inspect` finds nothing
+    program.write_text(DOCKER.format(kept=kept))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "cache"))
@@ -94,3 +104,13 @@ def test_a_dockerfile_builds_with_a_docker_that_has_no_buildkit(name: str):
 
 def stages_of(dockerfile: str) -> list[str]:
     return re.split(r"^FROM .*$", dockerfile, flags=re.MULTILINE)[1:]
+
+
+def test_an_image_shows_the_exact_versions_of_its_packages(docker: Path):
+    (image,) = images_of(["redis"])
+    builders.build_images([image], builder="docker")
+    told = (docker / "labelling").read_text()
+    assert "--label=dev.appstack.version.python3=3.13.5-1" in told
+    assert "--label=dev.appstack.version.libc6=2.41-12" in told
+    assert f"-t {image.ref} " in told
+    assert told.endswith(f"FROM {image.ref}-unlabelled\n")
