@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 
@@ -26,6 +27,12 @@ def ask(answer: bytes | None) -> bool:
         return is_alive("127.0.0.1", listener.getsockname()[1], 0.3)
     finally:
         listener.close()
+
+
+def test_the_greeting_is_one_that_erlang_answers() -> None:
+    kind, flags, _, length = struct.unpack(">cQIH", HELLO[:15])
+    assert (kind, length) == (b"N", len(HELLO[15:]))
+    assert not flags & 1 << 33  # with "name me" a whole node name is an error, and Erlang hangs up
 
 
 @pytest.mark.parametrize("status", [b"ok", b"ok_simultaneous", b"nok", b"alive", b"not_allowed"])
