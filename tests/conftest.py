@@ -6,6 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no wrong answer: hypothesis must judge results, not milliseconds.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ALLOWED = Path(__file__).parent / "allowed_skips.toml"
 

@@ -158,8 +158,9 @@ def build_member_container(stack: AppStack, context: Context) -> Object:
         "ports": container_ports(POD_PORTS),
         "resources": resources(stack.spec.redis.resources, requests=requests, limits=limits),
         "securityContext": container_security(),
-        "livenessProbe": build_keeper_probe("/livez", period_seconds=10, failures=3),
-        "readinessProbe": build_keeper_probe("/readyz", period_seconds=2, failures=3),
+        # Sentinel replaces a dead master; a probe that restarts slow members of a busy machine only makes it busier.
+        "livenessProbe": build_keeper_probe("/livez", period_seconds=10, timeout_seconds=5, failures=6),
+        "readinessProbe": build_keeper_probe("/readyz", period_seconds=2, timeout_seconds=2, failures=3),
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/redis"},
             {"name": "config", "mountPath": "/etc/appstack", "readOnly": True},
@@ -168,12 +169,12 @@ def build_member_container(stack: AppStack, context: Context) -> Object:
     }
 
 
-def build_keeper_probe(path: str, *, period_seconds: int, failures: int) -> Object:
+def build_keeper_probe(path: str, *, period_seconds: int, timeout_seconds: int, failures: int) -> Object:
     """A probe of the keeper."""
     return {
         "httpGet": {"path": path, "port": KEEPER_PORT, "scheme": "HTTP"},
         "periodSeconds": period_seconds,
-        "timeoutSeconds": 2,
+        "timeoutSeconds": timeout_seconds,
         "failureThreshold": failures,
     }
 
