@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
 from tests.apiserver.kit import server
-from tests.apiserver.kit.cast import patroni
 from tests.apiserver.kit.external import external_services
-from tests.apiserver.kit.life import Life, living
-from tests.apiserver.kit.proxy import FaultProxy
+from tests.apiserver.kit.life import MANAGED_SPEC, Life, World, living
+from tests.apiserver.kit.operator import zygote
+from tests.apiserver.kit.phases import Phase, undisturbed_phases
+from tests.apiserver.kit.responders import Responders
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,17 +33,23 @@ def cluster(folder: Path) -> Iterator[server.BareCluster]:
 
 
 @pytest.fixture(scope="session")
-async def proxy(cluster: server.BareCluster) -> AsyncIterator[FaultProxy]:
-    proxy = FaultProxy(f"https://{cluster.api}", cluster.client_context())
-    async with patroni(cluster.loopback), external_services(cluster.loopback), proxy.serving():
-        yield proxy
+async def world(cluster: server.BareCluster, folder: Path) -> AsyncIterator[World]:
+    responders = Responders()
+    with zygote() as forker:
+        async with responders.answering(), external_services(cluster.loopback):
+            yield World(cluster, responders, forker, folder)
+
+
+@pytest.fixture(scope="session")
+async def reference(world: World) -> dict[str, Phase]:
+    """How each phase ends where nothing disturbs it."""
+    return await undisturbed_phases(world)
 
 
 @pytest.fixture
-async def life(
-    cluster: server.BareCluster, proxy: FaultProxy, folder: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[Life]:
+async def life(world: World, request: pytest.FixtureRequest) -> AsyncIterator[Life]:
     """A namespace of this test's own; its stack is still to be created."""
-    namespace = request.node.name.replace("_", "-").replace("[", "-").rstrip("]")[-60:].strip("-")
-    async with living(cluster, proxy, namespace, folder) as life:
+    namespace = request.node.name.removeprefix("test_").replace("_", "-").replace("[", "-").rstrip("]")
+    namespace = f"{namespace[:20].strip('-')}-{crc32(namespace.encode()):x}"
+    async with living(world, namespace, MANAGED_SPEC) as life:
         yield life

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.apiserver.kit.life import Life, living
+from tests.apiserver.kit.life import MANAGED_SPEC, SPEC, Life, World, living
+from tests.apiserver.kit.phases import PHASES, begun, lived_up_to
 from tests.apiserver.kit.snapshot import differences, take_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
+    from tests.apiserver.kit.phases import Phase
 
-    from tests.apiserver.kit.proxy import FaultProxy
-    from tests.apiserver.kit.server import BareCluster
-
-PHASES = ("creation", "update", "deletion")
 SILENCE_SECONDS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """How an undisturbed operator ended a phase of a stack's life."""
-
-    writes: list[str]
-    objects: dict[str, str]
-
-
-@pytest.fixture(scope="session")
-async def reference(cluster: BareCluster, proxy: FaultProxy, folder: Path) -> dict[str, Phase]:
-    """Creation, update and deletion without a disturbance."""
-    phases = {}
-    async with living(cluster, proxy, "undisturbed", folder) as life:
-        for name in PHASES:
-            writes = await life.undisturbed(await begun(life, name))
-            phases[name] = Phase(writes, await take_snapshot(life.cast))
-    return phases
-
-
-async def begun(life: Life, phase: str) -> Callable[[], Awaitable[bool]]:
-    """Ask for what begins a phase; how to see that it is over."""
-    await {"creation": life.create, "update": life.update, "deletion": life.delete}[phase]()
-    return life.is_gone if phase == "deletion" else life.is_ready
-
-
-async def lived_up_to(life: Life, phase: str) -> None:
-    """Let the phases before it pass without a disturbance."""
-    for earlier in PHASES[: PHASES.index(phase)]:
-        await life.undisturbed(await begun(life, earlier))
 
 
 def of_objects(writes: list[str]) -> set[str]:
@@ -75,11 +39,9 @@ async def test_an_operator_killed_after_every_write_still_arrives(
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("phase", PHASES)
-async def test_one_kill_at_any_write_changes_nothing(
-    cluster: BareCluster, proxy: FaultProxy, folder: Path, reference: dict[str, Phase], phase: str
-) -> None:
+async def test_one_kill_at_any_write_changes_nothing(world: World, reference: dict[str, Phase], phase: str) -> None:
     for writes in range(1, len(reference[phase].writes) + 1):
-        async with living(cluster, proxy, f"one-kill-{phase}-{writes}", folder) as life:
+        async with living(world, f"one-kill-{phase}-{writes}", MANAGED_SPEC) as life:
             await lived_up_to(life, phase)
             is_done = await begun(life, phase)
             if await life.killed_after(writes, is_done):
@@ -88,11 +50,13 @@ async def test_one_kill_at_any_write_changes_nothing(
             assert found == [], f"killed after write {writes}"
 
 
-async def test_a_restarted_operator_writes_nothing_where_nothing_changed(life: Life, proxy: FaultProxy) -> None:
+@pytest.mark.parametrize("spec", [MANAGED_SPEC, SPEC], ids=["managed", "external"])
+async def test_a_restarted_operator_writes_nothing_where_nothing_changed(life: Life, spec: dict[str, Any]) -> None:
+    life.spec = spec
     assert await life.undisturbed(await begun(life, "creation")) != []
-    proxy.clear()
+    life.proxy.clear()
     life.operator.start()
     await life.settle(life.is_ready)
     await asyncio.sleep(SILENCE_SECONDS)
-    assert proxy.passes > 0
-    assert proxy.writes == []
+    assert life.proxy.passes > 0
+    assert life.proxy.writes == []

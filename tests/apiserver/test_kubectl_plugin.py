@@ -21,7 +21,7 @@ from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, STACK
 from appstack_operator.plugin.commands import EXIT_CODES
 from appstack_operator.plugin.main import Streams, run
 from tests.apiserver.kit.cast import MERGE
-from tests.apiserver.kit.life import NAME, SPEC, Life, living
+from tests.apiserver.kit.life import NAME, SPEC, Life, World, living
 from tests.apiserver.kit.operator import IMAGES
 from tests.apiserver.kit.plugin import Outcome, Plugin, kept, steady, write_kubeconfig
 from tests.apiserver.kit.snapshot import passwords
@@ -29,7 +29,6 @@ from tests.apiserver.kit.snapshot import passwords
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.apiserver.kit.proxy import FaultProxy
     from tests.apiserver.kit.server import BareCluster
 
 NAMESPACE = "plugin"
@@ -37,9 +36,9 @@ HOME = "home-of-the-operator"
 
 
 @pytest.fixture(scope="module")
-async def shop(cluster: BareCluster, proxy: FaultProxy, folder: Path) -> AsyncIterator[Life]:
+async def shop(world: World) -> AsyncIterator[Life]:
     """A converged stack; its operator has ended, its Deployment says which images are bundled."""
-    async with living(cluster, proxy, NAMESPACE, folder) as life:
+    async with living(world, NAMESPACE) as life:
         await life.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": HOME}})
         await life.ask("POST", BY_NAME["Deployment"].path(HOME), json=build_operator_deployment())
         await life.create()
@@ -121,7 +120,7 @@ async def test_a_new_stack_is_planned_as_a_whole(shop: Life, plugin: Plugin) -> 
     assert await versions(shop) == before
 
 
-async def test_what_is_planned_is_what_the_operator_does(shop: Life, plugin: Plugin, proxy: FaultProxy) -> None:
+async def test_what_is_planned_is_what_the_operator_does(shop: Life, plugin: Plugin) -> None:
     """The forecast of a change, and the writes of the operator once it was made, name the same objects."""
     backend = {**SPEC["backend"], "image": "shop:3"}
     manifest = a_manifest(backend=backend, cronJobs=[{"name": "weekly", "schedule": "@weekly"}])

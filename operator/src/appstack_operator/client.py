@@ -76,6 +76,19 @@ class Api:
         """Close all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows this kind: a CRD may come later than the operator, or go."""
+        found = await self._call("GET", "discover", kind, "/apis")
+        if not any(group["name"] == kind.group for group in found["groups"]):
+            return False
+        try:
+            found = await self._call("GET", "discover", kind, f"/apis/{kind.api_version}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(resource["name"] == kind.plural for resource in found["resources"])
+
     async def list(self, kind: Kind, namespace: str, labels: str = "") -> list[Object]:
         """All objects of a kind in a namespace, read from etcd, not from a cache."""
         query = {"labelSelector": labels} if labels else {}

@@ -27,6 +27,7 @@ from appstack_operator.desired.stack import build_stack
 from appstack_operator.events import build_events
 from appstack_operator.gates import set_gates
 from appstack_operator.kinds import STACK, Ref
+from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
 from appstack_operator.objects import API_VERSION, Object
@@ -45,6 +46,8 @@ ALPHABET = string.ascii_letters + string.digits
 BUSY_SECONDS = 3.0
 # What stalls a stack may be repaired where nobody wakes us: a Secret of the user's has no label of ours.
 STALLED_SECONDS = 60.0
+# How soon to look again whether PostgreSQL has ended, in a stack that is being deleted.
+ENDING_SECONDS = 2.0
 CRASHED_SECONDS = 15.0
 numbers = count(1)
 
@@ -61,10 +64,12 @@ class Operator:
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
         self.looks.pop((namespace, name), None)
+        self.scaling.forget(namespace, name)
+        metrics.show_conditions(namespace, name, {})
 
 
-async def run_pass(operator: Operator, namespace: str, name: str) -> float:
-    """Bring one stack closer to its spec; the seconds until it wants to be looked at again."""
+async def run_pass(operator: Operator, namespace: str, name: str) -> float | None:
+    """Bring one stack closer to its spec; the seconds until it wants to be looked at again, None if it is gone."""
     STACK_OF_LOG.set(f"{namespace}/{name}")
     PASS.set(next(numbers))
     started = time.monotonic()
@@ -84,13 +89,18 @@ async def run_pass(operator: Operator, namespace: str, name: str) -> float:
     return delay_seconds
 
 
-async def converge(operator: Operator, namespace: str, name: str) -> float:
+async def converge(operator: Operator, namespace: str, name: str) -> float | None:
     """The rooms of a pass, one after the other."""
     api, settings = operator.api, operator.settings
     live = await api.get(Ref(STACK.name, namespace, name))
-    if live is None or "deletionTimestamp" in live["metadata"]:
-        return settings.resync_seconds
     now = datetime.now(UTC)
+    if live is None:
+        operator.forget(namespace, name)
+        return None
+    if "deletionTimestamp" in live["metadata"]:
+        operator.forget(namespace, name)  # nothing is assessed any more, nor asked between passes
+        return settings.resync_seconds if await end(api, live, now) else ENDING_SECONDS
+    live = await hold(api, live)
     try:
         stack = AppStack.model_validate(live)
     except ValidationError as error:

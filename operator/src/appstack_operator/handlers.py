@@ -1,47 +1,32 @@
-"""The door to kopf: wakes a stack's daemon, which runs passes. Decides nothing."""
+"""The door to kopf: watches, and wakes a stack's task, which runs passes. Decides and writes nothing."""
 
-import asyncio
 import dataclasses
 import os
-from collections import defaultdict
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
 
-from appstack_operator import metrics
 from appstack_operator.api.base import GROUP, PLURAL, VERSION
 from appstack_operator.client import address_in_cluster
-from appstack_operator.converge import Operator, run_pass
-from appstack_operator.health import Health
+from appstack_operator.daemons import Daemons
 from appstack_operator.kinds import CHILDREN
-from appstack_operator.lifecycle import clean_up
 from appstack_operator.objects import STACK_LABEL
-from appstack_operator.probe import rest
-from appstack_operator.wakeups import Wakeups
-
-FINALIZER = f"{GROUP}/finalizer"
-# Many events come together (a rollout): one pass for all of them, and no more than one in this time.
-PAUSE_SECONDS = 0.3
+from appstack_operator.settings import Settings
 
 
-class NoDiffBase(kopf.DiffBaseStorage):
-    """kopf would keep a copy of each spec in an annotation; passes compare with what is there instead."""
+class ForEver:
+    """Pauses between attempts without an end: an API server that is away is waited for, however long it takes."""
 
-    def fetch(self, *, body: kopf.Body) -> None:
-        """Nothing was kept."""
-
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Keep nothing."""
+    def __iter__(self) -> Iterator[float]:
+        """Longer and longer, up to ten seconds."""
+        return chain((0.5, 1.0, 2.0, 5.0), repeat(10.0))
 
 
-def build_registry(operator: Operator, health: Health) -> kopf.OperatorRegistry:
-    """All handlers."""
+def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
+    """All handlers. None of them makes kopf write: its finalizers and annotations belong to handlers of other kinds."""
     registry = kopf.OperatorRegistry()
-    wakeups = Wakeups()
-    # A pass and a clean-up of the same stack must not meet: the pass could make again what was cleaned.
-    locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
-    stacks = (GROUP, VERSION, PLURAL)
 
     @kopf.on.login(registry=registry)
     def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
@@ -53,38 +38,17 @@ def build_registry(operator: Operator, health: Health) -> kopf.OperatorRegistry:
 
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-        apply_settings(settings)
+        apply_settings(settings, own)
 
-    @kopf.on.event(*stacks, registry=registry)
-    async def stack_changed(*, namespace: Any, name: str, **_: Any) -> None:
-        wakeups.wake(namespace, name)
-
-    @kopf.daemon(*stacks, registry=registry, cancellation_timeout=10)
-    async def keep_converged(*, namespace: Any, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        while not stopped:
-            wakeups.clear(namespace, name)
-            async with locks[namespace, name]:
-                with health.working(f"{namespace}/{name}"):
-                    delay_seconds = await run_pass(operator, namespace, name)
-            await stopped.wait(PAUSE_SECONDS)
-            if not stopped:
-                key = (namespace, name)
-                look = operator.looks.get(key)
-                every_seconds = operator.settings.poll_seconds
-                resting = rest(operator.api, look, operator.scaling, wakeups, key, delay_seconds, every_seconds)
-                await first_of(resting, stopped.wait(delay_seconds))
-
-    @kopf.on.delete(*stacks, registry=registry, backoff=5)
-    async def stack_deleted(*, body: kopf.Body, namespace: Any, name: str, **_: Any) -> None:
-        async with locks[namespace, name]:
-            if not await clean_up(operator.api, dict(body), datetime.now(UTC)):
-                raise kopf.TemporaryError("PostgreSQL has to end before its ConfigMaps can go", delay=2)
-        metrics.show_conditions(namespace, name, {})
-        wakeups.forget(namespace, name)
-        operator.forget(namespace, name)
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def stack_changed(*, type: str | None, namespace: Any, name: str, **_: Any) -> None:
+        if type == "DELETED":
+            daemons.wake(namespace, name)
+        else:
+            daemons.see(namespace, name)
 
     async def child_changed(*, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
-        wakeups.wake(namespace, labels[STACK_LABEL])
+        daemons.wake(namespace, labels[STACK_LABEL])
 
     for kind in CHILDREN:
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, labels={STACK_LABEL: kopf.PRESENT})(
@@ -93,34 +57,25 @@ def build_registry(operator: Operator, health: Health) -> kopf.OperatorRegistry:
     return registry
 
 
-async def first_of(*waits: Any) -> None:
-    """Return when the first of them does, and drop the others."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    _, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in others:
-        task.cancel()
-
-
-def apply_settings(settings: kopf.OperatorSettings) -> None:
-    """How kopf behaves: no writes of its own but the finalizer, and only our children are watched."""
-    settings.persistence.finalizer = FINALIZER
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = NoDiffBase()
+def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
+    """How kopf behaves: only our children are watched, and no lost connection is the end of a watch."""
     settings.posting.enabled = False
     settings.peering.standalone = True
-    settings.networking.request_timeout = 10  # shorter than the Lease: kopf writes the finalizer
+    settings.networking.request_timeout = 10
+    settings.networking.error_backoffs = ForEver()
     settings.scanning.disabled = True  # no rights on CRDs and namespaces are needed then
     settings.watching.server_timeout = 300
+    settings.watching.inactivity_timeout = own.watch_silence_seconds
     for kind in CHILDREN:
         place = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         settings.watching.label_selectors[place] = STACK_LABEL
 
 
-async def run(operator: Operator, health: Health) -> None:
-    """Watch and converge until the process is told to stop."""
-    namespaces = operator.settings.watch_namespaces
+async def run(daemons: Daemons, settings: Settings) -> None:
+    """Watch until the process is told to stop; raises when a watch breaks off in a way that kopf gives up at."""
+    namespaces = settings.watch_namespaces
     await kopf.operator(
-        registry=build_registry(operator, health),
+        registry=build_registry(daemons, settings),
         clusterwide=not namespaces,
         namespaces=namespaces,
         standalone=True,

@@ -1,19 +1,52 @@
 """The end of a stack: owned children are collected by Kubernetes, the rest is kept or deleted as the spec says."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from appstack_operator.api import AppStack, DeletionPolicy
+from appstack_operator.api.base import GROUP
 from appstack_operator.client import Api
 from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
-from appstack_operator.kinds import BY_NAME, Ref
+from appstack_operator.kinds import BY_NAME, STACK, Ref
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
 from appstack_operator.ownership import HASH, annotation
 
+FINALIZER = f"{GROUP}/finalizer"
 logger = logging.getLogger(__name__)
 
 # A pod on a lost node stays for ever: the end of a stack does not wait for it longer than this.
 PATIENCE_SECONDS = 120
+
+
+async def hold(api: Api, live: Object) -> Object:
+    """Put our finalizer on a stack before anything is made for it, so that its end can be a tidy one."""
+    if FINALIZER in finalizers_of(live):
+        return live
+    return await set_finalizers(api, live, [*finalizers_of(live), FINALIZER])
+
+
+async def end(api: Api, live: Object, now: datetime) -> bool:
+    """One step towards the end of a stack that is being deleted; False while it has to be repeated."""
+    if FINALIZER not in finalizers_of(live):
+        return True  # somebody else's finalizer holds it
+    if not await clean_up(api, live, now):
+        return False
+    await set_finalizers(api, live, [each for each in finalizers_of(live) if each != FINALIZER])
+    return True
+
+
+def finalizers_of(live: Object) -> list[str]:
+    """Who wants to do something before the object goes."""
+    return list(live["metadata"].get("finalizers") or [])
+
+
+async def set_finalizers(api: Api, live: Object, finalizers: Sequence[str]) -> Object:
+    """Change the finalizers of exactly what was seen: anybody's change in between is a conflict."""
+    meta = live["metadata"]
+    ref = Ref(STACK.name, meta["namespace"], meta["name"])
+    patch = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": list(finalizers)}}
+    return await api.patch(ref, patch)
 
 
 async def clean_up(api: Api, live: Object, now: datetime) -> bool:
@@ -46,9 +79,10 @@ async def members_have_ended(api: Api, stack: AppStack, now: datetime) -> bool:
 
 
 async def delete_all(api: Api, stack: AppStack, kind: str, labels: str) -> None:
-    """Delete all objects of a kind with these labels."""
+    """Delete all objects of a kind with these labels, each once."""
     for obj in await api.list(BY_NAME[kind], stack.namespace, labels):
-        await api.delete(Ref.of(obj), obj["metadata"]["uid"])
+        if "deletionTimestamp" not in obj["metadata"]:  # a claim whose pod still ends is on its way already
+            await api.delete(Ref.of(obj), obj["metadata"]["uid"])
 
 
 def policy_of(live: Object) -> Object:

@@ -9,6 +9,11 @@ PASS_SECONDS = Histogram("appstack_pass_seconds", "Duration of a pass.")
 ACTIONS = Counter("appstack_actions", "Writes of plans by verb and impact.", ["verb", "impact"])
 REQUESTS = Counter("appstack_api_requests", "Requests to the API server by verb and kind.", ["verb", "kind"])
 IS_LEADER = Gauge("appstack_is_leader", "1 if this process holds the operator's Lease and may write, else 0.")
+STACKS = Gauge("appstack_stacks", "AppStacks that this process looks after.")
+QUEUE_DEPTH = Gauge("appstack_queue_depth", "Stacks that wait for their turn of a pass.")
+WATCH_RESTARTS = Counter(
+    "appstack_watch_restarts", "How often all watches began anew, after one broke off in an unusual way."
+)
 CONDITIONS = Gauge(
     "appstack_condition",
     "1 if the condition of the stack is True, 0 if False, -1 if Unknown.",

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from appstack_operator import handlers, metrics
-from appstack_operator.client import Api
+from appstack_operator.client import Api, ApiError
 from appstack_operator.converge import Operator
+from appstack_operator.daemons import Daemons
 from appstack_operator.fence import Fence
 from appstack_operator.health import Health
-from appstack_operator.kinds import LEASE, Ref
+from appstack_operator.kinds import LEASE, STACK, Ref
 from appstack_operator.leadership import Leadership
 from appstack_operator.lease import Terms
 from appstack_operator.settings import Settings
@@ -20,6 +21,8 @@ from appstack_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+LOOK_SECONDS = 3.0  # whether a missing CRD has come
+PAUSE_SECONDS = 0.2  # nothing is tried faster than this, whatever fails
 TERMS = Terms()
 
 
@@ -59,10 +62,39 @@ async def work(settings: Settings, fence: Fence, health: Health) -> None:
     """Watch and converge."""
     api = await Api.connect(may_write=lambda: fence.is_open, write_seconds=TERMS.write_seconds)
     health.is_ready = True  # also without a Lease
+    daemons = Daemons(Operator(api, settings), health)
     try:
-        await handlers.run(Operator(api, settings), health)
+        await watch_for_ever(api, daemons, settings)
     finally:
+        await daemons.stop()
         await api.close()
+
+
+async def watch_for_ever(api: Api, daemons: Daemons, settings: Settings) -> None:
+    """Watch until told to stop. A watch that breaks off in a way that kopf gives up at is begun anew."""
+    while not await is_told_to_stop_before(kind_is_served(api)):
+        try:
+            await handlers.run(daemons, settings)
+            return
+        except Exception:
+            metrics.WATCH_RESTARTS.inc()
+            logger.exception("watching broke off, and begins anew")
+
+
+async def kind_is_served(api: Api) -> None:
+    """Return once the API server knows AppStacks: kopf looks for the kind only when it starts."""
+    await asyncio.sleep(PAUSE_SECONDS)
+    has_told = False
+    while True:
+        try:
+            if await api.serves(STACK):
+                return
+            if not has_told:
+                logger.warning("the CRD of AppStack is not installed; waiting for it")
+            has_told = True
+        except ApiError as error:
+            logger.warning("the API server cannot be asked for its kinds: %s", error.message)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def beat(health: Health) -> None:

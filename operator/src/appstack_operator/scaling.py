@@ -27,6 +27,11 @@ class ScalingMemory:
 
     needs: dict[Key, list[Need]] = field(default_factory=dict)
 
+    def forget(self, namespace: str, stack: str) -> None:
+        """The stack is gone."""
+        for key in [each for each in self.needs if each[:2] == (namespace, stack)]:
+            del self.needs[key]
+
 
 def scale_workers(stack: AppStack, seen: Observed, memory: ScalingMemory) -> dict[str, int]:
     """Pool -> number of workers, for the pools with autoscaling."""

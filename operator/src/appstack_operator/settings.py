@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     health_port: int = Field(default=8080, description="/healthz and /readyz for the probes.")
     resync_seconds: float = Field(default=600, description="A pass at least so often, even if nothing happened.")
     poll_seconds: float = Field(default=5, description="Services are asked so often; only news lead to a pass.")
+    watch_silence_seconds: float = Field(
+        default=70, description="A watch that says nothing for so long is begun anew; bookmarks come every minute."
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("watch_namespaces", mode="before")

@@ -21,6 +21,10 @@ class Wakeups:
         """A pass begins: whatever changed before now will be seen by it."""
         self._flags[namespace, name].clear()
 
+    def is_awake(self, namespace: str, name: str) -> bool:
+        """Whether something has changed since the last pass began."""
+        return self._flags[namespace, name].is_set()
+
     async def wait(self, namespace: str, name: str, timeout_seconds: float) -> bool:
         """Return True at the next wake-up, False after the time-out."""
         try:

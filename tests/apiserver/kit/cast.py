@@ -1,4 +1,4 @@
-"""Plays what a bare API server lacks: controllers, kubelet and garbage collector, and Patroni's answers.
+"""Plays what a bare API server lacks: controllers, kubelet and garbage collector. `responders.py` plays the services.
 
 Everything is scripted to succeed at once and to bear the same names in every run, so that two runs can be compared.
 """
@@ -6,33 +6,35 @@ Everything is scripted to succeed at once and to bear the same names in every ru
 from __future__ import annotations
 
 import asyncio
+import base64
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from aiohttp import web
 
 from appstack_operator.desired.postgres import PATRONI_LABEL
 from appstack_operator.kinds import BY_NAME, CHILDREN, STACK, Kind
-from appstack_operator.objects import ROLE_LABEL, Object, component_of, content_hash
+from appstack_operator.objects import ROLE_LABEL, STACK_LABEL, Object, component_of, content_hash
 from appstack_operator.restarts import REVISION_LABEL
-from appstack_operator.services.postgres import PATRONI_PORT
+from tests.apiserver.kit.responders import PORTS, Member, Responders
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 PAUSE_SECONDS = 0.15
 MERGE = {"Content-Type": "application/merge-patch+json"}
+ROLES = {"postgres": "primary", "redis": "master"}
 NOON = "2026-01-01T12:00:00Z"
 
 
 class Cast:
     """Moves the objects of one namespace on, as a healthy cluster would."""
 
-    def __init__(self, client: httpx.AsyncClient, namespace: str, pod_address: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, namespace: str, responders: Responders) -> None:
         self.client = client
         self.namespace = namespace
-        self.pod_address = pod_address
+        self.responders = responders
+        self.playing_task: asyncio.Task[None] | None = None
 
     async def list(self, kind: Kind) -> list[Object]:
         answer = await self.client.get(kind.path(self.namespace))
@@ -62,6 +64,7 @@ class Cast:
         """One round of everybody."""
         await self.collect_garbage()
         pods = await self.list(BY_NAME["Pod"])
+        await self.tell_responders(pods)
         for workload in [*await self.list(BY_NAME["Deployment"]), *await self.list(BY_NAME["StatefulSet"])]:
             await self.run_workload(workload, [pod for pod in pods if is_owned_by(pod, workload)])
         for job in await self.list(BY_NAME["Job"]):
@@ -69,17 +72,46 @@ class Cast:
                 await self.patch(job, {"status": succeeded()}, "/status")
 
     async def collect_garbage(self) -> None:
-        """Delete what has lost its owner; dependents are listed before their owners."""
+        """Delete what has lost its owner (dependents are listed first); let go of claims without a pod."""
         objects: list[Object] = []
         for kind in (*reversed(CHILDREN), STACK):
             objects += await self.list(kind)
         alive = {obj["metadata"]["uid"] for obj in objects}
+        volumes = [volume for obj in objects if obj["kind"] == "Pod" for volume in obj["spec"].get("volumes", [])]
+        used = {volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes}
         for obj in objects:
             owners = obj["metadata"].get("ownerReferences") or []
             if owners and not any(owner["uid"] in alive for owner in owners):
                 await self.delete(obj)
-            elif obj["kind"] == "PersistentVolumeClaim" and "deletionTimestamp" in obj["metadata"]:
+            elif (
+                obj["kind"] == "PersistentVolumeClaim"
+                and "deletionTimestamp" in obj["metadata"]
+                and obj["metadata"]["name"] not in used
+            ):
                 await self.patch(obj, {"metadata": {"finalizers": None}})
+
+    async def tell_responders(self, pods: list[Object]) -> None:
+        """Which pods are left, and which passwords and announced addresses their services have."""
+        names = {pod["metadata"]["name"] for pod in pods}
+        for address, member in list(self.responders.members.items()):
+            if member.namespace == self.namespace and member.pod not in names:
+                await self.responders.leave(address)
+        for secret in await self.list(BY_NAME["Secret"]):
+            stack, _, service = secret["metadata"]["name"].removesuffix("-auth").partition("-")
+            if service in ("redis", "rabbitmq") and "password" in secret.get("data", {}):
+                password = base64.b64decode(secret["data"]["password"]).decode()
+                self.responders.passwords[self.namespace, stack, service] = password
+        for service in await self.list(BY_NAME["Service"]):
+            key = (self.namespace, service["metadata"]["name"])
+            self.responders.announced[key] = service["spec"].get("clusterIP", "")
+
+    async def address_of(self, pod: Object) -> str:
+        """Where the pod listens."""
+        component = component_of(pod)
+        if component not in PORTS:
+            return "127.0.0.1"  # nobody asks it
+        stack, name = pod["metadata"]["labels"][STACK_LABEL], pod["metadata"]["name"]
+        return await self.responders.join(Member(self.namespace, stack, component, name))
 
     async def run_workload(self, workload: Object, pods: list[Object]) -> None:
         """As many ready pods as wanted; a Deployment's are replaced at once, a StatefulSet's when deleted."""
@@ -101,7 +133,7 @@ class Cast:
                 await self.create(build_pod(workload, pod_name, revision))
         for pod in await self.list(BY_NAME["Pod"]):
             if is_owned_by(pod, workload) and not pod["status"].get("podIP"):
-                await self.patch(pod, {"status": running(self.pod_address)}, "/status")
+                await self.patch(pod, {"status": running(await self.address_of(pod))}, "/status")
         now = [pod for pod in await self.list(BY_NAME["Pod"]) if is_owned_by(pod, workload)]
         status = build_status(workload, now, revision)
         live = workload.get("status", {})
@@ -119,11 +151,23 @@ class Cast:
                     meta = {"name": name, "labels": {**template["metadata"].get("labels", {}), **labels}}
                     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
                     await self.create({**claim, "spec": template["spec"]})
+        if component_of(workload) != "postgres":
+            return
         scope = workload["metadata"]["name"]
         configs = {config["metadata"]["name"] for config in await self.list(BY_NAME["ConfigMap"])}
         if f"{scope}-config" not in configs:
             meta = {"name": f"{scope}-config", "labels": {PATRONI_LABEL: scope}, "annotations": {"initialize": "7"}}
             await self.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+
+    async def has_collected(self) -> bool:
+        """Whether nothing is left that waits for its end."""
+        meta = [obj["metadata"] for kind in (*CHILDREN, STACK) for obj in await self.list(kind)]
+        return not any(each.get("ownerReferences") or "deletionTimestamp" in each for each in meta)
+
+    def check(self) -> None:
+        """Raise what the cast died of, if it did."""
+        if self.playing_task is not None and self.playing_task.done():
+            self.playing_task.result()
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator[None]:
@@ -135,32 +179,13 @@ class Cast:
                     await self.play()
                 await asyncio.sleep(PAUSE_SECONDS)
 
-        task = asyncio.create_task(act())
+        self.playing_task = task = asyncio.create_task(act())
         try:
             yield
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-@asynccontextmanager
-async def patroni(address: str) -> AsyncIterator[None]:
-    """Answers for every PostgreSQL pod: a lone primary."""
-
-    async def answer(_: web.Request) -> web.Response:
-        facts = {"role": "primary", "state": "running", "timeline": 1, "xlog": {"location": 1000}}
-        return web.json_response(facts)
-
-    app = web.Application()
-    app.router.add_get("/patroni", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, address, PATRONI_PORT).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def is_owned_by(obj: Object, owner: Object) -> bool:
@@ -172,8 +197,8 @@ def build_pod(workload: Object, name: str, revision: str) -> Object:
     """A pod of the newest template."""
     template: dict[str, Any] = workload["spec"]["template"]
     labels = {**template["metadata"]["labels"], REVISION_LABEL: revision}
-    if component_of(workload) == "postgres":
-        labels[ROLE_LABEL] = "primary"  # Patroni's callback sets it
+    if role := ROLES.get(component_of(workload)):
+        labels[ROLE_LABEL] = role if name.endswith("-0") else "replica"  # Patroni and the keepers set it
     owner = {
         "apiVersion": workload["apiVersion"],
         "kind": workload["kind"],

@@ -13,7 +13,8 @@ import httpx
 from appstack_operator.kinds import STACK
 from tests.apiserver.kit.cast import MERGE, Cast
 from tests.apiserver.kit.external import external_secrets
-from tests.apiserver.kit.operator import OperatorProcess
+from tests.apiserver.kit.operator import OperatorProcess, Zygote
+from tests.apiserver.kit.proxy import FaultProxy
 from tests.apiserver.kit.snapshot import passwords
 
 if TYPE_CHECKING:
@@ -21,32 +22,48 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from appstack_operator.objects import Object
-    from tests.apiserver.kit.proxy import FaultProxy
+    from tests.apiserver.kit.responders import Responders
     from tests.apiserver.kit.server import BareCluster
 
 NAME = "shop"
 QUIET_SECONDS = 1.5
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 ENDLESS = 150  # so many kills without an end: the operator repeats a write for ever
-SPEC: dict[str, Any] = {
+BACKEND: dict[str, Any] = {
+    "image": "shop:1",
+    "migrations": {"enabled": True},
+    "api": {"replicas": 1},
+    "workers": [{"name": "bulk", "queues": ["bulk"], "replicas": 1}],
+}
+MANAGED_SPEC: dict[str, Any] = {
     "deletionPolicy": "Delete",
+    "backend": BACKEND,
+    "cronJobs": [{"name": "nightly", "schedule": "0 3 * * *"}],
+}
+# Less to wait for, where the services do not matter.
+SPEC: dict[str, Any] = {
+    **MANAGED_SPEC,
     "postgres": {"instances": 1},
     "redis": {"mode": "External", "external": {"secretName": "our-redis"}},
     "rabbitmq": {"mode": "External", "external": {"secretName": "our-rabbitmq"}},
-    "backend": {
-        "image": "shop:1",
-        "migrations": {"enabled": True},
-        "api": {"replicas": 1},
-        "workers": [{"name": "bulk", "queues": ["bulk"], "replicas": 1}],
-    },
-    "cronJobs": [{"name": "nightly", "schedule": "0 3 * * *"}],
 }
-# Another image (a migration, two rollouts), a parameter of PostgreSQL, one job instead of another.
+# Another image (a migration, two rollouts), a parameter of PostgreSQL (one pod after the other), one job instead of
+# another.
 UPDATE: dict[str, Any] = {
     "backend": {"image": "shop:2", "migrations": {"enabled": True}},
     "postgres": {"parameters": {"work_mem": "8MB"}},
     "cronJobs": [{"name": "hourly", "schedule": "0 * * * *"}],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the lives of a test session share."""
+
+    cluster: BareCluster
+    responders: Responders
+    zygote: Zygote
+    folder: Path
 
 
 @dataclass(slots=True)
@@ -56,6 +73,7 @@ class Life:
     cast: Cast
     proxy: FaultProxy
     operator: OperatorProcess
+    spec: dict[str, Any]
 
     async def ask(self, method: str, path: str, **arguments: Any) -> Object:
         answer = await self.cast.client.request(method, path, **arguments)
@@ -67,7 +85,7 @@ class Life:
         await self.ask(
             "POST",
             STACK.path(self.cast.namespace),
-            json={"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": NAME}, "spec": SPEC},
+            json={"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": NAME}, "spec": self.spec},
         )
 
     async def update(self) -> None:
@@ -88,6 +106,10 @@ class Life:
         """Whether the stack has ended."""
         answer = await self.cast.client.get(STACK.path(self.cast.namespace, NAME))
         return answer.status_code == httpx.codes.NOT_FOUND
+
+    async def has_ended(self) -> bool:
+        """Whether the stack and all that it owned are gone."""
+        return await self.is_gone() and await self.cast.has_collected()
 
     async def undisturbed(self, is_done: Callable[[], Awaitable[bool]]) -> list[str]:
         """Let one operator finish; its writes."""
@@ -126,8 +148,11 @@ class Life:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         looked_at = None
         while not self.proxy.struck.is_set():
+            self.cast.check()
             assert self.operator.is_running(), f"the operator ended by itself: {self.tail()}"
-            assert time.monotonic() < give_up_at, f"not done in time; writes: {self.proxy.writes}; {self.tail()}"
+            if time.monotonic() > give_up_at:
+                last = f"last writes: {self.proxy.writes[-5:]}; {await self.state()}; {self.tail()}"
+                raise AssertionError(f"not done in time; {last}")
             # It has begun a pass; or it found, when it looked for stacks, that there is none.
             has_looked = self.proxy.passes or (self.proxy.reads and await self.is_gone())
             looked_at = looked_at or (time.monotonic() if has_looked else None)
@@ -136,19 +161,31 @@ class Life:
                 return
             await asyncio.sleep(0.05)
 
+    async def state(self) -> str:
+        """What the stack says of itself."""
+        answer = await self.cast.client.get(STACK.path(self.cast.namespace, NAME))
+        return "; ".join(
+            f"{each['type']} {each['status']} {each['message']}"
+            for each in answer.json().get("status", {}).get("conditions", [])
+        )
+
     def tail(self) -> str:
         """The last words of the operator."""
         return self.operator.log.read_text()[-3000:]
 
 
 @asynccontextmanager
-async def living(cluster: BareCluster, proxy: FaultProxy, namespace: str, folder: Path) -> AsyncIterator[Life]:
-    """A namespace with the Secrets that the spec names, and a cast that plays in it."""
-    async with httpx.AsyncClient(
-        base_url=f"https://{cluster.api}", verify=cluster.client_context(), timeout=30
-    ) as client:
-        life = Life(Cast(client, namespace, cluster.loopback), proxy, OperatorProcess(proxy.url, namespace, folder))
+async def living(world: World, namespace: str, spec: dict[str, Any] = SPEC) -> AsyncIterator[Life]:
+    """A namespace, and a cast that plays in it."""
+    cluster, context = world.cluster, world.cluster.client_context()
+    proxy = FaultProxy(f"https://{cluster.api}", context)
+    client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=context, timeout=30)
+    async with client, proxy.serving():
+        operator = OperatorProcess(world.zygote, proxy.url, namespace, world.folder)
+        life = Life(Cast(client, namespace, world.responders), proxy, operator, spec)
         await life.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})
+        account = {"metadata": {"name": "default"}}
+        await life.ask("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", json=account)
         for name, data in external_secrets(cluster.loopback).items():
             secret = {"metadata": {"name": name}, "stringData": data}
             await life.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", json=secret)

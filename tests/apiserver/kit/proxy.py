@@ -1,4 +1,4 @@
-"""A reverse proxy before the API server that counts writing requests and ends the operator after a chosen one."""
+"""A reverse proxy before the API server: counts, ends the operator after a chosen write, lets requests fail."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
+from tests.apiserver.kit.faults import is_list, is_watch, is_write
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable
 
-WRITING = {"POST", "PUT", "PATCH", "DELETE"}
+    from tests.apiserver.kit.faults import Trouble
+
 BAD_REQUEST = 400
 # Belong to one connection, or are the server's business on each side.
 HOP_BY_HOP = {"connection", "host", "transfer-encoding", "content-length", "keep-alive"}
@@ -30,6 +33,9 @@ class FaultProxy:
         self.passes = 0  # begun passes: each reads the pods by label, once
         self.last_write_at = 0.0
         self.struck = asyncio.Event()
+        self.trouble: Trouble | None = None
+        self.first_lists: dict[str, bytes] = {}  # by path and query: what a stale answer looks like
+        self.is_closing = asyncio.Event()
         self._upstream = upstream
         self._context = context
         self._turn = asyncio.Lock()
@@ -47,26 +53,40 @@ class FaultProxy:
         self._strike_at, self._strike = writes, strike
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.method not in WRITING:
-            self.reads += 1
-            is_watch = "watch" in request.query
-            is_by_stack = "=" in request.query.get("labelSelector", "")  # kopf lists by the label's presence
-            self.passes += request.path.endswith("/pods") and is_by_stack and not is_watch
-            return await self._pass_on(request, b"")
+        is_by_stack = "=" in request.query.get("labelSelector", "")  # kopf lists by the label's presence
+        self.passes += request.path.endswith("/pods") and is_by_stack and not is_watch(request)
+        self.reads += not is_write(request)
         body = await request.read()
+        fault = self.trouble.fault_for(request) if self.trouble else None
+        if fault:
+            assert self.trouble
+            return await fault.act(self, request, body, self.trouble.die)
+        return await self.pass_on(request, body)
+
+    async def pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """What would have happened without a fault; a watch is answered piece by piece, all else as a whole."""
+        if is_watch(request):
+            return await self._stream(request)
+        if not is_write(request):
+            return await self._ask(request, body)
         async with self._turn:
             if self.struck.is_set():  # sent before the kill, not yet passed on: as if the wire had been cut
                 raise web.HTTPServiceUnavailable
-            return await self._pass_on(request, body)
+            return await self._ask(request, body)
 
-    async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        url = self._upstream + request.raw_path
+    async def _ask(self, request: web.Request, body: bytes) -> web.Response:
+        url, headers = self._upstream + request.raw_path, kept(request.headers)
         async with self._session.request(request.method, url, headers=headers, data=body or None) as answer:
-            if request.method in WRITING:
-                content = await answer.read()
+            content = await answer.read()
+            if is_write(request):
                 self._count(request, answer.status)
-                return web.Response(status=answer.status, body=content, headers=kept(answer.headers))
+            elif is_list(request) and answer.status < BAD_REQUEST:
+                self.first_lists.setdefault(request.path_qs, content)
+            return web.Response(status=answer.status, body=content, headers=kept(answer.headers))
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        url = self._upstream + request.raw_path
+        async with self._session.get(url, headers=kept(request.headers)) as answer:
             response = web.StreamResponse(status=answer.status, headers=kept(answer.headers))
             await response.prepare(request)
             with suppress(ConnectionResetError):  # the operator is gone: nobody listens to this watch
@@ -100,9 +120,10 @@ class FaultProxy:
             try:
                 yield self
             finally:
+                self.is_closing.set()
                 await runner.cleanup()
 
 
 def kept(headers: aiohttp.typedefs.LooseHeaders) -> dict[str, str]:
-    """The headers of an answer that the proxy may repeat."""
+    """The headers that the proxy may repeat."""
     return {name: value for name, value in dict(headers).items() if name.lower() not in HOP_BY_HOP}

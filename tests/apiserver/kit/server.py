@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CRD = Path(__file__).parents[3] / "crds" / "appstacks.appstack.dev.yaml"
 PATIENCE_SECONDS = 90.0
-PORTS = (2379, 2380, 5672, 6379, 6443, 8008)
+PORTS = (2379, 2380, 5672, 6379, 6443)
 
 
 @dataclass(frozen=True, slots=True)

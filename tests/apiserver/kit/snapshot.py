@@ -31,6 +31,8 @@ VOLATILE = {
     "batch.kubernetes.io/controller-uid",
     "clusterIP",
     "clusterIPs",
+    "podIP",
+    "podIPs",
     "currentRevision",
     "updateRevision",
     # Made from passwords, which are random, or from the namespace.
@@ -46,12 +48,15 @@ VOLATILE = {
 async def take_snapshot(cast: Cast) -> dict[str, str]:
     """`Kind name` -> its content as JSON."""
     objects = [obj for kind in (*CHILDREN, STACK) for obj in await cast.list(kind)]
-    return {f"{obj['kind']} {obj['metadata']['name']}": text_of(obj, cast.namespace) for obj in objects}
+    places = {obj["spec"]["clusterIP"]: obj["metadata"]["name"] for obj in objects if obj["kind"] == "Service"}
+    places = {place: name for place, name in places.items() if place != "None"}
+    return {f"{obj['kind']} {obj['metadata']['name']}": text_of(obj, cast.namespace, places) for obj in objects}
 
 
-def text_of(obj: Object, namespace: str) -> str:
-    """Content as JSON; the API server names a pod's token volume at random."""
+def text_of(obj: Object, namespace: str, places: dict[str, str]) -> str:
+    """Content as JSON; the API server chooses the addresses of Services, and the name of a pod's token volume."""
     text = json.dumps(stripped(obj), indent=1, sort_keys=True).replace(namespace, "NAMESPACE")
+    text = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", lambda found: places.get(found[0], found[0]), text)
     return re.sub(r"kube-api-access-\w+", "kube-api-access", text)
 
 

@@ -1,0 +1,85 @@
+"""One task per stack, from its first sight until it is gone: waits for a wake-up and runs one pass."""
+
+import asyncio
+
+from appstack_operator import metrics
+from appstack_operator.converge import Operator, run_pass
+from appstack_operator.health import Health
+from appstack_operator.probe import rest
+from appstack_operator.wakeups import Key, Wakeups
+
+# Many events come together (a rollout): one pass for all of them, and no more than one in this time.
+PAUSE_SECONDS = 0.3
+# More at once would only wait for each other, and for the API server, until their requests run out of time.
+PASSES_AT_ONCE = 16
+STOP_SECONDS = 10.0
+
+
+class Daemons:
+    """All stacks that were seen. Watches may break off and begin anew: the tasks go on."""
+
+    def __init__(self, operator: Operator, health: Health) -> None:
+        """Nobody was seen yet."""
+        self._operator, self._health = operator, health
+        self._wakeups = Wakeups()
+        self._turns = asyncio.Semaphore(PASSES_AT_ONCE)
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._working: set[Key] = set()
+        self._is_stopping = False
+
+    def see(self, namespace: str, name: str) -> None:
+        """A stack is there, or has changed."""
+        key = (namespace, name)
+        if key not in self._tasks and not self._is_stopping:
+            self._tasks[key] = asyncio.create_task(self._live(key), name=f"stack {namespace}/{name}")
+            metrics.STACKS.set(len(self._tasks))
+        self.wake(namespace, name)
+
+    def wake(self, namespace: str, name: str) -> None:
+        """Something of this stack has changed; its pass finds out what."""
+        if (namespace, name) in self._tasks:
+            self._wakeups.wake(namespace, name)
+
+    async def stop(self) -> None:
+        """Let passes that are under way end, and end everything else."""
+        self._is_stopping = True
+        for key, task in self._tasks.items():
+            if key not in self._working:
+                task.cancel()
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _live(self, key: Key) -> None:
+        """Passes over one stack, with rests between them."""
+        try:
+            while not self._is_stopping:
+                delay_seconds = await self._pass(key)
+                if delay_seconds is None:
+                    if self._wakeups.is_awake(*key):
+                        continue  # another stack of this name has come meanwhile
+                    return
+                await asyncio.sleep(PAUSE_SECONDS)
+                operator = self._operator
+                look, every_seconds = operator.looks.get(key), operator.settings.poll_seconds
+                await rest(operator.api, look, operator.scaling, self._wakeups, key, delay_seconds, every_seconds)
+        finally:
+            del self._tasks[key]
+            self._wakeups.forget(*key)
+            metrics.STACKS.set(len(self._tasks))
+
+    async def _pass(self, key: Key) -> float | None:
+        """One pass, when it is its turn."""
+        with metrics.QUEUE_DEPTH.track_inprogress():
+            await self._turns.acquire()
+        try:
+            self._working.add(key)
+            self._wakeups.clear(*key)
+            with self._health.working("/".join(key)):
+                return await run_pass(self._operator, *key)
+        finally:
+            self._working.discard(key)
+            self._turns.release()

@@ -1,0 +1,227 @@
+"""Answers as the managed services would: Patroni's REST API, Sentinel and Redis, RabbitMQ's management API.
+
+Every pod has a loopback address of its own and answers there for as long as it exists. All is well with every group;
+its pod with the lowest name leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from appstack_operator.services.postgres import PATRONI_PORT
+from appstack_operator.services.rabbitmq import MANAGEMENT_PORT, USERNAME
+from appstack_operator.services.redis import REDIS_PORT, SENTINEL_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+PORTS = {
+    "postgres": PATRONI_PORT,
+    "redis": REDIS_PORT,
+    "redis-sentinel": SENTINEL_PORT,
+    "rabbitmq": MANAGEMENT_PORT,
+}
+WAL_POSITION = 1000
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
+    """One pod of a data service."""
+
+    namespace: str
+    stack: str
+    component: str
+    pod: str
+
+
+@dataclass(slots=True)
+class Responders:
+    """Who answers where; a cast keeps the members up to date."""
+
+    members: dict[str, Member] = field(default_factory=dict)  # by address
+    passwords: dict[tuple[str, str, str], str] = field(default_factory=dict)  # namespace, stack, service
+    announced: dict[tuple[str, str], str] = field(default_factory=dict)  # namespace, Service -> its address
+    backlog: dict[str, int] = field(default_factory=dict)  # queue -> messages, in every stack
+    delay_seconds: float = 0.0  # before each answer
+    _servers: dict[str, asyncio.Server] = field(default_factory=dict)
+    _addresses: Iterator[str] = field(default_factory=lambda: addresses(random.randint(64, 120)))
+    _runner: web.AppRunner | None = None
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[Responders]:
+        """Answer for as long as the block runs."""
+        app = web.Application()
+        app.router.add_get("/patroni", self._patroni)
+        app.router.add_get("/api/nodes", self._nodes)
+        app.router.add_get("/api/queues/{vhost}", self._queues)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        try:
+            yield self
+        finally:
+            for address in list(self.members):
+                await self.leave(address)
+            await self._runner.cleanup()
+
+    async def join(self, member: Member) -> str:
+        """A pod has started: its address, at which it answers from now on."""
+        for address in self._addresses:
+            try:
+                self._servers[address] = await self._listen(address, PORTS[member.component])
+            except OSError:  # somebody else's
+                continue
+            self.members[address] = member
+            return address
+        raise AssertionError("endless")
+
+    async def leave(self, address: str) -> None:
+        """A pod is gone."""
+        del self.members[address]
+        server = self._servers.pop(address)
+        server.close()
+
+    async def _listen(self, address: str, port: int) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if port in (REDIS_PORT, SENTINEL_PORT):
+            return await asyncio.start_server(self._talk, address, port)
+        assert self._runner is not None
+        assert self._runner.server is not None
+        return await loop.create_server(self._runner.server, address, port)
+
+    def group(self, member: Member, component: str = "") -> list[Member]:
+        """The pods of a component of the same stack, by name."""
+        of_whom = (member.namespace, member.stack, component or member.component)
+        return sorted(each for each in self.members.values() if (each.namespace, each.stack, each.component) == of_whom)
+
+    def knows(self, member: Member, service: str, password: str) -> bool:
+        """Whether that is the password of a service of the member's stack."""
+        return self.passwords.get((member.namespace, member.stack, service)) == password
+
+    async def _asked(self, request: web.Request) -> Member:
+        address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
+        await asyncio.sleep(self.delay_seconds)
+        member = self.members.get(address)
+        if member is None:  # gone while it was asked
+            raise web.HTTPServiceUnavailable
+        return member
+
+    async def _patroni(self, request: web.Request) -> web.Response:
+        member = await self._asked(request)
+        if member == self.group(member)[0]:
+            facts = {"role": "primary", "state": "running", "timeline": 1, "xlog": {"location": WAL_POSITION}}
+            return web.json_response(facts)
+        facts = {"role": "replica", "state": "running", "replication_state": "streaming", "timeline": 1}
+        position = {"received_location": WAL_POSITION, "replayed_location": WAL_POSITION}
+        is_sync = member == self.group(member)[1]
+        return web.json_response({**facts, "sync_standby": is_sync, "xlog": position}, status=503)
+
+    async def _nodes(self, request: web.Request) -> web.Response:
+        member = await self._let_in(request)
+        nodes = [{"name": f"rabbit@{each.pod}", "running": True, "partitions": []} for each in self.group(member)]
+        return web.json_response([{**node, "mem_alarm": False, "disk_free_alarm": False} for node in nodes])
+
+    async def _queues(self, request: web.Request) -> web.Response:
+        await self._let_in(request)
+        queues = [
+            {"name": name, "messages_ready": messages, "messages_unacknowledged": 0}
+            for name, messages in self.backlog.items()
+        ]
+        return web.json_response(queues)
+
+    async def _let_in(self, request: web.Request) -> Member:
+        """Whom a user of the management API asks."""
+        member = await self._asked(request)
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        if scheme != "Basic" or user != USERNAME or not self.knows(member, "rabbitmq", password):
+            raise web.HTTPUnauthorized
+        return member
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A conversation in the Redis protocol."""
+        address = writer.get_extra_info("sockname")[0]
+        is_known = False
+        try:
+            while (member := self.members.get(address)) and (words := await read_command(reader)):
+                await asyncio.sleep(self.delay_seconds)
+                if words[0].upper() == "HELLO":  # HELLO 3 AUTH default PASSWORD
+                    is_known = self.knows(member, "redis", words[-1])
+                    greeting = b"%1\r\n" + bulk("proto") + b":3\r\n"
+                    writer.write(greeting if is_known else b"-WRONGPASS invalid username-password pair\r\n")
+                elif not is_known:
+                    writer.write(b"-NOAUTH Authentication required.\r\n")
+                else:
+                    writer.write(self._reply(member, " ".join(words).upper()))
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the other side has gone
+        finally:
+            writer.close()
+
+    def _reply(self, member: Member, command: str) -> bytes:
+        master = self.group(member, "redis")[0].pod if self.group(member, "redis") else ""
+        replicas = max(len(self.group(member, "redis")) - 1, 0)
+        if command.startswith("SENTINEL MASTER "):
+            facts = {
+                "name": f"{member.namespace}.{member.stack}",
+                "ip": self.announced.get((member.namespace, master), master),
+                "flags": "master",
+                "num-slaves": replicas,
+                "num-other-sentinels": len(self.group(member)) - 1,
+            }
+            return bulk_map(facts)
+        if command.startswith("SENTINEL CKQUORUM "):
+            return b"+OK 3 usable Sentinels. Quorum and failover authorization can be reached\r\n"
+        if command.startswith("INFO"):
+            return bulk(replication(is_master=member.pod == master, replicas=replicas))
+        return b"+OK\r\n" if command.startswith("CLIENT ") else b"-ERR unknown command\r\n"
+
+
+def addresses(second: int) -> Iterator[str]:
+    """Loopback addresses, each once."""
+    return (f"127.{second}.{number // 250 % 250 + 1}.{number % 250 + 1}" for number in count(random.randint(0, 50_000)))
+
+
+def replication(*, is_master: bool, replicas: int) -> str:
+    """INFO replication."""
+    facts: dict[str, Any] = {"role": "master", "connected_slaves": replicas, "master_repl_offset": WAL_POSITION}
+    if not is_master:
+        facts = {
+            "role": "slave",
+            "master_link_status": "up",
+            "slave_repl_offset": WAL_POSITION,
+            "connected_slaves": 0,
+            "master_repl_offset": WAL_POSITION,
+        }
+    return "# Replication\r\n" + "".join(f"{key}:{value}\r\n" for key, value in facts.items())
+
+
+async def read_command(reader: asyncio.StreamReader) -> list[str]:
+    """The words of one command; none at the end of the conversation."""
+    head = await reader.readline()
+    if not head:
+        return []
+    words = []
+    for _ in range(int(head[1:])):
+        size = int((await reader.readline())[1:])
+        words.append((await reader.readexactly(size + 2))[:-2].decode())
+    return words
+
+
+def bulk(text: str) -> bytes:
+    """A string in the Redis protocol."""
+    content = text.encode()
+    return b"$%d\r\n%s\r\n" % (len(content), content)
+
+
+def bulk_map(facts: dict[str, Any]) -> bytes:
+    """A map of strings in the Redis protocol, version 3."""
+    return b"%%%d\r\n" % len(facts) + b"".join(bulk(str(part)) for pair in facts.items() for part in pair)
