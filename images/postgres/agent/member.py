@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A member's first process: starts the agent for early failovers, and becomes Patroni."""
+"""A member's first process: starts the agent, and becomes Patroni."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-AGENT = Path(__file__).with_name("release_lock.py")
+AGENT = Path(__file__).with_name("agent.py")
 PAUSE_SECONDS = 2.0
 
 
@@ -20,7 +20,7 @@ def keep_running(command: list[str]) -> None:
 
 def main() -> None:
     """Fork; the parent keeps its number, 1, by which Patroni knows that it has to reap what others leave behind."""
-    if float(os.environ.get("EARLY_FAILOVER_SECONDS") or 0) > 0 and os.fork() == 0:
+    if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         keep_running([sys.executable, str(AGENT)])
     os.execvp("patroni", ["patroni", *sys.argv[1:]])  # noqa: S606 - the image's own

@@ -46,9 +46,9 @@ class Postgres:
     """PostgreSQL 17 in a folder; it may be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        self._box, self._port = Box("postgres", POSTGRES_USER, folder), free_port()
+        self._box, self.port = Box("postgres", POSTGRES_USER, folder), free_port()
         self._server: Server | None = None
-        self.dsn = f"postgresql://app:{PASSWORD}@127.0.0.1:{self._port}/postgres"
+        self.dsn = f"postgresql://app:{PASSWORD}@127.0.0.1:{self.port}/postgres"
         password_file = self._box.write("password", PASSWORD)
         self._box.run(
             *("env", PATH, "initdb", "--pgdata=/scratch/data", "--username=app", f"--pwfile={password_file}"),
@@ -65,7 +65,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        settings = {**POSTGRES_SETTINGS, "port": self._port}
+        settings = {**POSTGRES_SETTINGS, "port": self.port}
         options = [f"--{name}={value}" for name, value in settings.items()]
         self._server = self._box.start("env", PATH, "postgres", "-D", "/scratch/data", *options)
         wait_for(self.is_up, self._server, "PostgreSQL")
@@ -82,6 +82,14 @@ class Postgres:
         if self._server is not None:
             self._server.stop()
             self._box.remove("data/postmaster.pid")  # names a process of a namespace that is gone
+
+    def restart_as(self, *, standby: bool) -> None:
+        """Start again as a server that only reads, or as one that writes."""
+        self.kill()
+        self._box.remove("data/standby.signal")
+        if standby:
+            self._box.write("data/standby.signal", "")
+        self.start()
 
 
 @contextmanager

@@ -70,15 +70,19 @@ class PoolMode(StrEnum):
 
 
 class Pooler(ApiModel):
-    """A pgbouncer in front of the primary. Not acted on yet."""
+    """A PgBouncer in front of the primary."""
 
     enabled: bool = Field(
         default=False,
-        description="Whether the pooler runs; DATABASE_URL then goes through it. Not acted on yet: none is made.",
+        description="Whether the pooler runs; DATABASE_URL then goes through it, but in migrations.",
     )
-    replicas: int = Field(default=2, ge=1, le=10, description="Number of pooler pods. Not acted on yet.")
+    replicas: int = Field(default=2, ge=1, le=10, description="Number of pooler pods.")
     pool_mode: PoolMode = Field(
-        default=PoolMode.TRANSACTION, description="When a server connection changes its client. Not acted on yet."
+        default=PoolMode.TRANSACTION,
+        description=(
+            "When a connection to the server changes its client. transaction: no SET, LISTEN or session-wide lock "
+            "outlives its transaction; session: they do, and each client occupies a connection."
+        ),
     )
 
 
@@ -115,7 +119,7 @@ class Postgres(DataService):
         json_schema_extra=cel(*(not_owned(name) for name in OWNED_PARAMETERS)),
     )
     resources: Resources = Field(default=Resources(), description="Requests and limits of a PostgreSQL container.")
-    pooler: Pooler = Field(default=Pooler(), description="pgbouncer in front of the primary. Not acted on yet.")
+    pooler: Pooler = Field(default=Pooler(), description="PgBouncer in front of the primary.")
     external: External | None = Field(
         default=None,
         description="With mode External: Secret with DATABASE_URL and optionally DATABASE_READONLY_URL.",

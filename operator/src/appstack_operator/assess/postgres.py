@@ -2,6 +2,7 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
+from appstack_operator.assess.deployments import assess_deployment
 from appstack_operator.assess.stateful import (
     first_verdict,
     pods_are_ready,
@@ -13,6 +14,7 @@ from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.observed import Observed, PostgresMember
 
 COMPONENT = "postgres"
+POOLER = "postgres-pooler"
 LAG_LIMIT_BYTES = 64 * 2**20
 
 
@@ -82,6 +84,15 @@ def commits_are_replicated(stack: AppStack, seen: Observed) -> Verdict | None:
     return Verdict.false(Reason.NO_SYNC_STANDBY, f"no replica is synchronous, so {effect}")
 
 
+def pooler_stands(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The pooler, through which the backend's writes go, has all its pods."""
+    pooler = stack.spec.postgres.pooler
+    if not pooler.enabled:
+        return None
+    verdict = assess_deployment(f"{stack.name}-{POOLER}", POOLER, pooler.replicas, seen)
+    return None if verdict.is_true else verdict
+
+
 def settings_are_in_force(stack: AppStack, seen: Observed) -> Verdict | None:
     """No member waits for a restart, and all pods are of the newest template."""
     waiting = [member.pod for member in seen.postgres.members if member.pending_restart]
@@ -105,6 +116,7 @@ CHECKS = (
     members_are_ready,
     replicas_follow,
     commits_are_replicated,
+    pooler_stands,
     settings_are_in_force,
 )
 

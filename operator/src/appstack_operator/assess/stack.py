@@ -15,7 +15,8 @@ from appstack_operator.assess.backend import (
     workers_serve,
 )
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
-from appstack_operator.assess.postgres import assess_postgres
+from appstack_operator.assess.pods import ready_count
+from appstack_operator.assess.postgres import POOLER, assess_postgres
 from appstack_operator.assess.rabbitmq import assess_rabbitmq
 from appstack_operator.assess.redis import assess_redis
 from appstack_operator.assess.verdict import Reason, Verdict
@@ -71,10 +72,11 @@ def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict])
 
 
 def postgres_serves(stack: AppStack, seen: Observed) -> bool:
-    """Whether one instance takes writes."""
+    """Whether one instance takes writes, and the pooler before it, if there is one, lets them through."""
     if stack.spec.postgres.mode is Mode.EXTERNAL:
         return external_serves("postgres", stack, seen, api_serves=api_serves(stack, seen))
-    return seen.postgres.primary is not None
+    has_door = not stack.spec.postgres.pooler.enabled or ready_count(seen.pods(POOLER)) > 0
+    return seen.postgres.primary is not None and has_door
 
 
 def redis_serves(stack: AppStack, seen: Observed) -> bool:

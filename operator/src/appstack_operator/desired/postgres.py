@@ -99,6 +99,8 @@ def build_dynamic_configuration(stack: AppStack) -> Object:
         # A primary that does not come up again soon is replaced; Patroni's default would wait 300 s.
         "primary_start_timeout": 15,
         "maximum_lag_on_failover": MEBIBYTE,
+        # Keeps WAL for a member whose pod is gone (scaled away, or not scheduled yet) for five minutes, not thirty.
+        "member_slots_ttl": 300,
         "synchronous_mode": synchronous_mode(stack),
         "synchronous_mode_strict": mode is SynchronousReplication.REQUIRED,
         # Without the API server the primary goes on while every member answers it: an outage of the API
@@ -197,7 +199,7 @@ def build_members(stack: AppStack, context: Context) -> Object:
     pod: Object = {
         "serviceAccountName": scope(stack),
         "automountServiceAccountToken": True,
-        "terminationGracePeriodSeconds": 60,
+        "terminationGracePeriodSeconds": 120,  # a checkpoint, a switchover, a shutdown
         "containers": [build_container(stack, context)],
         "volumes": volumes,
     }
@@ -223,6 +225,8 @@ def build_container(stack: AppStack, context: Context) -> Object:
         "ports": container_ports(POD_PORTS),
         "resources": resources(stack.spec.postgres.resources, requests=DEFAULT_REQUESTS, limits=DEFAULT_LIMITS),
         "securityContext": container_security(),
+        # A planned stop (drain, new image, other resources) of the primary is a switchover first.
+        "lifecycle": {"preStop": {"exec": {"command": ["/usr/local/lib/appstack/hand_over.py"]}}},
         "livenessProbe": build_probe("/liveness", period_seconds=10, failures=6),
         "readinessProbe": build_probe("/readiness", period_seconds=3, failures=3),
         "volumeMounts": [

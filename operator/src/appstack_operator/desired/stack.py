@@ -11,6 +11,7 @@ from appstack_operator.desired.credentials import build_credentials
 from appstack_operator.desired.cronjobs import build_cron_jobs
 from appstack_operator.desired.environment import build_environment
 from appstack_operator.desired.migrations import build_migrations
+from appstack_operator.desired.pooler import build_pooler
 from appstack_operator.desired.postgres import build_postgres
 from appstack_operator.desired.rabbitmq import build_rabbitmq
 from appstack_operator.desired.redis import build_redis
@@ -61,7 +62,7 @@ def build_data_services(stack: AppStack, context: Context) -> list[Object]:
     spec = stack.spec
     objects: list[Object] = []
     if spec.postgres.mode is Mode.MANAGED:
-        objects += build_postgres(stack, context)
+        objects += [*build_postgres(stack, context), *build_pooler(stack, context)]
     if spec.redis.mode is Mode.MANAGED:
         objects += build_redis(stack, context)
     if spec.rabbitmq.mode is Mode.MANAGED:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from appstack_operator.assess.postgres import assess_postgres
+from appstack_operator.assess.stack import postgres_serves
 from appstack_operator.assess.verdict import Reason
+from appstack_operator.desired.pooler import build_pooler
 from appstack_operator.desired.postgres import build_postgres
 from appstack_operator.observed import PostgresAnswers, PostgresMember
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, made, observed, pods
@@ -101,3 +103,24 @@ def test_a_missing_pod_is_told_before_its_silence() -> None:
 def test_a_parameter_that_waits_for_a_restart_is_shown_while_all_is_well() -> None:
     found = verdict(PRIMARY, replace(STANDBY, pending_restart=True))
     assert (found.status, found.reason) == ("True", Reason.ROLLOUT_IN_PROGRESS)
+
+
+def pooler(ready: int) -> list[Any]:
+    """A pooler of two, so many of whose pods are ready, behind a PostgreSQL that is well."""
+    stack = a_stack(postgres={"pooler": {"enabled": True}})
+    deployment = next(obj for obj in build_pooler(stack, a_context()) if obj["kind"] == "Deployment")
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 2)
+    deployment = made(stack, deployment, observedGeneration=1, **counts)
+    return [stack, deployment, *(a_pod(stack, "postgres-pooler", i, ready=i < ready) for i in range(2))]
+
+
+@pytest.mark.parametrize(
+    ("ready", "reason", "serves"),
+    [(2, Reason.HEALTHY, True), (1, Reason.REPLICA_MISSING, True), (0, Reason.CREATING, False)],
+)
+def test_writes_need_a_pooler_where_there_is_one(ready: int, reason: Reason, serves: bool) -> None:
+    stack, deployment, *poolers = pooler(ready)
+    found = verdict(PRIMARY, STANDBY, stack=stack, pods=[*pods(stack, "postgres", 2), deployment, *poolers])
+    assert found.reason is reason
+    seen = observed(deployment, *poolers, postgres=PostgresAnswers((PRIMARY, STANDBY)))
+    assert postgres_serves(stack, seen) is serves

@@ -72,6 +72,16 @@ def test_the_agent_for_early_failovers_runs_where_the_spec_asks_for_it(early: bo
     assert {"name": "EARLY_FAILOVER_SECONDS", "value": seconds} in environment
 
 
+def test_a_primary_hands_over_before_a_planned_stop() -> None:
+    pod = built("StatefulSet", "shop-postgres")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["/usr/local/lib/appstack/hand_over.py"]
+    assert pod["terminationGracePeriodSeconds"] >= 60
+
+
+def test_the_slot_of_a_removed_member_soon_holds_no_wal() -> None:
+    assert 0 < dynamic()["member_slots_ttl"] <= 600
+
+
 def test_more_instances_restart_no_member() -> None:
     two, three = (built("StatefulSet", "shop-postgres", postgres={"instances": n})["spec"]["template"] for n in (2, 3))
     assert two == three

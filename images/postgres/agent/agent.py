@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Beside every member: releases the leader lock of a silent primary early, where release_rules.py allows it."""
+"""Beside every member: releases the lock of a silent primary early, where release_rules.py allows it; restarts
+PostgreSQL where a changed parameter asks for it (pending_restart.py).
+"""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import socket
 import sys
@@ -14,20 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kube
+import patroni_api
+import pending_restart
 from release_rules import Attempt, Request, Sign, Step, Stored, Watch, address_of, holder_of, is_fit
 from take_role import ROLE_LABEL
 
 POLL_SECONDS = 0.2
 PROBE_SECONDS = 0.75
 WATCH_SILENCE_SECONDS = 8.0
-REST_PORT, SQL_PORT = 8008, 5432
+SQL_PORT = 5432
 # PostgreSQL answers this with one byte, without a password and before it looks at anything.
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 
 
 def say(text: str) -> None:
     """One line in the member's log."""
-    print(f"early failover: {text}", file=sys.stderr, flush=True)
+    print(f"agent: {text}", file=sys.stderr, flush=True)
 
 
 class Newest:
@@ -86,7 +88,7 @@ def exchange(host: str, port: int, question: bytes, limit: int) -> tuple[Sign, b
 
 def sign_of_patroni(host: str) -> Sign:
     """Whether a member's Patroni speaks; it asks PostgreSQL first, so it is mute with a frozen one."""
-    return exchange(host, REST_PORT, b"GET /patroni HTTP/1.0\r\n\r\n", 1)[0]
+    return exchange(host, patroni_api.PORT, b"GET /patroni HTTP/1.0\r\n\r\n", 1)[0]
 
 
 def sign_of_postgres(host: str) -> Sign:
@@ -105,16 +107,11 @@ def ask_holder(pool: ThreadPoolExecutor, lock: Stored) -> Sign:
 
 def own_status() -> dict[str, Any]:
     """What this member's own Patroni says of itself; empty: nothing in time."""
-    connection = http.client.HTTPConnection("127.0.0.1", REST_PORT, timeout=PROBE_SECONDS)
     try:
-        connection.request("GET", "/patroni")
-        status: dict[str, Any] = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
+        status: dict[str, Any] = patroni_api.ask("GET", "/patroni", timeout_seconds=PROBE_SECONDS)
+    except OSError:
         return {}
-    else:
-        return status
-    finally:
-        connection.close()
+    return status
 
 
 def release(scope: str, watch: Watch) -> None:
@@ -145,9 +142,17 @@ def refuse_clients_of(loser: str) -> None:
 
 
 def main() -> None:
-    """Look, ask, release; for ever."""
+    """Both tasks, for ever."""
     me, scope = os.environ["POD_NAME"], os.environ["PATRONI_SCOPE"]
-    patience_seconds = float(os.environ["EARLY_FAILOVER_SECONDS"])
+    patience_seconds = float(os.environ.get("EARLY_FAILOVER_SECONDS") or 0)
+    if patience_seconds <= 0:
+        pending_restart.main(me, say)
+    threading.Thread(target=pending_restart.main, args=(me, say), name="restarts", daemon=True).start()
+    guard_lock(me, scope, patience_seconds)
+
+
+def guard_lock(me: str, scope: str, patience_seconds: float) -> None:
+    """Look, ask, release; for ever."""
     newest, watch = Newest(scope), Watch(me)
     with ThreadPoolExecutor(2) as pool:
         while True:

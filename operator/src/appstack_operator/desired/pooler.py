@@ -1,0 +1,104 @@
+"""The pooler in front of PostgreSQL's primary: PgBouncer, for stacks that ask for it. Pure."""
+
+from appstack_operator.api import AppStack
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.pods import container_security, placement, pod_security
+from appstack_operator.desired.stateful import (
+    CONFIG_CHECKSUM,
+    build_config_map,
+    build_disruption_budget,
+    build_service,
+    container_ports,
+    from_secret,
+    memory_volume,
+)
+from appstack_operator.desired.templates import render
+from appstack_operator.objects import Object, content_hash, labels, metadata, selector
+
+COMPONENT = "postgres-pooler"
+USER_ID = 5432
+PORTS = {"postgres": 5432}
+# Of the primary's connections, for all poolers together: the rest stays for replicas, migrations and people.
+SERVER_CONNECTIONS = 120
+
+
+def build_pooler(stack: AppStack, context: Context) -> list[Object]:
+    """All objects of the pooler; none where it is not asked for."""
+    if not stack.spec.postgres.pooler.enabled:
+        return []
+    return [
+        build_config_map(stack, COMPONENT, {"pgbouncer.ini": build_configuration(stack, context)}),
+        build_service(stack, COMPONENT, f"{stack.name}-{COMPONENT}", PORTS),
+        build_disruption_budget(stack, COMPONENT),
+        build_deployment(stack, context),
+    ]
+
+
+def build_configuration(stack: AppStack, context: Context) -> str:
+    """pgbouncer.ini."""
+    pooler = stack.spec.postgres.pooler
+    return render(
+        "pgbouncer.ini.j2",
+        host=context.host(f"{stack.name}-postgres-rw", stack.namespace),
+        pool_mode=pooler.pool_mode.value,
+        pool_size=SERVER_CONNECTIONS // pooler.replicas,
+    )
+
+
+def build_deployment(stack: AppStack, context: Context) -> Object:
+    """Pooler pods: a new one is ready before an old one goes, and an old one lets its transactions end."""
+    pod: Object = {
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "securityContext": pod_security(USER_ID),
+        "terminationGracePeriodSeconds": 30,
+        **placement(stack, COMPONENT),
+        "containers": [build_container(stack, context)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": f"{stack.name}-{COMPONENT}"}},
+            memory_volume("run", "1Mi"),
+        ],
+    }
+    pod["topologySpreadConstraints"][0]["matchLabelKeys"] = ["pod-template-hash"]
+    annotations = {
+        CONFIG_CHECKSUM: content_hash([build_configuration(stack, context), context.credentials.postgres_app])
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(stack, COMPONENT),
+        "spec": {
+            "replicas": stack.spec.postgres.pooler.replicas,
+            "selector": {"matchLabels": selector(stack, COMPONENT)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": 300,
+            "revisionHistoryLimit": 3,
+            "template": {"metadata": {"labels": labels(stack, COMPONENT), "annotations": annotations}, "spec": pod},
+        },
+    }
+
+
+def build_container(stack: AppStack, context: Context) -> Object:
+    """PgBouncer; ready without a primary too, because clients are to wait for one in its queue."""
+    secret = f"{stack.name}-postgres-app"
+    probe = {"tcpSocket": {"port": "postgres"}, "timeoutSeconds": 5}
+    return {
+        "name": "pooler",
+        "image": context.images.postgres,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/usr/local/lib/appstack/pooler.py", "/etc/pooler/pgbouncer.ini"],
+        "env": [
+            from_secret("APP_USERNAME", secret, "username"),
+            from_secret("APP_PASSWORD", secret, "password"),
+        ],
+        "ports": container_ports(PORTS),
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},
+        "securityContext": container_security(),
+        "readinessProbe": {**probe, "periodSeconds": 3, "failureThreshold": 2},
+        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/pooler", "readOnly": True},
+            {"name": "run", "mountPath": "/run/pooler"},
+        ],
+    }
