@@ -13,6 +13,9 @@ PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
 ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster tests/chaos
+ifneq ($(CLUSTER),$(filter lab kind current,$(firstword $(CLUSTER))))
+$(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
+endif
 ifeq ($(CLUSTER),kind)
 # Without root: the lab's tests and the backend's own servers need it.
 ALL_TESTS   := tests/unit tests/cluster
@@ -35,7 +38,7 @@ up: venv ## Cluster, images, operator, example stack, a demo import
 down: venv ## Remove what `make up` made; nothing is left behind
 	@$(UP) down
 
-env: ## Print the shell settings: eval "$$(make -s env)"
+env: ## Print the shell settings: eval "$(make -s env)"
 	@$(PYTHON) lab/bootstrap.py $(VENV) >&2
 	@$(UP) env
 
@@ -43,7 +46,19 @@ tools: venv ## Build what the tests need: binaries and images (cached by content
 	@$(BIN)/lab build binaries $(if $(BUILDER),kubectl helm)
 	@$(BIN)/lab build images $(BUILDER)
 
-test: venv lint tools ## Everything: lint, unit, API server, lease, backend, lab and cluster tests
+# Tests make clusters, break nodes and load images into them: nothing to do to a cluster that stays.
+own-cluster:
+ifeq ($(CLUSTER),current)
+	@echo "Tests break what they run on, and need a cluster made for that: CLUSTER=lab or CLUSTER=kind, not current." >&2; \
+	echo "On your cluster, make up CLUSTER=current proves the whole way: its demo import goes through every part." >&2; \
+	exit 1
+else
+	@:
+endif
+.PHONY: own-cluster
+
+test: own-cluster ## Everything: lint, unit, API server, lease, backend, lab and cluster tests
+	@$(MAKE) --no-print-directory venv lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
 test-unit: venv ## Unit tests: seconds, no server
@@ -72,7 +87,7 @@ test-lab: venv ## Tests of the lab itself (root)
 test-backend: venv tools ## The backend against real servers on loopback (root)
 	@$(BIN)/pytest tests/backend $(PYTEST_ARGS)
 
-test-cluster: venv tools ## The operator and the stack on a real cluster
+test-cluster: own-cluster venv tools ## The operator and the stack on a real cluster
 	@$(MAKE) --no-print-directory pytest TESTS=tests/cluster
 
 ifeq ($(CLUSTER),kind)
@@ -84,7 +99,7 @@ endif
 pytest:
 	@PATH="$$($(BIN)/lab bin):$$PATH" $(BIN)/pytest $(TESTS) --cluster-name appstack-test $(KIND_OPTIONS) $(PYTEST_ARGS)
 
-chaos: venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs
+chaos: own-cluster venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs
 	@$(if $(FRESH),rm -rf build/chaos/runs,:)
 	@$(BIN)/python -m tests.chaos --cluster-name $(KIND_NAME) --namespace $(NAMESPACE) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
 

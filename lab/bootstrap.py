@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-dev.lock"
@@ -27,19 +28,28 @@ def main(argv: list[str]) -> int:
     if stamp.exists() and stamp.read_text() == fingerprint:
         return 0
     started = time.monotonic()
-    say(f"Python environment {venv} … (about a minute the first time)")
+    say(f"Python environment {venv} … (about a minute the first time, several on a busy machine)")
     build_log = ROOT / "build" / "logs" / "bootstrap.log"
     build_log.parent.mkdir(parents=True, exist_ok=True)
     with build_log.open("w") as log:
-        for command in commands(venv):
+        for what, command in commands(venv):
             log.write(f"$ {' '.join(command)}\n")
             log.flush()
-            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, check=False)
-            if done.returncode:
+            if run_with_heartbeat(what, command, log):
                 return fail_with_log(command, build_log)
     stamp.write_text(fingerprint)
     say(f"Python environment ready after {time.monotonic() - started:.0f} s")
     return 0
+
+
+def run_with_heartbeat(what: str, command: list[str], log: IO[str]) -> int:
+    """Run a command into the log, telling what it is and how long it has lasted; return its exit code."""
+    sys.path.insert(0, str(ROOT / "lab" / "src"))
+    from appstack_lab.progress import heartbeat  # here: an older Python than it needs gets a clear word first
+
+    say(f"  {what} …")
+    with heartbeat(lambda: what, lambda line: say(f"    {line}")):
+        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, check=False).returncode
 
 
 def inputs_fingerprint() -> str:
@@ -50,17 +60,18 @@ def inputs_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def commands(venv: Path) -> list[list[str]]:
-    """What to run, in order. pip verifies every file against the hashes of the lock."""
+def commands(venv: Path) -> list[tuple[str, list[str]]]:
+    """What to run, in order, each with its name. pip verifies every file against the hashes of the lock."""
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    steps: list[list[str]] = []
+    steps: list[tuple[str, list[str]]] = []
     if not has_venv_module():
-        steps += [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "python3-venv"]]
+        steps.append(("read Debian's package lists", ["apt-get", "update", "-qq"]))
+        steps.append(("install python3-venv", ["apt-get", "install", "-y", "-qq", "python3-venv"]))
     if not is_usable(venv):
-        steps.append([sys.executable, "-m", "venv", "--clear", str(venv)])
-    steps.append([*pip, "--require-hashes", "--requirement", str(LOCK)])
+        steps.append(("make an empty environment", [sys.executable, "-m", "venv", "--clear", str(venv)]))
+    steps.append(("install the locked packages", [*pip, "--require-hashes", "--requirement", str(LOCK)]))
     editable = [word for name in PACKAGES for word in ("--editable", str(ROOT / name))]
-    steps.append([*pip, "--no-deps", "--no-build-isolation", *editable])
+    steps.append(("install this tree's packages", [*pip, "--no-deps", "--no-build-isolation", *editable]))
     return steps
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_NAME = "appstack"
+NAME_VARIABLE = "APPSTACK_CLUSTER"  # the cluster a shell works with: `make env` sets it
 MAX_CLUSTERS = 32
 MAX_NODES = 20
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")

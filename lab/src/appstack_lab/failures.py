@@ -11,6 +11,12 @@ TAIL_LINES = 15
 
 # The first phrase that stands in the end of a log names the cause.
 CAUSES = (
+    # kubectl and helm, before the words that their messages share with those of a download.
+    ("was refused - did you specify", "no API server answers where the kubeconfig says: does the cluster run?"),
+    ("Unable to connect to the server", "the API server of the kubeconfig is out of reach: does the cluster run?"),
+    ("Kubernetes cluster unreachable", "the API server of the kubeconfig is out of reach: does the cluster run?"),
+    ("(Forbidden)", "the kubeconfig's account may not do this: it must be able to make CRDs and cluster roles"),
+    ("You must be logged in to the server", "the cluster no longer knows the kubeconfig's credentials"),
     ("No space left on device", "the disk is full: free some space, or set APPSTACK_CACHE to another disk"),
     ("Temporary failure resolving", "a package mirror could not be resolved: is the network up?"),
     ("Could not resolve", "a host name could not be resolved: is the network up?"),

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster, Node
 
 TABLE = "appstack_lab_faults"
-DIRECTIONS = {"both", "in", "out"}
+CUT_WORDS = {"both": "both ways", "in": "nothing reaches it", "out": "nothing leaves it"}
+DIRECTIONS = set(CUT_WORDS)
 RESTART_SECONDS = 60.0
 
 
@@ -88,16 +89,22 @@ def partition(cluster: Cluster, node: Node, direction: str) -> None:
     """Cut a node off from everybody; what runs on it goes on."""
     if direction not in DIRECTIONS:
         raise LabError(f"a node can be cut off {', '.join(sorted(DIRECTIONS))}, not {direction}")
+    before = current_cuts(cluster)
     move_service_route(cluster, node)
-    cuts = {**current_cuts(cluster), node.name: direction}
-    set_faults(cluster, cuts, crashed_nodes(cluster))
+    set_faults(cluster, {**before, node.name: direction}, crashed_nodes(cluster))
+    already = before.get(node.name) == direction
+    back = f"lab node heal {node.name} --name {cluster.name}"
+    say(f"  {node.name} {'was cut off already' if already else 'is cut off'} ({CUT_WORDS[direction]}); back: {back}")
 
 
 def heal(cluster: Cluster, node: Node) -> None:
     """Plug a node in again."""
     cuts = current_cuts(cluster)
-    cuts.pop(node.name, None)
+    was_cut = cuts.pop(node.name, None) is not None
     set_faults(cluster, cuts, crashed_nodes(cluster))
+    say(f"  {node.name} is plugged in again" if was_cut else f"  {node.name} was not cut off")
+    if node.name in crashed_nodes(cluster):
+        say(f"  it is down: lab node restart {node.name} --name {cluster.name}")
 
 
 def crash(cluster: Cluster, node: Node) -> None:

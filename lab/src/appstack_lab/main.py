@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, paths, prune, state, status, teardown
-from appstack_lab.cluster import DEFAULT_NAME, build_nodes, nodes_of_kind_config
+from appstack_lab.cluster import DEFAULT_NAME, NAME_VARIABLE, build_nodes, nodes_of_kind_config
 from appstack_lab.controlplane import admin_kubeconfig
 from appstack_lab.failures import LabError
 from appstack_lab.images import Image, images_of
@@ -51,6 +51,8 @@ def delete_cluster(args: argparse.Namespace) -> None:
         if cluster:
             with step(f"delete cluster {args.name}"):
                 teardown.remove_cluster(cluster)
+        else:
+            say(state.absence(args.name))
     kubeconfigs.forget(args.name, kubeconfigs.target(args.kubeconfig))
 
 
@@ -123,10 +125,13 @@ def print_status(args: argparse.Namespace) -> None:
 
 def print_logs(args: argparse.Namespace) -> None:
     cluster = state.require_cluster(args.name)
+    known = sorted(path.stem for path in cluster.logs.glob("*.log"))
+    if not args.component:
+        print("\n".join(known))
+        return
     log = cluster.logs / f"{args.component}.log"
     if not log.exists():
-        known = ", ".join(sorted(path.stem for path in cluster.logs.glob("*.log")))
-        raise LabError(f"there is no log of {args.component}; there are {known}")
+        raise LabError(f"there is no log of {args.component}; there are {', '.join(known)}")
     with log.open(errors="replace") as handle:
         while True:
             text = handle.read()
@@ -153,7 +158,8 @@ def break_node(args: argparse.Namespace) -> None:
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", default=DEFAULT_NAME, help=f"the cluster (default: {DEFAULT_NAME})")
+    usual = os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
+    parser.add_argument("--name", default=usual, help=f"the cluster (default: ${NAME_VARIABLE}, here {usual})")
 
 
 def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -170,19 +176,21 @@ def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     parser.add_argument("--volume-size", default="", help="limit of each node's volumes, such as 2Gi")
     parser.set_defaults(run=create_cluster)
 
-    parser = commands.add_parser("delete").add_subparsers(required=True).add_parser("cluster")
+    deleting = commands.add_parser("delete", help="delete a cluster, with all its data").add_subparsers(required=True)
+    parser = deleting.add_parser("cluster", help="delete a cluster; quick and harmless where there is none")
     add_name(parser)
     parser.add_argument("--kubeconfig", help="file to take the access out of")
     parser.set_defaults(run=delete_cluster)
 
-    getting = commands.add_parser("get").add_subparsers(required=True)
-    getting.add_parser("clusters").set_defaults(run=get_clusters)
-    parser = getting.add_parser("kubeconfig")
+    getting = commands.add_parser("get", help="list clusters, or print the access to one").add_subparsers(required=True)
+    getting.add_parser("clusters", help="list the clusters that run").set_defaults(run=get_clusters)
+    parser = getting.add_parser("kubeconfig", help="print a cluster's kubeconfig")
     add_name(parser)
     parser.set_defaults(run=get_kubeconfig)
 
-    parser = commands.add_parser("load").add_subparsers(required=True).add_parser("docker-image")
-    parser.add_argument("refs", nargs="+", metavar="REF")
+    loading = commands.add_parser("load", help="bring images into a cluster").add_subparsers(required=True)
+    parser = loading.add_parser("docker-image", help="load built images into every node that runs")
+    parser.add_argument("refs", nargs="+", metavar="REF", help="as `lab images` prints it")
     add_name(parser)
     parser.set_defaults(run=load_docker_image)
 
@@ -222,7 +230,7 @@ def add_care_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
     parser.set_defaults(run=print_status)
 
     parser = commands.add_parser("logs", help="print a component's log")
-    parser.add_argument("component")
+    parser.add_argument("component", nargs="?", help="without one: list them")
     parser.add_argument("-f", "--follow", action="store_true")
     add_name(parser)
     parser.set_defaults(run=print_logs)

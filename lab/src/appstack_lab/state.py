@@ -41,8 +41,14 @@ def require_cluster(name: str) -> Cluster:
     """Return the cluster of that name; its absence is an error."""
     cluster = find_cluster(name)
     if cluster is None:
-        raise LabError(f"there is no cluster {name}: lab create cluster --name {name}")
+        raise LabError(f"{absence(name)} (--name chooses one; lab create cluster --name {name} makes it)")
     return cluster
+
+
+def absence(name: str) -> str:
+    """Say that no cluster has that name, and which there are."""
+    names = ", ".join(cluster.name for cluster in known_clusters())
+    return f"there is no cluster {name}; there are: {names or 'none'}"
 
 
 def remember(cluster: Cluster) -> None:

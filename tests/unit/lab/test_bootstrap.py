@@ -32,3 +32,14 @@ def test_a_current_environment_is_left_alone_at_once(tmp_path: Path) -> None:
     (venv / ".stamp").write_text(fingerprint)
     done = bootstrap(venv)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_long_command_tells_what_it_is_and_for_how_long(tmp_path: Path) -> None:
+    code = (
+        "import bootstrap, sys; sys.path.insert(0, str(bootstrap.ROOT / 'lab' / 'src'))\n"
+        "from appstack_lab import progress; progress.TICK_SECONDS = 0.1\n"
+        "with open(sys.argv[1], 'w') as log: sys.exit(bootstrap.run_with_heartbeat('install it', ['sleep', '1'], log))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT / "lab", timeout=60)
+    assert "s, still: install it" in done.stdout

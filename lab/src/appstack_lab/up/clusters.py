@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[4]
 BUILD = ROOT / "build"
+LATEST = BUILD / "kubeconfig"
 LAB = str(Path(sys.executable).parent / "lab")
 KIND_CONFIG = ROOT / "lab" / "kind.yaml"
 REGISTRY_VARIABLE = "APPSTACK_REGISTRY"
@@ -45,6 +46,9 @@ class Cluster(Protocol):
     def delete(self, steps: Steps) -> None:
         """Remove the cluster and all that was made for it."""
 
+    def find(self) -> None:
+        """See that the cluster is there and its kubeconfig up to date. Raises StepFailed."""
+
 
 @dataclass(frozen=True)
 class LabCluster:
@@ -65,6 +69,11 @@ class LabCluster:
 
     def delete(self, steps: Steps) -> None:
         steps.run(LAB, "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
+        forget(self.kubeconfig)
+
+    def find(self) -> None:
+        require(self.name, output_of(LAB, "get", "clusters").split())
+        write_private(self.kubeconfig, output_of(LAB, "get", "kubeconfig", "--name", self.name))
 
 
 @dataclass(frozen=True)
@@ -106,19 +115,33 @@ class KindCluster:
         return refs
 
     def delete(self, steps: Steps) -> None:
+        names = steps.run("kind", "get", "clusters").split()
+        try:
+            require(self.name, names)
+        except StepFailed as absent:
+            say(f"      {absent}")
         steps.run("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
         self.unfinished.unlink(missing_ok=True)
+        forget(self.kubeconfig)
+
+    def find(self) -> None:
+        require(self.name, output_of("kind", "get", "clusters").split())
+        write_private(self.kubeconfig, output_of("kind", "get", "kubeconfig", "--name", self.name))
 
 
 @dataclass(frozen=True)
 class CurrentCluster:
     """Any cluster: images come from a registry that its nodes can pull from."""
 
-    kubeconfig: Path = Path(os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config")).split(":")[0])
+    # One path or a list of them with : between, as kubectl takes it.
+    kubeconfig: Path = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+
+    def find(self) -> None:
+        if not any(Path(file).is_file() for file in str(self.kubeconfig).split(":")):
+            raise StepFailed(f"There is no kubeconfig at {self.kubeconfig}. Set KUBECONFIG, or use CLUSTER=lab.")
 
     def ensure(self, steps: Steps) -> None:
-        if not self.kubeconfig.exists():
-            raise StepFailed(f"There is no kubeconfig at {self.kubeconfig}. Set KUBECONFIG, or use CLUSTER=lab.")
+        self.find()
         client_tools(steps)
         steps.run("kubectl", "version")
 
@@ -172,12 +195,64 @@ def tools_path() -> str:
     return ":".join(filter(None, [str(Path(sys.executable).parent), found, os.environ["PATH"]]))
 
 
-def select(kind: str, name: str, kubeconfig: Path = BUILD / "kubeconfig") -> Cluster:
-    """The cluster that CLUSTER= names."""
+def output_of(*command: str) -> str:
+    """What a command prints, without any step around it. Raises StepFailed with what it complains about."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise StepFailed(f"'{command[0]}' is not on PATH.") from None
+    if done.returncode:
+        raise StepFailed(done.stderr.strip())
+    return done.stdout
+
+
+def require(name: str, running: list[str]) -> None:
+    """Raise StepFailed when no cluster has that name, with the names there are."""
+    if name not in running:
+        raise StepFailed(f"There is no cluster '{name}'; running: {', '.join(running) or 'none'}.")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file for its owner alone, whole or not at all."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.touch(mode=0o600)
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def kubeconfig_of(name: str) -> Path:
+    """Where `make up` keeps the access to a cluster: a file each, so that no command takes one for another."""
+    return BUILD / "clusters" / name / "kubeconfig"
+
+
+def make_latest(kubeconfig: Path) -> None:
+    """Let build/kubeconfig lead to the cluster that was brought up last: a handy name for people."""
+    if not kubeconfig.is_relative_to(BUILD / "clusters"):
+        return
+    link = BUILD / f".kubeconfig.{os.getpid()}"
+    link.symlink_to(kubeconfig.relative_to(BUILD))
+    link.replace(LATEST)
+
+
+def forget(kubeconfig: Path) -> None:
+    """Remove what this tree knows of a cluster that is gone; a kubeconfig of somebody else's choice stays."""
+    if not kubeconfig.is_relative_to(BUILD / "clusters"):
+        return
+    shutil.rmtree(kubeconfig.parent, ignore_errors=True)
+    if LATEST.is_symlink() and not LATEST.exists():
+        LATEST.unlink()
+
+
+def select(kind: str, name: str, kubeconfig: Path | None = None) -> Cluster:
+    """The cluster that CLUSTER= and KIND_NAME= name."""
+    file = kubeconfig or kubeconfig_of(name)
     match kind:
         case "lab":
-            return LabCluster(name, kubeconfig)
+            return LabCluster(name, file)
         case "kind":
-            return KindCluster(name, kubeconfig)
+            return KindCluster(name, file)
         case _:
             return CurrentCluster()

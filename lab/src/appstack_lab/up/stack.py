@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from appstack_lab.progress import heartbeat
 from appstack_lab.up.clusters import ROOT
 from appstack_lab.up.steps import StepFailed, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from appstack_lab.up.steps import Steps
 
 CHART = ROOT / "charts" / "appstack-operator"
@@ -24,7 +24,9 @@ STACK = "shop"
 CRD_NAME = "appstacks.appstack.dev"
 READY_LIMIT_SECONDS = 900
 FIRST_WORD_LIMIT_SECONDS = 90  # an operator that works writes its first conditions within seconds
-DEPLOYMENT = ("deployment/appstack-operator", "-n", OPERATOR_NAMESPACE)
+OPERATOR = "appstack-operator"  # the chart's release, its Deployment and its Lease
+POD_NAME = re.compile(rf"{OPERATOR}-[a-z0-9]+-[a-z0-9]{{5}}")
+DEPLOYMENT = (f"deployment/{OPERATOR}", "-n", OPERATOR_NAMESPACE)
 # Of all pods: only the one that holds the Lease has much to say.
 LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=10")
 OURS = "appstack.dev/made-by=make-up"
@@ -49,6 +51,23 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
         for words in (("get", "pods", "-o", "wide"), LOGS):
             steps.run("kubectl", *words, "-n", OPERATOR_NAMESPACE)
         raise StepFailed(steps.explain("The operator did not become ready.")) from failure
+    tell_foreign_holder(steps)
+
+
+def tell_foreign_holder(steps: Steps) -> None:
+    """Say so when an operator outside the cluster holds the Lease: the pods just installed only wait for it."""
+    lease = ("get", "lease", OPERATOR, "-n", OPERATOR_NAMESPACE, "--ignore-not-found")
+    holder = steps.run("kubectl", *lease, "-o", "jsonpath={.spec.holderIdentity}").strip()
+    pods = steps.run("kubectl", "get", "pods", "-n", OPERATOR_NAMESPACE, "-o", "name").split()
+    if is_foreign(holder, pods):
+        steps.tell(f"NOTE: '{holder}' holds the Lease and works, not the operator installed now: its pods wait for it.")
+        steps.tell("If that is `make run-operator` in another terminal, end it there with Ctrl-C to hand over.")
+
+
+def is_foreign(holder: str, pods: list[str]) -> bool:
+    """Whether the Lease's holder (HOST_RANDOM) is no pod of the operator, not even one that has just gone."""
+    host = holder.rpartition("_")[0]
+    return bool(host) and f"pod/{host}" not in pods and not POD_NAME.fullmatch(host)
 
 
 def chart_replicas() -> int:
@@ -61,23 +80,34 @@ def apply_example(steps: Steps, namespace: str) -> None:
     ensure_namespace(steps, namespace)
     steps.run("kubectl", "apply", "-n", namespace, "-f", str(EXAMPLE))
     begun = time.monotonic()
+    stack: dict[str, Any] = {"metadata": {}}
     told = ""
-    while time.monotonic() - begun < READY_LIMIT_SECONDS:
-        stack = json.loads(steps.run("kubectl", "get", "appstack", STACK, "-n", namespace, "-o", "json"))
-        if is_ready(stack):
-            return
-        waiting_for = "; ".join(open_points(stack)) or "the operator to look at it"
-        if waiting_for != told:
-            say(f"      {time.monotonic() - begun:5.1f} s  {waiting_for}")
-            told = waiting_for
-        if not conditions(stack) and time.monotonic() - begun > FIRST_WORD_LIMIT_SECONDS:
-            break
-        time.sleep(1)
+    with heartbeat(lambda: waiting_for(stack, with_messages=True), steps.tell) as heard:
+        while time.monotonic() - begun < READY_LIMIT_SECONDS:
+            answer = steps.run("kubectl", "get", "appstack", STACK, "-n", namespace, "-o", "json", is_poll=True)
+            stack = json.loads(answer)
+            if is_ready(stack):
+                return
+            if waiting_for(stack) != told:
+                told = waiting_for(stack)
+                heard()
+                steps.tell(f"{time.monotonic() - begun:5.1f} s  {told}")
+                steps.note(f"{time.monotonic() - begun:5.1f} s  {json.dumps(conditions(stack))}")
+            if not conditions(stack) and time.monotonic() - begun > FIRST_WORD_LIMIT_SECONDS:
+                break
+            time.sleep(1)
     for what in ("pods", "events", "appstack"):
         steps.run("kubectl", "get", what, "-n", namespace)
     steps.run("kubectl", *LOGS, "-n", OPERATOR_NAMESPACE)
     seconds = time.monotonic() - begun
-    raise StepFailed(steps.explain(f"AppStack {namespace}/{STACK} was not Ready after {seconds:.0f} s: {told}"))
+    missing = waiting_for(stack, with_messages=True)
+    raise StepFailed(steps.explain(f"AppStack {namespace}/{STACK} was not Ready after {seconds:.0f} s: {missing}"))
+
+
+def primary(steps: Steps, namespace: str) -> str:
+    """The pod of the PostgreSQL primary, as the stack's status names it now."""
+    where = ("appstack", STACK, "-n", namespace)
+    return steps.run("kubectl", "get", *where, "-o", "jsonpath={.status.postgres.primary}").strip()
 
 
 def ensure_namespace(steps: Steps, namespace: str) -> None:
@@ -95,12 +125,15 @@ def is_ready(stack: dict[str, Any]) -> bool:
     return ready is not None and ready["status"] == "True" and ready.get("observedGeneration", 0) >= generation
 
 
-def open_points(stack: dict[str, Any]) -> Iterator[str]:
-    """What is still missing: one short phrase per component that is not ready."""
+def waiting_for(stack: dict[str, Any], with_messages: bool = False) -> str:
+    """What is still missing: one short phrase per component that is not ready, with its message where asked for."""
+    points = []
     for condition in conditions(stack):
         is_component = condition["type"] != "Ready" and condition["type"].endswith(("Ready", "Applied"))
         if is_component and condition["status"] != "True":
-            yield f"{condition['type']}: {condition['reason']}"
+            message = f" ({condition['message']})" if with_messages and condition.get("message") else ""
+            points.append(f"{condition['type']}: {condition['reason']}{message}")
+    return "; ".join(points) or "the operator to look at it"
 
 
 def conditions(stack: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from appstack_lab.failures import probable_cause
+from appstack_lab.progress import heartbeat
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -50,39 +53,52 @@ class Steps:
             raise
         say(f"      done in {time.monotonic() - begun:.1f} s ({time.monotonic() - self.started:.0f} s in all)")
 
-    def run(self, *command: str, show: bool = False, stdin: str | None = None, is_secret: bool = False) -> str:
+    def run(
+        self,
+        *command: str,
+        show: bool = False,
+        stdin: str | None = None,
+        is_secret: bool = False,
+        is_poll: bool = False,
+    ) -> str:
         """Run a command; return its standard output. Raises StepFailed with the end of the log.
 
         `show` passes its progress lines on to the terminal while it works; an answer that `is_secret` stays
-        out of the log.
+        out of the log, and of a command that `is_poll`, repeated all the time, only a failure goes into it.
         """
         if shutil.which(command[0], path=self.env.get("PATH")) is None:
             raise StepFailed(f"'{command[0]}' is not on PATH. Install it, or use the lab: make up CLUSTER=lab")
+        begin = self.log.stat().st_size
         with self.log.open("a") as log:
-            log.write(f"$ {' '.join(command)}\n")
+            log.write("" if is_poll else f"$ {' '.join(command)}\n")
             log.flush()
             code, output = self._run_shown(command, log) if show else self._run_quietly(command, log, stdin)
-            log.write("(not shown)\n" if is_secret else output)
+            if code or not is_poll:
+                log.write("(not shown)\n" if is_secret else output)
         if code:
-            raise StepFailed(self.explain(f"'{' '.join(command[:8])}' ended with exit code {code}."))
+            what = f"'{' '.join(command[:8])}' ended with exit code {code}."
+            raise StepFailed(self.explain(what, self.log.read_bytes()[begin:].decode(errors="replace")))
         return output
 
     def _run_quietly(self, command: Sequence[str], log: IO[str], stdin: str | None) -> tuple[int, str]:
-        done = subprocess.run(
-            command, env=self.env, input=stdin, stdout=subprocess.PIPE, stderr=log, text=True, check=False
-        )
+        with heartbeat(lambda: " ".join(command[:4]), self.tell):
+            done = subprocess.run(
+                command, env=self.env, input=stdin, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+            )
         return done.returncode, done.stdout
 
     def _run_shown(self, command: Sequence[str], log: IO[str]) -> tuple[int, str]:
         """Progress is what a tool writes to standard error; its standard output is the answer."""
         with (
             tempfile.TemporaryFile("w+") as answer,
+            heartbeat(lambda: " ".join(command[:4]), self.tell) as heard,
             subprocess.Popen(
                 command, env=self.env, stdout=answer, stderr=subprocess.PIPE, text=True, bufsize=1
             ) as process,
         ):
             assert process.stderr is not None
             for line in process.stderr:
+                heard()
                 log.write(line)
                 sys.stdout.write(f"    {line}")
                 sys.stdout.flush()
@@ -91,10 +107,27 @@ class Steps:
             output = answer.read()
         return process.returncode, output
 
-    def explain(self, what: str) -> str:
-        """A failure in the words a person needs: what, the last lines, the log, the probable cause."""
-        tail = "\n".join(f"    {line}" for line in self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
-        return f"{what}\n{tail}\n  The whole log:  {self.log}\n  Probable cause: {self.hint}"
+    def tell(self, line: str) -> None:
+        """One line below the step's title."""
+        say(f"      {line}")
+
+    def note(self, line: str) -> None:
+        """One line for the log alone."""
+        with self.log.open("a") as log:
+            log.write(f"{line}\n")
+
+    def explain(self, what: str, words: str = "") -> str:
+        """A failure in the words a person needs: what, the last lines, the log, the probable cause.
+
+        `words` is what the failed command said: a known phrase in them names the cause, and the lab tells its own.
+        Only where neither helps, the step's hint is all that can be said.
+        """
+        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        told = [what, *(f"    {line}" for line in lines), f"  The whole log:  {self.log}"]
+        if not any(line.startswith("lab: ") for line in words.splitlines()):
+            end = "\n".join(words.splitlines()[-TAIL_LINES:])
+            told.append(f"  Probable cause: {probable_cause(end) or self.hint}")
+        return "\n".join(told)
 
 
 def say(line: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appstack_lab import progress
 from appstack_lab.up.steps import StepFailed, Steps
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def test_a_failed_step_names_the_log_its_end_and_the_cause(
     steps: Steps, show: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(StepFailed) as failure, steps.step("Images", "images", "a full disk."):
-        steps.run("bash", "-c", "echo no space left >&2; exit 3", show=show)
+        steps.run("bash", "-c", "echo it burns >&2; exit 3", show=show)
     message = str(failure.value)
     assert "exit code 3" in message
-    assert "no space left" in message
+    assert "it burns" in message
     assert str(steps.log_dir / "images.log") in message
     assert "Probable cause: a full disk." in message
     assert "FAILED after" in capsys.readouterr().out
@@ -56,3 +57,43 @@ def test_a_secret_answer_stays_out_of_the_log(steps: Steps) -> None:
         assert steps.run("echo", "$TOKEN", is_secret=True) == "$TOKEN\n"
         steps.run("bash", "-c", "printf hid; echo den", is_secret=True)
     assert "hidden" not in steps.log.read_text()
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_a_silent_command_tells_that_it_still_runs(
+    steps: Steps, show: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.1)
+    with steps.step("Operator", "operator", "?"):
+        steps.run("sleep", "1", show=show)
+    assert "s, still: sleep 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("write: No space left on device", "the disk is full"),
+        ("The connection to the server localhost:8080 was refused - did you specify the right host?", "no API server"),
+        ("dial tcp 10.0.0.1:443: refused\nUnable to connect to the server: dial tcp", "out of reach"),
+    ],
+)
+def test_the_failed_command_itself_names_the_cause_where_it_can(steps: Steps, words: str, cause: str) -> None:
+    with pytest.raises(StepFailed) as failure, steps.step("Images", "images", "the moon."):
+        steps.run("bash", "-c", "echo 'Permission denied' >&2")  # an earlier command, that did not fail
+        steps.run("bash", "-c", f"echo '{words}' >&2; exit 1")
+    assert cause in str(failure.value).split("Probable cause:")[1]
+    assert "the moon" not in str(failure.value)
+
+
+def test_what_the_lab_explains_itself_is_not_explained_again(steps: Steps) -> None:
+    with pytest.raises(StepFailed) as failure, steps.step("Cluster", "cluster", "a full disk."):
+        steps.run("bash", "-c", "echo \"lab: 'Bad_Name' cannot name a cluster\" >&2; exit 1", show=True)
+    assert "cannot name a cluster" in str(failure.value)
+    assert "Probable cause" not in str(failure.value)
+
+
+def test_a_poll_is_logged_only_when_it_fails(steps: Steps) -> None:
+    with pytest.raises(StepFailed, match="gone"), steps.step("Stack", "stack", "?"):
+        assert steps.run("echo", "polled", is_poll=True) == "polled\n"
+        assert steps.log.read_text() == ""
+        steps.run("bash", "-c", "echo gone; exit 1", is_poll=True)

@@ -1,0 +1,144 @@
+"""The commands of `make up`: each means the cluster that the person named, and says which variables to repeat."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab.up import __main__ as command
+from appstack_lab.up import clusters, demo
+from appstack_lab.up.steps import StepFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A lab with one cluster, review.
+LAB = """#!/bin/sh
+case "$1 $2" in
+  "get clusters") echo review;;
+  "get kubeconfig") echo "access to $4";;
+  "bin ") echo /lab/bin;;
+  *) echo "lab $@" >&2;;
+esac
+"""
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    lab = tmp_path / "lab"
+    lab.write_text(LAB)
+    lab.chmod(0o755)
+    build = tmp_path / "build"
+    monkeypatch.setattr(clusters, "LAB", str(lab))
+    monkeypatch.setattr(clusters, "BUILD", build)
+    monkeypatch.setattr(clusters, "LATEST", build / "kubeconfig")
+    monkeypatch.setattr(command, "LOGS", build / "logs")
+    return build
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["up", *words])
+    return command.main()
+
+
+def test_only_variables_that_differ_from_their_defaults_are_repeated() -> None:
+    assert str(command.Choice()) == ""
+    assert str(command.Choice("kind", "appstack", "other")) == " CLUSTER=kind NAMESPACE=other"
+
+
+def test_the_closing_text_recommends_commands_for_this_cluster_and_the_primary_of_now() -> None:
+    numbers = demo.Numbers(100, 100, 0, 0.1, 1.0)
+    text = command.summary(numbers, command.Choice(name="review"), "http://10.0.0.1", "shop-postgres-1", 60.0)
+    assert 'eval "$(make -s env KIND_NAME=review)"' in text
+    assert "make down KIND_NAME=review\n" in text
+    assert "delete pod shop-postgres-1 " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--name", "Bad_Name", "up"], "KIND_NAME: 'Bad_Name' cannot name a cluster"),
+        (["--namespace", "Bad_NS", "up"], "NAMESPACE: 'Bad_NS' cannot name a namespace"),
+        (["--namespace", "x" * 64, "down"], "cannot name a namespace"),
+    ],
+)
+def test_impossible_names_are_refused_before_anything_is_made(
+    build: Path, words: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *words) == 1
+    said = capsys.readouterr()
+    assert complaint in said.err
+    assert said.out == ""
+    assert not build.exists()
+
+
+def test_each_cluster_has_a_kubeconfig_of_its_own_and_the_latest_a_handy_name(build: Path) -> None:
+    first, second = clusters.kubeconfig_of("one"), clusters.kubeconfig_of("two")
+    assert first != second
+    for file in (first, second):
+        clusters.write_private(file, file.parent.name)
+        clusters.make_latest(file)
+        assert (build / "kubeconfig").read_text() == file.parent.name
+    assert second.stat().st_mode & 0o077 == 0
+    clusters.forget(first)
+    assert (build / "kubeconfig").read_text() == "two"
+    clusters.forget(second)
+    assert not (build / "kubeconfig").is_symlink()
+
+
+def test_a_kubeconfig_of_somebody_elses_choice_stays(build: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own" / "kubeconfig"
+    clusters.write_private(own, "text")
+    clusters.make_latest(own)
+    clusters.forget(own)
+    assert own.exists()
+    assert not (build / "kubeconfig").exists()
+
+
+def test_the_operator_of_another_cluster_is_not_touched(
+    build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--name", "nosuch", "run-operator") == 1
+    assert "There is no cluster 'nosuch'; running: review." in capsys.readouterr().err
+
+
+def test_a_shell_gets_the_access_and_the_name_of_its_cluster(
+    build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--name", "review", "env") == 0
+    said = capsys.readouterr()
+    assert f"export KUBECONFIG={build}/clusters/review/kubeconfig\n" in said.out
+    assert "export APPSTACK_CLUSTER=review\n" in said.out
+    assert (build / "clusters" / "review" / "kubeconfig").read_text() == "access to review\n"
+    assert said.err == ""
+
+
+def test_a_shell_for_no_cluster_is_told_so_beside_the_settings(
+    build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--name", "nosuch", "env") == 0
+    said = capsys.readouterr()
+    assert all(line.startswith("export ") for line in said.out.splitlines())
+    assert "no cluster 'nosuch'; running: review. To make it: make up KIND_NAME=nosuch" in said.err
+
+
+def test_taking_down_from_a_cluster_without_access_says_that_alone(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = clusters.CurrentCluster(tmp_path / "no-kubeconfig")
+    monkeypatch.setattr(clusters, "select", lambda *_: missing)
+    assert run(monkeypatch, "--cluster", "current", "down") == 1
+    said = capsys.readouterr().err
+    assert f"There is no kubeconfig at {tmp_path}/no-kubeconfig" in said
+    assert "finalizers" not in said
+
+
+def test_a_list_of_kubeconfigs_is_taken_whole(tmp_path: Path) -> None:
+    (tmp_path / "second").touch()
+    listed = clusters.CurrentCluster(tmp_path / f"first:{tmp_path}/second")
+    listed.find()
+    assert command.environment(listed)["KUBECONFIG"] == f"{tmp_path}/first:{tmp_path}/second"
+    with pytest.raises(StepFailed, match="no kubeconfig"):
+        clusters.CurrentCluster(tmp_path / "first").find()

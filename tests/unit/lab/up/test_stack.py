@@ -1,0 +1,78 @@
+"""What step 4 of `make up` says while it waits, what it logs, and whom it finds holding the operator's Lease."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_lab import progress
+from appstack_lab.up import stack
+from appstack_lab.up.steps import Steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Answers with one line of a file after the other, the last for ever.
+KUBECTL = """#!/bin/bash
+case "$1 $2" in
+  "get appstack") head -1 {answers}; [ "$(wc -l < {answers})" = 1 ] || sed -i 1d {answers};;
+  "get lease") cat {holder};;
+  "get pods") echo pod/appstack-operator-5d9c8b7f6-abcde;;
+esac
+"""
+
+
+def told(ready: str, reason: str, message: str = "") -> dict[str, Any]:
+    conditions = [
+        {"type": "PostgresReady", "status": ready, "reason": reason, "message": message, "observedGeneration": 1},
+        {"type": "Ready", "status": ready, "reason": reason, "message": message, "observedGeneration": 1},
+    ]
+    return {"metadata": {"generation": 1}, "status": {"conditions": conditions, "padding": "x" * 5000}}
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL.format(answers=tmp_path / "answers", holder=tmp_path / "holder"))
+    kubectl.chmod(0o755)
+    return Steps(total=1, log_dir=tmp_path / "logs", env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+
+
+def test_a_wait_tells_changes_and_what_still_lacks_and_logs_changes_alone(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.6)  # less than the pause between two looks
+    waiting = told("False", "Creating", "shop-postgres-1 is not Ready")
+    answers = [waiting, waiting, waiting, told("True", "Ready")]
+    (tmp_path / "answers").write_text("".join(f"{json.dumps(answer)}\n" for answer in answers))
+    with steps.step("Stack", "stack", "?"):
+        stack.apply_example(steps, "shop")
+    said = capsys.readouterr().out
+    assert said.count("PostgresReady: Creating\n") == 1
+    assert "s, still: PostgresReady: Creating (shop-postgres-1 is not Ready)" in said
+    log = steps.log.read_text()
+    assert log.count("shop-postgres-1 is not Ready") == 2  # both conditions, once
+    assert "padding" not in log
+
+
+@pytest.mark.parametrize(
+    ("holder", "foreign"),
+    [
+        ("appstack-operator-5d9c8b7f6-abcde_0a1b2c3d", False),
+        ("appstack-operator-7c6d5b4a3-zzzzz_0a1b2c3d", False),  # the old pod, that has just ended
+        ("", False),
+        ("workstation_0a1b2c3d", True),
+    ],
+)
+def test_an_operator_outside_the_cluster_that_holds_the_lease_is_told(
+    steps: Steps, tmp_path: Path, holder: str, foreign: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "holder").write_text(holder)
+    with steps.step("Operator", "operator", "?"):
+        stack.tell_foreign_holder(steps)
+    said = capsys.readouterr().out
+    assert ("make run-operator" in said) is foreign
+    assert (holder in said) is foreign or not holder
