@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +68,37 @@ def marks_of(cluster: Cluster) -> tuple[str, ...]:
     return (f"lab-{cluster.name}-", f"appstack-lab/{cluster.name}", cluster.link, network, pods, services)
 
 
+def left_behind(before: dict[str, set[str]]) -> list[str]:
+    """What is there now and was not before, other clusters aside."""
+    after = traces()
+    return [one for kind in after for one in after[kind] - before[kind] if not belongs_to_others(one)]
+
+
+def make_up(cluster: LabCluster, command: str) -> subprocess.Popen[str]:
+    """Begin what `make up` and `make down` do to a cluster, of one node, in a process group of its own."""
+    words = ["--name", cluster.name, "--kubeconfig", str(cluster.kubeconfig), "--nodes", "1", command]
+    return subprocess.Popen(
+        [sys.executable, "-m", "appstack_lab.up", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def interrupt_at(stage: str, process: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C when a stage begins; return what was said afterwards."""
+    assert process.stdout is not None
+    assert any(stage in line for line in process.stdout), f"{stage} never began"
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    return said
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """Wait until it has succeeded; return what it said."""
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    return said
+
+
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[LabCluster]:
     made = LabCluster(NAME, tmp_path / "kubeconfig", ("--nodes", "1", "--volume-size", "64Mi"))
@@ -93,7 +127,27 @@ def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCl
     during = traces()
     assert all(during[kind] - before[kind] for kind in ("processes", "mounts", "namespaces", "links", "routes"))
     short_lived.delete()
-    after = traces()
-    left = [one for kind in after for one in after[kind] - before[kind] if not belongs_to_others(one)]
-    assert left == []
+    assert left_behind(before) == []
     assert NAME not in short_lived.kubeconfig.read_text()
+
+
+def test_an_interrupted_make_up_is_repeated_a_second_one_is_quick_and_make_down_leaves_nothing(short_lived: LabCluster):
+    before = traces()
+    for stage in ("start the control plane …", "wait for the nodes …"):
+        interrupted = make_up(short_lived, "cluster")
+        said = interrupt_at(stage, interrupted)
+        assert interrupted.returncode == 130
+        assert "Run the same command again" in said
+        assert NAME not in run(LAB, "get", "clusters").stdout.splitlines()
+    assert "clear away what is left" in finished(make_up(short_lived, "cluster"))
+    assert [node["ready"] for node in short_lived.status()["nodes"]] == [True]
+
+    server = short_lived.process("kube-apiserver")["pid"]
+    begun = time.monotonic()
+    assert "running already" in finished(make_up(short_lived, "cluster"))
+    assert time.monotonic() - begun < 15
+    assert short_lived.process("kube-apiserver")["pid"] == server
+
+    finished(make_up(short_lived, "down"))
+    assert left_behind(before) == []
+    assert f"there is no cluster {NAME}" in finished(make_up(short_lived, "down"))

@@ -52,7 +52,7 @@ def main() -> int:
     """Run one command; a failure is told on standard error and in the exit code."""
     arguments = parser().parse_args()
     choice = Choice(arguments.cluster, arguments.name, arguments.namespace)
-    cluster = clusters.select(choice.kind, choice.name, arguments.kubeconfig)
+    cluster = clusters.select(choice.kind, choice.name, arguments.kubeconfig, arguments.nodes)
     try:
         choice.check()
         match arguments.command:
@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--kubeconfig", type=Path, help="of a lab or kind cluster (default: build/clusters/NAME/kubeconfig)"
     )
+    made.add_argument("--nodes", type=int, default=clusters.NODES, help="of a lab cluster (default: %(default)s)")
     made.add_argument("command", choices=("up", "cluster", "down", "env", "run-operator"))
     return made
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[4]
 BUILD = ROOT / "build"
+NODES = 3
 LATEST = BUILD / "kubeconfig"
 LAB = str(Path(sys.executable).parent / "lab")
 KIND_CONFIG = ROOT / "lab" / "kind.yaml"
@@ -56,11 +57,13 @@ class LabCluster:
 
     name: str
     kubeconfig: Path
+    nodes: int = NODES
 
     def ensure(self, steps: Steps) -> None:
         steps.run(LAB, "build", "binaries", show=True)
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-        steps.run(LAB, "create", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
+        shape = ("--name", self.name, "--nodes", str(self.nodes))
+        steps.run(LAB, "create", "cluster", *shape, "--kubeconfig", str(self.kubeconfig), show=True)
 
     def images(self, steps: Steps) -> Refs:
         refs = built(steps)
@@ -246,12 +249,12 @@ def forget(kubeconfig: Path) -> None:
         LATEST.unlink()
 
 
-def select(kind: str, name: str, kubeconfig: Path | None = None) -> Cluster:
+def select(kind: str, name: str, kubeconfig: Path | None = None, nodes: int = NODES) -> Cluster:
     """The cluster that CLUSTER= and KIND_NAME= name."""
     file = kubeconfig or kubeconfig_of(name)
     match kind:
         case "lab":
-            return LabCluster(name, file)
+            return LabCluster(name, file, nodes)
         case "kind":
             return KindCluster(name, file)
         case _:
