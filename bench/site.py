@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FILL = """
     INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line)
-    SELECT 'SKU' || lpad(n::text, 6, '0'), 'Thing number ' || n, 'category ' || n % 20, 'supplier ' || n % 50,
-        n % 1000 + 0.5, 'EUR', 1, n
+    SELECT 'SKU' || lpad(n::text, 6, '0'), 'Thing number ' || n, 'category ' || n %% 20, 'supplier ' || n %% 50,
+        n %% 1000 + 0.5, 'EUR', 1, n
     FROM generate_series(1, %s) n"""
 FILL_STOCK = "INSERT INTO stock SELECT sku, 'main', 3, 1, source_line FROM products"
 

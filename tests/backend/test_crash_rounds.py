@@ -134,6 +134,8 @@ def send_until_accepted(site: Site, body: bytes, rows: int, key: str) -> None:
 def crash_round(site: Site, rows: int, seed: int) -> None:
     """One import during which everything is killed once, in a drawn order at drawn points."""
     site.struck.clear()
+    with psycopg.connect(site.postgres.dsn) as conn:
+        conn.execute("TRUNCATE products, stock, subscriptions CASCADE")
     draw, key = random.Random(seed), uuid4().hex
     feed = feeds.rows(rows, seed=seed, keys=rows // 3)
     order = draw.sample(["worker", "api", "rabbitmq", "postgres"], 4)

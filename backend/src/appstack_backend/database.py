@@ -21,7 +21,7 @@ Connection = AsyncConnection[TupleRow]
 
 # A dead server is noticed by the client's kernel within about ten seconds. There is deliberately no
 # statement_timeout here: a timeout ends COMMIT's wait for the synchronous standby with a mere warning.
-CONNECT = {
+CONNECT: dict[str, Any] = {
     "connect_timeout": 2,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -50,7 +50,7 @@ class Database:
     def __init__(
         self, dsn: str, name: str, size: int, patience_seconds: float, pool_seconds: float = POOL_SECONDS
     ) -> None:
-        self.name = name
+        self.dsn, self.name = dsn, name
         self.patience_seconds = patience_seconds
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,

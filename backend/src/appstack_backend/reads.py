@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import psycopg
 
-from appstack_backend.database import Connection, Database
+from appstack_backend.database import Database
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.logs import get_logger
 from appstack_backend.metrics import READS
@@ -117,11 +117,6 @@ async def fetch_fresh(replica: Database, needed_lsn: str, query: Any, parameters
         cursor = conn.cursor(row_factory=psycopg.rows.dict_row)
         await cursor.execute(query, parameters)
         return await cursor.fetchall() if await is_true(fresh) else None
-
-
-async def is_fresh(conn: Connection, needed_lsn: str) -> bool:
-    """Whether this connection's server has replayed the needed position."""
-    return await is_true(await conn.execute(IS_FRESH, (as_lsn(needed_lsn),)))
 
 
 async def is_true(cursor: psycopg.AsyncCursor[Any]) -> bool:

@@ -1,21 +1,20 @@
 """Writing an export: COPY out of one consistent snapshot into pieces that commit together or not at all."""
 
-import asyncio
-import time
+from contextlib import aclosing
 from uuid import UUID
 
 import psycopg
 
 from appstack_backend.database import Connection, Database
 from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.exports.copy_out import CopyOut, Stale
 from appstack_backend.logs import get_logger
 from appstack_backend.metrics import EXPORTS_READ
-from appstack_backend.reads import Reads, is_fresh
+from appstack_backend.reads import Reads
 from appstack_backend.repository import exports as repository
 
 log = get_logger()
 PIECE_BYTES = 256 << 10
-FRESH_POLL_SECONDS = 0.1
 
 
 async def write_export(reads: Reads, export_id: UUID, wait_seconds: float) -> None:
@@ -31,19 +30,22 @@ async def write_export(reads: Reads, export_id: UUID, wait_seconds: float) -> No
     log.info("export written", rows=rows, server=server)
 
 
+def source(database: Database, job: repository.Job) -> CopyOut:
+    """What is to be copied, from that server."""
+    return CopyOut(database.dsn, repository.copy_out(job["format"], job["filter"]), PIECE_BYTES)
+
+
 async def copy_from_replica(reads: Reads, job: repository.Job, wait_seconds: float) -> int | None:
     """The number of rows, from a replica that has all that is committed now; None if there is none in time."""
     if reads.replica is None or reads.replica_is_left_alone:
         return None
-    needed, give_up_at = await reads.lsn(), time.monotonic() + wait_seconds
+    copy = source(reads.replica, job)
+    copy.needed_lsn, copy.wait_seconds = await reads.lsn(), wait_seconds
     try:
-        async with reads.replica.transaction() as source:
-            while not await is_fresh(source, needed):
-                if time.monotonic() > give_up_at:
-                    return None
-                await asyncio.sleep(FRESH_POLL_SECONDS)
-            async with reads.primary.transaction() as target:
-                return await copy_locked(source, target, job)
+        async with reads.primary.transaction() as target:
+            return await copy_locked(target, copy, job)
+    except Stale:
+        return None
     except (psycopg.OperationalError, DatabaseUnavailable) as error:  # also: cancelled by a conflict with recovery
         await reads.leave_replica_alone(error)
         return None
@@ -51,37 +53,20 @@ async def copy_from_replica(reads: Reads, job: repository.Job, wait_seconds: flo
 
 async def copy_from_primary(database: Database, job: repository.Job) -> int:
     """The number of rows."""
-
-    async def work(target: Connection) -> int:
-        async with database.transaction() as source:
-            return await copy_locked(source, target, job)
-
-    return await database.run(work)
+    return await database.run(lambda target: copy_locked(target, source(database, job), job))
 
 
-async def copy_locked(source: Connection, target: Connection, job: repository.Job) -> int:
-    """Copy unless somebody else has done it; whoever comes second waits here."""
-    return await copy_pieces(source, target, job) if await repository.lock(target, job["id"]) else 0
-
-
-async def copy_pieces(source: Connection, target: Connection, job: repository.Job) -> int:
-    """Stream from one connection to the other; returns the number of rows."""
-    number = size = rows = 0
-    piece = bytearray()
-    async with source.cursor() as cursor:
-        async with cursor.copy(repository.copy_out(job["format"], job["filter"])) as copy:
-            async for data in copy:
-                piece += data
-                if len(piece) >= PIECE_BYTES:
-                    await repository.add_piece(target, job["id"], number, bytes(piece))
-                    number, size = number + 1, size + len(piece)
-                    piece.clear()
-        rows = cursor.rowcount
-    if piece or not number:
-        await repository.add_piece(target, job["id"], number, bytes(piece))
-        size += len(piece)
-    await repository.finish(target, job["id"], rows, size)
-    return rows
+async def copy_locked(target: Connection, copy: CopyOut, job: repository.Job) -> int:
+    """Copy unless somebody else has done it; whoever comes second waits here. Returns the number of rows."""
+    if not await repository.lock(target, job["id"]):
+        return 0
+    number = size = 0
+    async with aclosing(copy.blocks()) as blocks:
+        async for block in blocks:
+            await repository.add_piece(target, job["id"], number, block)
+            number, size = number + 1, size + len(block)
+    await repository.finish(target, job["id"], copy.rows, size)
+    return copy.rows
 
 
 async def fail_export(database: Database, export_id: UUID) -> None:

@@ -25,8 +25,8 @@ def shown(job: repository.Job) -> dict[str, Any]:
 async def create(call: Call) -> Response:
     """Order a file of the products that the filter names."""
     body = await call.json()
-    file_format, filters = body.get("format", "csv"), body.get("filter") or {}
-    if file_format not in MEDIA_TYPES:
+    file_format, filters = body.get("format", "csv"), body.get("filter", {})
+    if not isinstance(file_format, str) or file_format not in MEDIA_TYPES:
         raise RequestInvalid("format must be csv or ndjson")
     if not isinstance(filters, dict) or not set(filters) <= set(FILTERS):
         raise RequestInvalid(f"filter may name {', '.join(FILTERS)}")

@@ -42,7 +42,7 @@ def describe(operation: Operation) -> Schema:
         described["requestBody"] = {
             "required": True,
             "content": {
-                media: {"schema": {"$ref": f"#/components/schemas/{operation.sent}"} if operation.sent else TEXT}
+                media: {"schema": {"$ref": f"#/components/schemas/{operation.sent}"} if operation.sent else {}}
                 for media in operation.body
             },
         }

@@ -17,6 +17,7 @@ from appstack_backend.repository import catalogue, messages
 Product = dict[str, Any]
 FIELDS = ("name", "category", "supplier", "price", "currency")
 DEFAULTS: Product = {"name": "", "category": "", "supplier": "", "price": "", "currency": "", "stock": {}}
+VALID: Product = DEFAULTS | {"name": "x", "price": "1", "currency": "EUR"}
 
 
 async def page(call: Call) -> Response:
@@ -63,13 +64,14 @@ def tags(call: Call, header: str) -> list[str]:
 
 async def put(call: Call) -> Response:
     """Create or replace a product; its stock in warehouses that are not named stays."""
-    body = await call.json()
-    return await change(call, lambda current: checked(call, {**DEFAULTS, **body}))
+    wanted = checked(call, {**DEFAULTS, **await call.json()})
+    return await change(call, lambda current: wanted)
 
 
 async def patch(call: Call) -> Response:
     """Change the given values of a product."""
     body = await call.json()
+    checked(call, {**VALID, **body})  # what is wrong whatever the product is
 
     def patched(current: Product | None) -> Product:
         if current is None:

@@ -43,24 +43,8 @@ def get(path: str, run: Callable[[Call], Awaitable[Response]], summary: str, ans
     return Operation("GET", path, run, more.pop("scope", "read"), summary, answer, **more)
 
 
+# Routes are tried in this order: what is asked most comes first.
 OPERATIONS = (
-    get("/livez", health.livez, "Whether the process lives", "Status", scope=None),
-    get("/readyz", health.readyz, "Whether the process should be sent requests", "Status", scope=None),
-    Operation(
-        *("POST", "/v1/imports", imports.create, "write", "Import a feed", "Import", 202),
-        body=FEEDS,
-        headers=("Idempotency-Key",),
-    ),
-    get("/v1/imports/{id}", imports.show, "An import and its progress", "Import"),
-    Operation("DELETE", "/v1/imports/{id}", imports.cancel, "write", "Cancel an import", "Import"),
-    get("/v1/imports/{id}/errors", imports.show_errors, "Rejected rows", "RowErrorPage", query=PAGE),
-    Operation(
-        *("POST", "/v1/exports", exports.create, "read", "Order an export", "Export", 202),
-        body=JSON,
-        sent="ExportToOrder",
-    ),
-    get("/v1/exports/{id}", exports.show, "An export and its progress", "Export"),
-    get("/v1/exports/{id}/content", exports.content, "The file of an export", "File"),
     get(
         *("/v1/products", products.page, "Products by filter", "ProductPage"),
         query=("category", "supplier", "q", *PAGE),
@@ -85,6 +69,23 @@ OPERATIONS = (
         body=JSON,
     ),
     Operation("DELETE", SKU, products.delete, "write", "Delete a product", status=204, headers=IF),
+    get("/livez", health.livez, "Whether the process lives", "Status", scope=None),
+    get("/readyz", health.readyz, "Whether the process should be sent requests", "Status", scope=None),
+    Operation(
+        *("POST", "/v1/imports", imports.create, "write", "Import a feed", "Import", 202),
+        body=FEEDS,
+        headers=("Idempotency-Key",),
+    ),
+    get("/v1/imports/{id}", imports.show, "An import and its progress", "Import"),
+    Operation("DELETE", "/v1/imports/{id}", imports.cancel, "write", "Cancel an import", "Import"),
+    get("/v1/imports/{id}/errors", imports.show_errors, "Rejected rows", "RowErrorPage", query=PAGE),
+    Operation(
+        *("POST", "/v1/exports", exports.create, "read", "Order an export", "Export", 202),
+        body=JSON,
+        sent="ExportToOrder",
+    ),
+    get("/v1/exports/{id}", exports.show, "An export and its progress", "Export"),
+    get("/v1/exports/{id}/content", exports.content, "The file of an export", "File"),
     get("/v1/categories", products.categories, "Categories in use", "NamePage", query=PAGE),
     get("/v1/suppliers", products.suppliers, "Suppliers in use", "NamePage", query=PAGE),
     get("/v1/jobs", jobs.page, "Imports and exports, newest first", "JobPage", query=PAGE),

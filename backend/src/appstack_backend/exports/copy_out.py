@@ -1,0 +1,90 @@
+"""COPY out in large blocks: a thread reads the rows over a connection of its own, the loop writes the blocks on.
+
+Through an asyncio connection each row costs a turn of the event loop; a thread reads them several times faster.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from appstack_backend.database import CONNECT
+from appstack_backend.reads import IS_FRESH, as_lsn
+
+BLOCKS_AHEAD, FRESH_POLL_SECONDS = 4, 0.1
+
+
+class Stale(Exception):
+    """The server has not replayed what is needed within the time."""
+
+
+class Given(Exception):
+    """Nobody reads the blocks any more."""
+
+
+@dataclass(slots=True)
+class CopyOut:
+    """One COPY TO STDOUT. `rows` is known at its end; `needed_lsn` must have been replayed before it begins."""
+
+    dsn: str
+    statement: sql.Composed
+    block_bytes: int
+    needed_lsn: str | None = None
+    wait_seconds: float = 0.0
+    rows: int = 0
+    _is_given_up: threading.Event = field(default_factory=threading.Event)
+
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
+        """Blocks of at least `block_bytes`, the last one smaller. Raises Stale, psycopg.Error."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(BLOCKS_AHEAD)
+        loop = asyncio.get_running_loop()
+
+        def hand_over(block: bytes | None) -> None:
+            asyncio.run_coroutine_threadsafe(queue.put(block), loop).result()
+
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read, hand_over))
+        try:
+            while (block := await queue.get()) is not None:
+                yield block
+            await reading
+        finally:
+            self._is_given_up.set()
+            while not reading.done():  # it may wait for room in the queue
+                with suppress(asyncio.QueueEmpty):
+                    queue.get_nowait()
+                await asyncio.sleep(0.01)
+            reading.exception()
+
+    def _read(self, hand_over: Callable[[bytes | None], None]) -> None:
+        """In the thread."""
+        try:
+            with psycopg.connect(self.dsn, **CONNECT) as conn, conn.cursor() as cursor:
+                self._wait_until_fresh(conn)
+                block = bytearray()
+                with cursor.copy(self.statement) as copy:
+                    for row in copy:
+                        block += row
+                        if len(block) >= self.block_bytes:
+                            if self._is_given_up.is_set():
+                                raise Given
+                            hand_over(bytes(block))
+                            block.clear()
+                self.rows = cursor.rowcount
+                hand_over(bytes(block))
+        finally:
+            hand_over(None)
+
+    def _wait_until_fresh(self, conn: psycopg.Connection) -> None:
+        give_up_at = time.monotonic() + self.wait_seconds
+        while self.needed_lsn is not None:
+            row = conn.execute(IS_FRESH, (as_lsn(self.needed_lsn),)).fetchone()
+            if row and row[0]:
+                return
+            if time.monotonic() > give_up_at:
+                raise Stale
+            time.sleep(FRESH_POLL_SECONDS)
