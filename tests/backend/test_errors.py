@@ -25,6 +25,7 @@ from tests.backend.kit.processes import ADMIN_TOKEN, Api, Backend, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.timeout(600)
 NOBODY = "00000000-0000-0000-0000-000000000000"
 THING = {"name": "Thing", "price": "1", "currency": "EUR"}
 # What must never be in an answer: SQL, tracebacks, file paths, modules, addresses, credentials.

@@ -31,6 +31,7 @@ from tests.backend.kit.processes import ADMIN_TOKEN
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+pytestmark = pytest.mark.timeout(900)  # a million rows are filled in first, also on a busy machine
 PRODUCTS = 1_000_000
 ID = "00000000-0000-0000-0000-0000000000{:02x}"
 # category: half of all rows, a thousandth, one. Words of names likewise.
