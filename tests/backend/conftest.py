@@ -91,6 +91,7 @@ def settings(dsn: str, redis: dict[str, str], rabbitmq: str) -> dict[str, str]:
         "METRICS_HOST": "127.0.0.1",
         "IMPORT_CHUNK_ROWS": "500",
         "OUTBOX_POLL_SECONDS": "0.2",
+        "REDIS_TIMEOUT_SECONDS": "5",  # a busy machine is no dead Redis
         **redis,
     }
 

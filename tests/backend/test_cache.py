@@ -143,7 +143,7 @@ def test_a_redis_that_is_dead_adds_next_to_nothing(backend: Backend, kind: str) 
     without = {"REDIS_SENTINELS": "", "REDIS_SENTINEL_MASTER": ""}
     backend.start_api(**without, REDIS_URL="")
     plain = backend.client().http
-    process = backend.start_api(**without, REDIS_URL=url, REDIS_BREAKER_SECONDS="0.5")
+    process = backend.start_api(**without, REDIS_URL=url, REDIS_BREAKER_SECONDS="0.5", REDIS_TIMEOUT_SECONDS="0.1")
     dead = backend.client().http
     assert plain.put("/v1/products/A", json=THING).is_success
     dead.get("/v1/products/A")
