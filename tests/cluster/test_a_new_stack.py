@@ -46,8 +46,8 @@ def test_kubectl_wait_works(shop: Stack, kube: Kube) -> None:
 
 
 def test_every_container_has_requests_and_limits(shop: Stack, kube: Kube) -> None:
-    pods = kube.items("pods", "-n", shop.namespace)
-    assert len(pods) >= 15
+    pods = [*kube.items("pods", "-n", shop.namespace), *kube.items("pods", "-n", "appstack-system")]
+    assert len(pods) >= 17
     without = [
         f"{pod['metadata']['name']}/{container['name']}"
         for pod in pods
@@ -61,7 +61,7 @@ def test_every_container_has_requests_and_limits(shop: Stack, kube: Kube) -> Non
 def test_nothing_restarts_in_a_healthy_stack(shop: Stack, kube: Kube) -> None:
     restarted = {
         pod["metadata"]["name"]: status["restartCount"]
-        for component in ("api", "postgres", "redis", "rabbitmq")
+        for component in ("api", "worker-bulk", "postgres", "redis", "redis-sentinel", "rabbitmq")
         for pod in shop.pods(component)
         for status in pod["status"]["containerStatuses"]
         if status["restartCount"]

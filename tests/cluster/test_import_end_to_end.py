@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,11 @@ if TYPE_CHECKING:
 
     from tests.cluster.kit.kube import Kube, Object
     from tests.cluster.kit.stack import Api, Stack
+
+
+BLOCKED = """
+    SELECT host(client_addr) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO stock%'"""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def test_a_real_feed_survives_a_killed_worker_row_by_row(shop: Stack, kube: Kube
         with stock_locked(shop, kube):  # a worker in mid-chunk stays there
             job = posted.result()
             wait_until(lambda: api.job(job["id"])["state"] == "running", "the job runs", 60)
-            victim = holders_of_chunks(shop, kube)[0]
+            victim = wait_until(lambda: worker_in_mid_chunk(shop, kube), "a worker stands in mid-chunk", 120)
             kill_with_no_grace(shop, kube, victim)
             assert api.job(job["id"])["state"] == "running"
     job = api.wait_for_job(job["id"])
@@ -60,7 +64,7 @@ def test_a_real_feed_survives_a_killed_worker_row_by_row(shop: Stack, kube: Kube
     print(f"{len(feed)} rows in {seconds:.1f} s ({len(feed) / seconds:.0f} rows/s), {victim} killed: {job}")
     assert job["state"] == "succeeded"
     assert job["rows"] == {"received": len(feed), "imported": len(feed), "rejected": 0}
-    assert job["chunks"]["redelivered"] >= 1  # so the victim's chunk had not been acknowledged
+    assert job["chunks"]["redelivered"] >= 1  # the victim's chunk was not acknowledged
     assert differences(exported(api), feed) == []
     shop.wait_for("Ready")
 
@@ -118,12 +122,13 @@ def kill_with_no_grace(shop: Stack, kube: Kube, pod: str) -> None:
     wait_until(is_gone, f"{pod} is ended on {node}", limit_seconds=60)
 
 
-def holders_of_chunks(shop: Stack, kube: Kube) -> list[str]:
-    """Worker pods that hold an unacknowledged message of `bulk`, by their own metrics."""
-    in_hand = re.compile(r'^appstack_messages_in_hand\{queue="bulk"\} ([1-9])', re.MULTILINE)
-    names = [pod["metadata"]["name"] for pod in shop.pods("worker-bulk") if pod["status"]["phase"] == "Running"]
-    base = f"/api/v1/namespaces/{shop.namespace}/pods"
-    return [name for name in names if in_hand.search(kube.run("get", "--raw", f"{base}/{name}:9000/proxy/metrics"))]
+def worker_in_mid_chunk(shop: Stack, kube: Kube) -> str | None:
+    """A worker pod whose transaction waits for the locked stock, by PostgreSQL's own account; else None."""
+    primary = shop.object()["status"]["postgres"]["primary"]
+    psql = ("psql", "-qAtX", "-U", "postgres", "-h", "/run/postgresql", "app", "-c", BLOCKED)
+    addresses = kube.run("exec", "-n", shop.namespace, primary, "--", *psql).split()
+    pods = {pod["status"].get("podIP"): pod["metadata"]["name"] for pod in shop.pods("worker-bulk")}
+    return next((pods[address] for address in addresses if address in pods), None)
 
 
 def exported(api: Api) -> list[Object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appstack_operator.kinds import CHILDREN
 from tests.cluster.kit.kube import wait_until
 
 if TYPE_CHECKING:
@@ -27,15 +28,24 @@ OPERATOR = "system:serviceaccount:appstack-system:appstack-operator"
         ("create", "clusterrolebindings"),
         ("update", "validatingwebhookconfigurations"),
         ("impersonate", "users"),
+        ("create", "pods/exec"),
+        ("get", "nodes/proxy"),
+        ("escalate", "roles"),
     ],
 )
 def test_it_may_not_do_what_it_does_not_need(kube: Kube, operator: None, verb: str, resource: str) -> None:
     assert not kube.allows(OPERATOR, verb, resource)
 
 
-def test_it_may_do_what_it_needs(kube: Kube, operator: None) -> None:
+def test_every_kind_that_it_makes_it_may_make_change_and_remove(kube: Kube, operator: None) -> None:
     assert kube.allows(OPERATOR, "list", "appstacks.appstack.dev")
-    assert kube.allows(OPERATOR, "patch", "statefulsets.apps")
+    needed = [
+        (verb, f"{kind.plural}.{kind.group}".rstrip("."))
+        for kind in CHILDREN
+        for verb, is_needed in (("create", kind.is_made), ("patch", kind.is_updated), ("delete", kind.is_pruned))
+        if is_needed
+    ]
+    assert [(verb, resource) for verb, resource in needed if not kube.allows(OPERATOR, verb, resource)] == []
 
 
 def test_a_deleted_service_is_made_again(shop: Stack, kube: Kube) -> None:

@@ -20,9 +20,13 @@ LAB = Path(sys.executable).parent / "lab"
 PODS = Path(__file__).parent / "pods.yaml"
 
 
-def run(*command: str | Path, timeout: float = 1500, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, timeout: float = 1500, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command; when it should succeed and does not, the test shows what it said."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=timeout, check=False, input=stdin
+    )
     assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done
 
@@ -66,9 +70,9 @@ class LabCluster:
     def lab(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run(LAB, *arguments, "--name", self.name, check=check)
 
-    def kubectl(self, *arguments: str, check: bool = True, timeout: float = 90) -> str:
+    def kubectl(self, *arguments: str, check: bool = True, timeout: float = 90, stdin: str | None = None) -> str:
         kubectl = Path(run(LAB, "bin").stdout.strip()) / "kubectl"
-        done = run(kubectl, f"--kubeconfig={self.kubeconfig}", *arguments, check=check, timeout=timeout)
+        done = run(kubectl, f"--kubeconfig={self.kubeconfig}", *arguments, check=check, timeout=timeout, stdin=stdin)
         return done.stdout
 
     def status(self) -> dict[str, Any]:

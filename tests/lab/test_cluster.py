@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from appstack_lab import images
 from appstack_lab.state import require_cluster
 
 from .conftest import LAB, eventually, run
@@ -172,6 +174,34 @@ def test_usage_is_measured(cluster: LabCluster):
         "kubectl top nodes", lambda: cluster.kubectl("top", "nodes", "--no-headers", check=False).count("node") == 2
     )
     eventually("kubectl top pods", lambda: "box-1" in cluster.kubectl("top", "pods", "--no-headers", check=False))
+
+
+def test_an_autoscaler_reads_the_load_and_scales_by_it(cluster: LabCluster):
+    busy = {
+        "name": "busy", "image": images.BASE, "imagePullPolicy": "Never", "command": ["perl", "-e", "1 while 1"],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "50m", "memory": "64Mi"}},
+    }  # fmt: skip
+    labels = {"app": "busy"}
+    pod = {"metadata": {"labels": labels}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [busy]}}
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "busy"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod},
+    }  # fmt: skip
+    try:
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
+        cluster.kubectl("autoscale", "deployment", "busy", "--min=1", "--max=2", "--cpu=50%")
+
+        def status() -> dict[str, Any]:
+            answer: dict[str, Any] = json.loads(cluster.kubectl("get", "hpa", "busy", "-o", "json"))["status"]
+            return answer
+
+        eventually("two replicas are wanted", lambda: status().get("desiredReplicas") == 2, seconds=240)
+        (metric,) = status()["currentMetrics"]
+        assert metric["resource"]["current"]["averageUtilization"] > 50
+        active = next(each for each in status()["conditions"] if each["type"] == "ScalingActive")
+        assert active["status"] == "True"
+    finally:
+        cluster.kubectl("delete", "hpa,deployment", "busy", "--ignore-not-found", "--now")
 
 
 def test_a_killed_component_comes_back(cluster: LabCluster):
