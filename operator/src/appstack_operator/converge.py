@@ -36,6 +36,7 @@ from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, plan
 from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
+from appstack_operator.services.passwords import rotate_passwords
 from appstack_operator.settings import Settings
 from appstack_operator.wakeups import Key
 
@@ -110,6 +111,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     fresh = generate_credentials()
     seen = await observe(api, stack, fresh, now)
     context = build_context(stack, seen, fresh, settings)
+    if not stack.spec.paused:
+        context = replace(context, credentials=await rotate_passwords(stack, seen, context.credentials))
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
     operator.looks[namespace, name] = Look(stack, seen, context, assessment)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.client import Api
-from appstack_operator.desired.context import Credentials
+from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import CHILDREN, Ref
@@ -47,7 +47,8 @@ async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Obje
 
 async def observe_unlabelled_credentials(api: Api, stack: AppStack, listed: Mapping[str, Object]) -> dict[str, Object]:
     """Our credentials that somebody took the label off: unseen, they would be generated anew."""
-    names = {f"{stack.name}-{last_name}" for last_name, _ in PLACES.values()} - listed.keys()
+    last_names = {RECORD, *(last_name for last_name, _ in PLACES.values())}
+    names = {f"{stack.name}-{last_name}" for last_name in last_names} - listed.keys()
     found = await asyncio.gather(*(api.get(Ref("Secret", stack.namespace, name)) for name in sorted(names)))
     return {secret["metadata"]["name"]: secret for secret in found if secret and annotation(secret, HASH)}
 

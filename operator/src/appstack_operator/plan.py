@@ -6,6 +6,7 @@ from enum import Enum, IntEnum
 from itertools import chain
 
 from appstack_operator.api import AppStack
+from appstack_operator.desired.credentials import PLACES
 from appstack_operator.desired.stack import Stage, Wanted
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import CHILDREN, Ref
@@ -108,9 +109,11 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
         return Action(
             Verb.CREATE, target, Impact.IN_PLACE, why, item.stage, manifest, is_created_only=item.is_created_only
         )
-    if item.is_created_only or "deletionTimestamp" in live["metadata"]:
+    if "deletionTimestamp" in live["metadata"]:
         return None
     uid = live["metadata"]["uid"]
+    if item.is_created_only:
+        return plan_completion(target, item, manifest, live) if target.kind == "Secret" else None
     if not belongs_to(stack, live):
         # Left by a former stack of this name and about to be collected, or somebody else's: apply finds out.
         return Action(Verb.CREATE, target, Impact.IN_PLACE, "belongs to somebody else", item.stage, manifest)
@@ -122,6 +125,18 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
         why = f"somebody else changed {', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}"
         return Action(Verb.APPLY, target, impact_of_drift(lost), why, item.stage, manifest, uid)
     return None
+
+
+def plan_completion(target: Ref, item: Wanted, manifest: Object, live: Object) -> Action | None:
+    """Put right what stands beside a password in its Secret, or where the password is gone; never write over one."""
+    held, wanted = live.get("data") or {}, manifest["data"]
+    passwords = {key for _, key in PLACES.values()} & wanted.keys()
+    is_edited = any(held.get(key) and held[key] != wanted[key] for key in passwords)
+    if is_edited or all(held.get(key) == value for key, value in wanted.items()):
+        return None
+    wrong = ", ".join(sorted(key for key, value in wanted.items() if held.get(key) != value))
+    why = f"{wrong}: not what is in force"
+    return Action(Verb.APPLY, target, Impact.IN_PLACE, why, item.stage, manifest, live["metadata"]["uid"])
 
 
 def belongs_to(stack: AppStack, live: Object) -> bool:

@@ -14,6 +14,7 @@ from appstack_operator.assess.backend import (
     old_pods_are_gone,
     workers_serve,
 )
+from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.pods import ready_count
 from appstack_operator.assess.postgres import POOLER, assess_postgres
@@ -46,6 +47,9 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "RedisReady": assess_external(spec.redis.mode, "redis", stack, seen) or assess_redis(stack, seen),
         "RabbitMQReady": assess_external(spec.rabbitmq.mode, "rabbitmq", stack, seen) or assess_rabbitmq(stack, seen),
     }
+    for name, verdict in data.items():
+        edited = secrets_are_in_force(COMPONENTS[name], stack, seen, context) if verdict.is_true else None
+        data[name] = edited or verdict
     verdicts = data | {
         "MigrationsApplied": assess_migrations(stack, seen, context),
         "APIReady": assess_api(stack, seen),

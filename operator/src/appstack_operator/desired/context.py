@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Last name part of the Secret with the operator's copy of all passwords in force: what the services' pods read.
+RECORD = "credentials"
+
 
 @dataclass(frozen=True, slots=True)
 class Images:

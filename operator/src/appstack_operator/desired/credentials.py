@@ -1,10 +1,11 @@
 """The Secrets with passwords: generated once, never overwritten, without an owner so that they can outlive a stack."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from appstack_operator.api import AppStack, Mode
-from appstack_operator.desired.context import Context, Credentials
+from appstack_operator.desired.context import RECORD, Context, Credentials
 from appstack_operator.objects import Object, metadata
 from appstack_operator.observed import Observed
 
@@ -33,12 +34,31 @@ def decode(secret: Object) -> dict[str, str]:
 
 
 def known_credentials(stack: AppStack, seen: Observed, fresh: Credentials) -> Credentials:
-    """What the stack's Secrets hold; the fresh password where one is not there yet."""
-    values = {}
+    """What the services were last given: the record's password, else the Secret's, else the fresh one."""
+    recorded, given = recorded_credentials(stack, seen), given_credentials(stack, seen)
+    return Credentials(**{name: recorded.get(name) or given.get(name) or getattr(fresh, name) for name in PLACES})
+
+
+def recorded_credentials(stack: AppStack, seen: Observed) -> dict[str, str]:
+    """The operator's own copy of what is in force: it outlives an edited or deleted Secret."""
+    record = seen.get("Secret", f"{stack.name}-{RECORD}")
+    return {field: value for field, value in decode(record).items() if field in PLACES} if record else {}
+
+
+def given_credentials(stack: AppStack, seen: Observed) -> dict[str, str]:
+    """What the Secrets hold that people see and edit; an empty password is none."""
+    given = {}
     for field, (last_name, key) in PLACES.items():
         secret = seen.get("Secret", f"{stack.name}-{last_name}")
-        values[field] = (decode(secret).get(key) if secret else None) or getattr(fresh, field)
-    return Credentials(**values)
+        if secret and (value := decode(secret).get(key)):
+            given[field] = value
+    return given
+
+
+def edited_credentials(stack: AppStack, seen: Observed, in_force: Credentials) -> dict[str, str]:
+    """Field -> the other password that somebody wrote into its Secret."""
+    given = given_credentials(stack, seen)
+    return {field: value for field, value in given.items() if value != getattr(in_force, field)}
 
 
 def build_credentials(stack: AppStack, context: Context) -> list[Object]:
@@ -55,6 +75,17 @@ def build_credentials(stack: AppStack, context: Context) -> list[Object]:
     return secrets
 
 
+def build_record(stack: AppStack, context: Context, secrets: Sequence[Object]) -> list[Object]:
+    """The operator's copy of the passwords in those Secrets, as they are in force."""
+    names = {secret["metadata"]["name"] for secret in secrets}
+    data = {
+        field: getattr(context.credentials, field)
+        for field, (last_name, _) in PLACES.items()
+        if f"{stack.name}-{last_name}" in names
+    }
+    return [build_secret(stack, RECORD, RECORD, data)] if data else []
+
+
 def build_postgres_secrets(stack: AppStack, context: Context) -> list[Object]:
     """The roles of the database and of Patroni's REST API."""
     passwords = context.credentials
@@ -65,7 +96,7 @@ def build_postgres_secrets(stack: AppStack, context: Context) -> list[Object]:
         "dbname": "app",
         "host": host,
         "port": "5432",
-        "uri": f"postgresql://app:{passwords.postgres_app}@{host}:5432/app",
+        "uri": f"postgresql://app:{quote(passwords.postgres_app, safe='')}@{host}:5432/app",
     }
     roles = {
         "postgres-app": app,
@@ -86,7 +117,7 @@ def build_rabbitmq_secret(stack: AppStack, context: Context) -> Object:
         "erlang-cookie": context.credentials.rabbitmq_erlang_cookie,
         "host": host,
         "port": "5672",
-        "uri": f"amqp://app:{password}@{host}:5672/%2F",
+        "uri": f"amqp://app:{quote(password, safe='')}@{host}:5672/%2F",
     }
     return build_secret(stack, "rabbitmq", "rabbitmq-auth", data)
 

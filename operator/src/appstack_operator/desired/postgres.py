@@ -4,7 +4,7 @@ import json
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
-from appstack_operator.desired.context import Context
+from appstack_operator.desired.context import RECORD, Context
 from appstack_operator.desired.pods import container_security, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
 from appstack_operator.desired.stateful import (
@@ -209,10 +209,16 @@ def build_members(stack: AppStack, context: Context) -> Object:
         replicas=stack.spec.postgres.instances,
         pod=pod,
         user_id=USER_ID,
-        checksum=content_hash(build_patroni_configuration(stack)),
+        checksum=content_hash(what_needs_a_restart(stack, context)),
         pod_labels={PATRONI_LABEL: scope(stack)},
         storage=stack.spec.postgres.storage,
     )
+
+
+def what_needs_a_restart(stack: AppStack, context: Context) -> list[str]:
+    """Patroni's own file, and the passwords by which members copy from and rewind to each other."""
+    passwords = context.credentials
+    return [build_patroni_configuration(stack), passwords.postgres_superuser, passwords.postgres_replication]
 
 
 def build_container(stack: AppStack, context: Context) -> Object:
@@ -250,10 +256,8 @@ def build_probe(path: str, *, period_seconds: int, failures: int) -> Object:
 
 
 def build_environment(stack: AppStack) -> list[Object]:
-    """Who this member is, and the passwords."""
-    app, superuser, replication, rest = (
-        f"{scope(stack)}-{secret}" for secret in ("app", "superuser", "replication", "rest")
-    )
+    """Who this member is, and the passwords in force: an edited Secret must not reach a member that restarts."""
+    record = f"{stack.name}-{RECORD}"
     return [
         from_field("POD_NAME", "metadata.name"),
         from_field("POD_IP", "status.podIP"),
@@ -266,13 +270,13 @@ def build_environment(stack: AppStack) -> list[Object]:
         {"name": "PATRONI_KUBERNETES_POD_IP", "value": "$(POD_IP)"},
         {"name": "PATRONI_RESTAPI_CONNECT_ADDRESS", "value": "$(POD_IP):8008"},
         {"name": "PATRONI_POSTGRESQL_CONNECT_ADDRESS", "value": "$(POD_IP):5432"},
-        from_secret("PATRONI_SUPERUSER_USERNAME", superuser, "username"),
-        from_secret("PATRONI_SUPERUSER_PASSWORD", superuser, "password"),
-        from_secret("PATRONI_REPLICATION_USERNAME", replication, "username"),
-        from_secret("PATRONI_REPLICATION_PASSWORD", replication, "password"),
-        from_secret("PATRONI_RESTAPI_USERNAME", rest, "username"),
-        from_secret("PATRONI_RESTAPI_PASSWORD", rest, "password"),
-        from_secret("APP_USERNAME", app, "username"),
-        from_secret("APP_PASSWORD", app, "password"),
-        from_secret("APP_DATABASE", app, "dbname"),
+        {"name": "PATRONI_SUPERUSER_USERNAME", "value": "postgres"},
+        from_secret("PATRONI_SUPERUSER_PASSWORD", record, "postgres_superuser"),
+        {"name": "PATRONI_REPLICATION_USERNAME", "value": REPLICATION_USER},
+        from_secret("PATRONI_REPLICATION_PASSWORD", record, "postgres_replication"),
+        {"name": "PATRONI_RESTAPI_USERNAME", "value": "patroni"},
+        from_secret("PATRONI_RESTAPI_PASSWORD", record, "postgres_rest"),
+        {"name": "APP_USERNAME", "value": "app"},
+        from_secret("APP_PASSWORD", record, "postgres_app"),
+        {"name": "APP_DATABASE", "value": "app"},
     ]

@@ -1,7 +1,7 @@
 """What RabbitMQ of a stack should look like: nodes that form one cluster, and only one. Pure."""
 
 from appstack_operator.api import AppStack
-from appstack_operator.desired.context import Context
+from appstack_operator.desired.context import RECORD, Context
 from appstack_operator.desired.pods import container_security, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
 from appstack_operator.desired.stateful import (
@@ -137,7 +137,7 @@ def build_liveness_probe() -> Object:
 
 def build_environment(stack: AppStack, context: Context) -> list[Object]:
     """Who this node is, who the others are, and the secrets."""
-    auth = f"{stack.name}-rabbitmq-auth"
+    record = f"{stack.name}-{RECORD}"
     domain = context.host(f"{stack.name}-rabbitmq-pods", stack.namespace)
     texts = {
         "PEER_DOMAIN": domain,
@@ -153,7 +153,7 @@ def build_environment(stack: AppStack, context: Context) -> list[Object]:
     return [
         from_field("POD_NAME", "metadata.name"),
         *({"name": name, "value": value} for name, value in texts.items()),
-        from_secret("DEFAULT_USER", auth, "username"),
-        from_secret("DEFAULT_PASS", auth, "password"),
-        from_secret("ERLANG_COOKIE", auth, "erlang-cookie"),
+        {"name": "DEFAULT_USER", "value": "app"},
+        from_secret("DEFAULT_PASS", record, "rabbitmq"),
+        from_secret("ERLANG_COOKIE", record, "rabbitmq_erlang_cookie"),
     ]

@@ -3,7 +3,7 @@
 import json
 
 from appstack_operator.api import AppStack
-from appstack_operator.desired.context import Context
+from appstack_operator.desired.context import RECORD, Context
 from appstack_operator.desired.pods import container_security, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of, mebibytes
 from appstack_operator.desired.stateful import (
@@ -242,5 +242,5 @@ def build_environment(stack: AppStack) -> list[Object]:
     """Who this pod is, and the password."""
     return [
         from_field("POD_NAME", "metadata.name"),
-        from_secret("REDIS_PASSWORD", f"{stack.name}-redis-auth", "password"),
+        from_secret("REDIS_PASSWORD", f"{stack.name}-{RECORD}", "redis"),
     ]

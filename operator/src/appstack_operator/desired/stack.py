@@ -7,7 +7,7 @@ from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.api import build_api
 from appstack_operator.desired.backend import build_service_account
 from appstack_operator.desired.context import Context
-from appstack_operator.desired.credentials import build_credentials
+from appstack_operator.desired.credentials import build_credentials, build_record
 from appstack_operator.desired.cronjobs import build_cron_jobs
 from appstack_operator.desired.environment import build_environment
 from appstack_operator.desired.migrations import build_migrations
@@ -42,8 +42,10 @@ class Wanted:
 
 def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
     """Everything that the spec asks for, in the order in which it is made."""
+    credentials = build_credentials(stack, context)
+    record = build_record(stack, context, credentials)
     stages = {
-        Stage.CREDENTIALS: build_credentials(stack, context),
+        Stage.CREDENTIALS: [*credentials, *record],
         Stage.DATA_SERVICES: build_data_services(stack, context),
         Stage.ENVIRONMENT: [build_service_account(stack, context), build_environment(stack, context)],
         Stage.MIGRATIONS: build_migrations(stack, context),
@@ -51,7 +53,7 @@ def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
         Stage.CRON_JOBS: build_cron_jobs(stack, context),
     }
     return [
-        Wanted(stage, manifest, is_created_only=stage is Stage.CREDENTIALS or manifest["kind"] == "Job")
+        Wanted(stage, manifest, is_created_only=manifest in credentials or manifest["kind"] == "Job")
         for stage, manifests in stages.items()
         for manifest in sorted(manifests, key=lambda obj: (ORDER[obj["kind"]], obj["metadata"]["name"]))
     ]

@@ -1,0 +1,25 @@
+"""Does a service use the passwords that its Secrets hold? Pure."""
+
+from appstack_operator.api import AppStack
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.credentials import PLACES, edited_credentials
+from appstack_operator.observed import Observed
+
+# What the operator can carry out in the running service.
+ROTATED = ("postgres_app", "postgres_superuser", "postgres_replication", "rabbitmq", "api_token")
+
+
+def secrets_are_in_force(component: str, stack: AppStack, seen: Observed, context: Context) -> Verdict | None:
+    """No Secret of the component holds another password than the service uses."""
+    for field in edited_credentials(stack, seen, context.credentials):
+        last_name, key = PLACES[field]
+        if not last_name.startswith(component):
+            continue
+        cannot = "could not be set yet" if field in ROTATED else "cannot be set while it runs"
+        return Verdict.false(
+            Reason.SECRET_INVALID,
+            f"Secret {stack.name}-{last_name}: the {key} was edited and {cannot}; the former one stays in force. "
+            "Delete the Secret to get it back",
+        )
+    return None

@@ -1,0 +1,114 @@
+"""Passwords: made once, kept in a record of what is in force, given back when a Secret is deleted, never guessed."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.assess.credentials import secrets_are_in_force
+from appstack_operator.assess.verdict import Reason
+from appstack_operator.desired.credentials import (
+    build_credentials,
+    build_record,
+    edited_credentials,
+    known_credentials,
+)
+from appstack_operator.desired.stack import build_stack
+from appstack_operator.gates import Gates
+from appstack_operator.plan import Action, Verb, plan
+from tests.unit.operator.factories import a_context, a_stack, made, observed
+
+if TYPE_CHECKING:
+    from appstack_operator.objects import Object
+    from appstack_operator.observed import Observed
+
+STACK = a_stack()
+CONTEXT = a_context()
+FRESH = replace(CONTEXT.credentials, **dict.fromkeys(CONTEXT.credentials.__dataclass_fields__, "fresh"))
+SECRETS = [made(STACK, each) for each in build_credentials(STACK, CONTEXT)]
+RECORD = made(STACK, build_record(STACK, CONTEXT, SECRETS)[0])
+
+
+def look(*, without: str = "", record: bool = True, edited: str = "", key: str = "password") -> Observed:
+    """All Secrets; one of them deleted, or with another password."""
+    secrets: list[Object] = []
+    for secret in SECRETS:
+        name = secret["metadata"]["name"]
+        data = {**secret["data"], key: base64.b64encode(b"other").decode()} if name == edited else secret["data"]
+        if name != without:
+            secrets.append({**secret, "data": data})
+    return observed(*secrets, *([RECORD] if record else []))
+
+
+def credential_actions(seen: Observed, in_force: Any = None) -> list[Action]:
+    context = replace(CONTEXT, credentials=in_force or known_credentials(STACK, seen, FRESH))
+    actions = plan(STACK, build_stack(STACK, context), seen, Gates())
+    return [each for each in actions if each.target.kind == "Secret" and not each.target.name.endswith("-env")]
+
+
+def test_a_deleted_secret_is_made_again_with_the_password_that_the_service_has() -> None:
+    (action,) = credential_actions(look(without="shop-postgres-app"))
+    assert action.verb is Verb.CREATE
+    assert action.manifest is not None
+    assert base64.b64decode(action.manifest["data"]["password"]) == b"postgres_app-password"
+
+
+def test_a_deleted_record_is_made_again_from_the_secrets() -> None:
+    (action,) = credential_actions(look(record=False))
+    assert action.target.name == "shop-credentials"
+    assert action.manifest is not None
+    assert action.manifest["data"] == RECORD["data"]
+
+
+def test_an_edited_secret_is_not_written_over() -> None:
+    assert credential_actions(look(edited="shop-redis-auth")) == []
+
+
+def test_the_rest_of_an_edited_secret_follows_once_its_password_is_in_force() -> None:
+    seen = look(edited="shop-postgres-app")
+    record, secret = credential_actions(seen, replace(CONTEXT.credentials, postgres_app="other"))
+    assert {record.target.name, secret.target.name} == {"shop-credentials", "shop-postgres-app"}
+    uris = [each.manifest["data"].get("uri") for each in (record, secret) if each.manifest]
+    assert any(uri and b"app:other@" in base64.b64decode(uri) for uri in uris)
+
+
+@pytest.mark.parametrize(
+    ("secret", "key", "component"),
+    [
+        ("shop-redis-auth", "password", "redis"),
+        ("shop-rabbitmq-auth", "erlang-cookie", "rabbitmq"),
+        ("shop-postgres-rest", "password", "postgres"),
+        ("shop-postgres-superuser", "password", "postgres"),
+    ],
+)
+def test_an_edit_that_is_not_in_force_is_said_with_the_way_out(secret: str, key: str, component: str) -> None:
+    verdict = secrets_are_in_force(component, STACK, look(edited=secret, key=key), CONTEXT)
+    assert verdict is not None
+    assert verdict.reason is Reason.SECRET_INVALID
+    assert secret in verdict.message
+    assert "Delete the Secret" in verdict.message
+
+
+def test_what_the_services_read_is_the_record_and_not_the_edited_secret() -> None:
+    for item in build_stack(STACK, CONTEXT):
+        if item.manifest["kind"] == "StatefulSet":
+            for container in item.manifest["spec"]["template"]["spec"]["containers"]:
+                sources = {
+                    each["valueFrom"]["secretKeyRef"]["name"]
+                    for each in container["env"]
+                    if "secretKeyRef" in each.get("valueFrom", {})
+                }
+                assert sources <= {"shop-credentials"}
+
+
+def test_a_password_with_any_character_fits_into_the_urls() -> None:
+    context = replace(CONTEXT, credentials=replace(CONTEXT.credentials, postgres_app="p@ss/w:rd#"))
+    (secret,) = [each for each in build_credentials(STACK, context) if each["metadata"]["name"] == "shop-postgres-app"]
+    assert b"app:p%40ss%2Fw%3Ard%23@" in base64.b64decode(secret["data"]["uri"])
+
+
+def test_nothing_is_edited_where_secret_and_record_agree() -> None:
+    assert edited_credentials(STACK, look(), known_credentials(STACK, look(), FRESH)) == {}
