@@ -159,6 +159,7 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         addresses={name: address for name, address in addresses.items() if address not in ("", "None")},
         external={component: data for component, data in seen.external.items() if data is not None},
         references=seen.references,
+        operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,
     )
 

@@ -51,6 +51,8 @@ def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
         daemons.wake(namespace, labels[STACK_LABEL])
 
     for kind in CHILDREN:
+        if kind.is_optional:
+            continue  # a watch of a kind that is not served would never end its complaints; the next pass looks
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, labels={STACK_LABEL: kopf.PRESENT})(
             child_changed
         )

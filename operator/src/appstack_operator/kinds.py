@@ -18,6 +18,7 @@ class Kind:
     is_made: bool = True  # the operator makes objects of this kind
     is_pruned: bool = True  # and takes away those that the spec no longer asks for
     is_updated: bool = True  # and changes them in place
+    is_optional: bool = False  # a kind that the cluster may not know
 
     @property
     def api_version(self) -> str:
@@ -46,6 +47,9 @@ CHILDREN = (
     Kind("PersistentVolumeClaim", "persistentvolumeclaims", is_made=False, is_pruned=False),
     Kind("Service", "services"),
     Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy"),
+    Kind("NetworkPolicy", "networkpolicies", "networking.k8s.io"),
+    Kind("PodMonitor", "podmonitors", "monitoring.coreos.com", is_optional=True),
+    Kind("PrometheusRule", "prometheusrules", "monitoring.coreos.com", is_optional=True),
     # A builder may not know all addresses yet and leave a StatefulSet out: that must never take one away.
     Kind("StatefulSet", "statefulsets", "apps", is_pruned=False),
     # A Job's template cannot change; another template is another Job.

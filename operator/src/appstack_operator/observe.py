@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from appstack_operator.api import AppStack, Mode
-from appstack_operator.client import Api
+from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.desired.references import named_by
-from appstack_operator.kinds import CHILDREN, Ref
+from appstack_operator.kinds import CHILDREN, Kind, Ref
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
@@ -31,18 +31,30 @@ async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) 
 
 async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observed:
     """What the API server knows of the stack; the services themselves are not asked."""
-    objects, (external, references) = await asyncio.gather(observe_objects(api, stack), observe_inputs(api, stack))
+    (objects, unknown), (external, references) = await asyncio.gather(
+        observe_objects(api, stack), observe_inputs(api, stack)
+    )
     objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
-    return Observed(objects=objects, external=external, references=references, now=now)
+    return Observed(objects, unknown, external=external, references=references, now=now)
 
 
-async def observe_objects(api: Api, stack: AppStack) -> dict[str, dict[str, Object]]:
-    """Kind -> name -> object, of all kinds that a stack is made of."""
+async def observe_objects(api: Api, stack: AppStack) -> tuple[dict[str, dict[str, Object]], frozenset[str]]:
+    """Kind -> name -> object, of all kinds that a stack is made of; and those that the cluster does not know."""
     selector = f"{STACK_LABEL}={stack.name}"
-    lists = await asyncio.gather(*(api.list(kind, stack.namespace, selector) for kind in CHILDREN))
-    return {
-        kind.name: {obj["metadata"]["name"]: obj for obj in found} for kind, found in zip(CHILDREN, lists, strict=True)
-    }
+    lists = await asyncio.gather(*(list_if_served(api, kind, stack.namespace, selector) for kind in CHILDREN))
+    pairs = list(zip(CHILDREN, lists, strict=True))
+    objects = {kind.name: {obj["metadata"]["name"]: obj for obj in found or []} for kind, found in pairs}
+    return objects, frozenset(kind.name for kind, found in pairs if found is None)
+
+
+async def list_if_served(api: Api, kind: Kind, namespace: str, selector: str) -> list[Object] | None:
+    """All objects of a kind; None where an optional kind is not served."""
+    try:
+        return await api.list(kind, namespace, selector)
+    except ApiError as error:
+        if kind.is_optional and error.status == 404:
+            return None
+        raise
 
 
 async def observe_unlabelled_credentials(api: Api, stack: AppStack, listed: Mapping[str, Object]) -> dict[str, Object]:

@@ -114,6 +114,7 @@ class Observed:
     """One consistent look at a stack: every list is uncached and by the stack's label."""
 
     objects: Mapping[str, Mapping[str, Object]] = field(default_factory=dict)  # kind -> name -> object
+    unknown_kinds: frozenset[str] = frozenset()  # optional ones that the cluster does not serve
     postgres: PostgresAnswers = PostgresAnswers()
     redis: RedisAnswers = RedisAnswers()
     rabbitmq: RabbitmqAnswers = RabbitmqAnswers()

@@ -87,6 +87,8 @@ def worst(actions: Sequence[Action]) -> Impact:
 
 def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:
     """The write for one object; behind a closed gate what serves keeps its template, but still takes a number."""
+    if item.manifest["kind"] in seen.unknown_kinds:
+        return None
     if gates.lets_through(item.stage, item.manifest["kind"]):
         return plan_write(stack, item, seen)
     target = Ref.of(item.manifest)

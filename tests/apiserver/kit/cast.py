@@ -38,6 +38,8 @@ class Cast:
 
     async def list(self, kind: Kind) -> list[Object]:
         answer = await self.client.get(kind.path(self.namespace))
+        if kind.is_optional and answer.status_code == httpx.codes.NOT_FOUND:
+            return []
         answer.raise_for_status()
         return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer.json()["items"]]
 

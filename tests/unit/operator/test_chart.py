@@ -54,7 +54,7 @@ def used() -> set[tuple[str, str]]:
         (f"{EVENT.group}/{EVENT.plural}", "create"),
     }
     for kind in CHILDREN:
-        verbs = {"list", "watch"}
+        verbs = {"list"} if kind.is_optional else {"list", "watch"}
         if kind.is_made:
             verbs |= {"get", "create"}
         if kind.is_made and kind.is_updated:

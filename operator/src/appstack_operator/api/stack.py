@@ -21,20 +21,20 @@ class DeletionPolicy(StrEnum):
 
 
 class NetworkPolicy(ApiModel):
-    """NetworkPolicies for everything that the operator makes. Not acted on yet."""
+    """NetworkPolicies for everything that the operator makes."""
 
     enabled: bool = Field(
         default=True,
-        description="Whether traffic is limited to what the stack needs. Not acted on yet: nothing limits it.",
+        description="Whether traffic to the stack's pods is limited to what it needs. Policies of one's own add to it.",
     )
 
 
 class Monitoring(ApiModel):
-    """Objects for the Prometheus operator. Not acted on yet."""
+    """Objects for the Prometheus operator."""
 
     enabled: bool = Field(
         default=False,
-        description="Whether PodMonitors and PrometheusRules are made, where their CRDs exist. Not acted on yet.",
+        description="Whether PodMonitors and PrometheusRules are made, where their CRDs exist.",
     )
 
 
@@ -56,12 +56,8 @@ class AppStackSpec(ApiModel):
     redis: Redis = Field(default=Redis(), description="Cache, sessions, rate limits.")
     rabbitmq: Rabbitmq = Field(default=Rabbitmq(), description="The message broker.")
     scheduling: Scheduling = Field(default=Scheduling(), description="Where pods run.")
-    network_policy: NetworkPolicy = Field(
-        default=NetworkPolicy(), description="Who may talk to whom. Not acted on yet."
-    )
-    monitoring: Monitoring = Field(
-        default=Monitoring(), description="Objects for the Prometheus operator. Not acted on yet."
-    )
+    network_policy: NetworkPolicy = Field(default=NetworkPolicy(), description="Who may talk to whom.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="Objects for the Prometheus operator.")
 
 
 class Metadata(ApiModel):

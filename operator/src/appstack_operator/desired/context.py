@@ -45,6 +45,7 @@ class Context:
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     # Pool of workers -> how many of them its backlog asks for now.
     worker_replicas: Mapping[str, int] = field(default_factory=dict)
+    operator_namespace: str = ""  # whose pods ask the services; empty: not known
     cluster_domain: str = "cluster.local"
 
     def host(self, service: str, namespace: str) -> str:

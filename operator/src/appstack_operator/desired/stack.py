@@ -11,6 +11,8 @@ from appstack_operator.desired.credentials import build_credentials, build_recor
 from appstack_operator.desired.cronjobs import build_cron_jobs
 from appstack_operator.desired.environment import build_environment
 from appstack_operator.desired.migrations import build_migrations
+from appstack_operator.desired.monitoring import build_monitoring
+from appstack_operator.desired.network import build_network_policies
 from appstack_operator.desired.pooler import build_pooler
 from appstack_operator.desired.postgres import build_postgres
 from appstack_operator.desired.rabbitmq import build_rabbitmq
@@ -46,7 +48,11 @@ def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
     record = build_record(stack, context, credentials)
     stages = {
         Stage.CREDENTIALS: [*credentials, *record],
-        Stage.DATA_SERVICES: build_data_services(stack, context),
+        Stage.DATA_SERVICES: [
+            *build_data_services(stack, context),
+            *build_network_policies(stack, context),
+            *build_monitoring(stack),
+        ],
         Stage.ENVIRONMENT: [build_service_account(stack, context), build_environment(stack, context)],
         Stage.MIGRATIONS: build_migrations(stack, context),
         Stage.BACKEND: [*build_api(stack, context), *build_workers(stack, context)],
