@@ -39,7 +39,8 @@ async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Fa
             logger.info("%s", action, extra={"action": action.verb.value, "target": str(action.target)})
         except ApiError as error:
             failures.append(failure_of(action, error))
-            failed_stage = action.stage
+            # A volume that cannot grow keeps nothing else waiting.
+            failed_stage = failed_stage if action.verb is Verb.GROW else action.stage
             logger.warning("%s failed: %s", action, error.message, extra={"target": str(action.target)})
     return failures
 
@@ -51,6 +52,8 @@ def failure_of(action: Action, error: ApiError) -> Failure:
     if isinstance(error, ForeignObjectError):
         return Failure(action.target, component, Reason.FOREIGN_OBJECT, error.message, error.is_passing)
     message = f"{action.verb.value} {action.target}: {error.message}"
+    if action.verb is Verb.GROW:
+        message = f"{action.target} cannot grow ({action.why}): {error.message}; nothing else waits for it"
     return Failure(action.target, component, Reason.APPLY_REFUSED, message, error.is_passing)
 
 
@@ -69,10 +72,13 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
     if action.verb in (Verb.DELETE, Verb.RESTART):
         await api.delete(action.target, action.uid)
         return
+    if action.verb is Verb.REPLACE:
+        await api.delete(action.target, action.uid, propagation="Orphan")
+        return
     assert action.manifest is not None
     if action.verb is Verb.CREATE:
         await create(stack, action, action.manifest, api)
-    elif action.verb is Verb.SCALE:
+    elif action.verb in (Verb.SCALE, Verb.GROW):
         await api.patch(action.target, {**action.manifest, "metadata": {"uid": action.uid}})
     else:
         await take_over_and_apply(action.manifest, action.uid, api)

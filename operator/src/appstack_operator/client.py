@@ -142,10 +142,10 @@ class Api:
         answer: Object = await self._call(verb, "dry-run", kind, path, query, body, content_type)
         return answer
 
-    async def delete(self, ref: Ref, uid: str = "") -> None:
+    async def delete(self, ref: Ref, uid: str = "", *, propagation: str = "Background") -> None:
         """Delete this very object (a uid names it); one that is gone already is fine."""
         kind = BY_NAME[ref.kind]
-        options: Object = {"propagationPolicy": "Background"}
+        options: Object = {"propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
         try:

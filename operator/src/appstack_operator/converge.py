@@ -38,6 +38,7 @@ from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.passwords import rotate_passwords
 from appstack_operator.settings import Settings
+from appstack_operator.volumes import growing
 from appstack_operator.wakeups import Key
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def pending_work(seen: Observed, actions: Sequence[Action], closed_gates: Sequen
         for obj in seen.of_kind(kind)
         if not is_complete(obj)
     ]
-    return [*(str(action) for action in actions), *closed_gates, *rollouts]
+    return [*(str(action) for action in actions), *closed_gates, *rollouts, *growing(seen)]
 
 
 def is_current(stateful_set: Object) -> bool:

@@ -1,19 +1,21 @@
 """What to write, in which order, and why: desired x observed x gates -> actions. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from itertools import chain
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.credentials import PLACES
+from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stack import Stage, Wanted
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import CHILDREN, Ref
-from appstack_operator.objects import ROLE_LABEL, Object, component_of
+from appstack_operator.objects import COMPONENT_LABEL, ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
 from appstack_operator.restarts import is_leading, is_old, next_restarts, ordinal_of
+from appstack_operator.volumes import growths, size_of_template, template_is_old, with_claims_of
 
 # Taking one of these away ends something that ran.
 WORKLOADS = {"Deployment", "CronJob", "Service"}
@@ -27,6 +29,8 @@ class Verb(Enum):
     DELETE = "delete"
     RESTART = "restart"
     SCALE = "scale"
+    GROW = "grow"  # a claim asks for more
+    REPLACE = "replace"  # deleted without its pods, to be made again
 
 
 class Impact(IntEnum):
@@ -59,7 +63,7 @@ class Action:
 
 def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
     """All writes that bring what was seen closer to what is wanted; empty when nothing is to be done."""
-    planned = (action for item in wanted if (action := plan_item(stack, item, seen, gates)) is not None)
+    planned = (action for item in wanted for action in plan_with_volumes(stack, item, seen, gates))
     writes = until_the_rollout(planned)
     return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
 
@@ -83,6 +87,36 @@ def until_the_rollout(actions: Iterable[Action]) -> Iterator[Action]:
 def worst(actions: Sequence[Action]) -> Impact:
     """The worst impact of a plan."""
     return max((action.impact for action in actions), default=Impact.NO_OP)
+
+
+def plan_with_volumes(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Iterator[Action]:
+    """A StatefulSet's claims grow before it; its claim template follows by making it again around its pods."""
+    target = Ref.of(item.manifest)
+    live = seen.get(target.kind, target.name)
+    is_old = target.kind == "StatefulSet" and live is not None and template_is_old(item.manifest, live)
+    if live is None or not is_old or not belongs_to(stack, live):
+        action = plan_item(stack, item, seen, gates)
+        yield from [action] if action else []
+        return
+    before, after = size_of_template(live), size_of_template(item.manifest)
+    too_small = list(growths(item.manifest, seen))
+    for each in too_small:
+        meta = each.claim["metadata"]
+        claim = Ref("PersistentVolumeClaim", stack.namespace, meta["name"])
+        labels = {COMPONENT_LABEL: component_of(live)}  # tells whose condition reports a refusal
+        size: Object = {
+            "metadata": {"labels": labels},
+            "spec": {"resources": {"requests": {"storage": each.after}}},
+        }
+        why = f"size {each.before} -> {each.after}"
+        yield Action(Verb.GROW, claim, Impact.IN_PLACE, why, item.stage, size, meta["uid"])
+    is_growth = bool(after) and bytes_of(after) > bytes_of(before)
+    if is_growth and not too_small and "deletionTimestamp" not in live["metadata"]:
+        why = f"new pods get {after} instead of {before}; the pods go on meanwhile"
+        yield Action(Verb.REPLACE, target, Impact.IN_PLACE, why, item.stage, None, live["metadata"]["uid"])
+        return
+    action = plan_item(stack, replace(item, manifest=with_claims_of(item.manifest, live)), seen, gates)
+    yield from [action] if action else []
 
 
 def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:

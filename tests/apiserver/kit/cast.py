@@ -38,7 +38,8 @@ class Cast:
 
     async def list(self, kind: Kind) -> list[Object]:
         answer = await self.client.get(kind.path(self.namespace))
-        if kind.is_optional and answer.status_code == httpx.codes.NOT_FOUND:
+        # 429: the kind is just being made.
+        if kind.is_optional and answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS):
             return []
         answer.raise_for_status()
         return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer.json()["items"]]
@@ -68,7 +69,8 @@ class Cast:
         pods = await self.list(BY_NAME["Pod"])
         await self.tell_responders(pods)
         for workload in [*await self.list(BY_NAME["Deployment"]), *await self.list(BY_NAME["StatefulSet"])]:
-            await self.run_workload(workload, [pod for pod in pods if is_owned_by(pod, workload)])
+            adopted = await self.adopt(workload, pods) if workload["kind"] == "StatefulSet" else []
+            await self.run_workload(workload, [*adopted, *(pod for pod in pods if is_owned_by(pod, workload))])
         for job in await self.list(BY_NAME["Job"]):
             if not job.get("status", {}).get("succeeded"):
                 await self.patch(job, {"status": succeeded()}, "/status")
@@ -78,6 +80,9 @@ class Cast:
         objects: list[Object] = []
         for kind in (*reversed(CHILDREN), STACK):
             objects += await self.list(kind)
+        for obj in objects:
+            if "orphan" in obj["metadata"].get("finalizers", []) and "deletionTimestamp" in obj["metadata"]:
+                await self.orphan(obj, objects)
         alive = {obj["metadata"]["uid"] for obj in objects}
         volumes = [volume for obj in objects if obj["kind"] == "Pod" for volume in obj["spec"].get("volumes", [])]
         used = {volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes}
@@ -114,6 +119,22 @@ class Cast:
             return "127.0.0.1"  # nobody asks it
         stack, name = pod["metadata"]["labels"][STACK_LABEL], pod["metadata"]["name"]
         return await self.responders.join(Member(self.namespace, stack, component, name))
+
+    async def orphan(self, owner: Object, objects: list[Object]) -> None:
+        """Let an owner go that leaves its dependents behind."""
+        for obj in objects:
+            if is_owned_by(obj, owner):
+                await self.patch(obj, {"metadata": {"ownerReferences": None}})
+        await self.patch(owner, {"metadata": {"finalizers": None}})
+
+    async def adopt(self, workload: Object, pods: list[Object]) -> list[Object]:
+        """A StatefulSet takes over the pods of its names that nobody owns."""
+        left = [pod for pod in pods if not pod["metadata"].get("ownerReferences")]
+        start = f"{workload['metadata']['name']}-"
+        ours = [pod for pod in left if pod["metadata"]["name"].removeprefix(start).isdigit()]
+        for pod in ours:
+            await self.patch(pod, {"metadata": {"ownerReferences": [reference_to(workload)]}})
+        return ours
 
     async def run_workload(self, workload: Object, pods: list[Object]) -> None:
         """As many ready pods as wanted; a Deployment's are replaced at once, a StatefulSet's when deleted."""
@@ -195,19 +216,23 @@ def is_owned_by(obj: Object, owner: Object) -> bool:
     return any(each["uid"] == owner["metadata"]["uid"] for each in owners)
 
 
-def build_pod(workload: Object, name: str, revision: str) -> Object:
-    """A pod of the newest template."""
-    template: dict[str, Any] = workload["spec"]["template"]
-    labels = {**template["metadata"]["labels"], REVISION_LABEL: revision}
-    if role := ROLES.get(component_of(workload)):
-        labels[ROLE_LABEL] = role if name.endswith("-0") else "replica"  # Patroni and the keepers set it
-    owner = {
+def reference_to(workload: Object) -> Object:
+    return {
         "apiVersion": workload["apiVersion"],
         "kind": workload["kind"],
         "name": workload["metadata"]["name"],
         "uid": workload["metadata"]["uid"],
         "controller": True,
     }
+
+
+def build_pod(workload: Object, name: str, revision: str) -> Object:
+    """A pod of the newest template."""
+    template: dict[str, Any] = workload["spec"]["template"]
+    labels = {**template["metadata"]["labels"], REVISION_LABEL: revision}
+    if role := ROLES.get(component_of(workload)):
+        labels[ROLE_LABEL] = role if name.endswith("-0") else "replica"  # Patroni and the keepers set it
+    owner = reference_to(workload)
     claims = [
         {"name": each["metadata"]["name"], "persistentVolumeClaim": {"claimName": f"{each['metadata']['name']}-{name}"}}
         for each in workload["spec"].get("volumeClaimTemplates") or []

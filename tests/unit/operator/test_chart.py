@@ -61,6 +61,8 @@ def used() -> set[tuple[str, str]]:
             verbs.add("patch")
         if kind.is_pruned or kind.plural in DELETED_BESIDES:
             verbs.add("delete")
+        if kind.plural == "persistentvolumeclaims":
+            verbs.add("patch")  # their growth
         rights |= {(f"{kind.group}/{kind.plural}", verb) for verb in verbs}
     return rights
 

@@ -131,7 +131,7 @@ class Scheduling(ApiModel):
 VolumeSize = Annotated[
     Quantity,
     Field(
-        description="Size of each volume. It never shrinks; growing is not acted on yet.",
+        description="Size of each volume. It may grow, where the storage class allows it, and never shrinks.",
         json_schema_extra=cel(NEVER_SHRINKS),
     ),
 ]

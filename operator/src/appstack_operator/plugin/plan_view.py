@@ -21,7 +21,15 @@ HEADINGS = {
     Stage.BACKEND: "once the migration has succeeded: API and workers",
     Stage.CRON_JOBS: "once those are rolled out: scheduled jobs, and what is no longer asked for",
 }
-SIGNS = {Verb.CREATE: "+", Verb.APPLY: "~", Verb.SCALE: "~", Verb.DELETE: "-", Verb.RESTART: "*"}
+SIGNS = {
+    Verb.CREATE: "+",
+    Verb.APPLY: "~",
+    Verb.SCALE: "~",
+    Verb.DELETE: "-",
+    Verb.RESTART: "*",
+    Verb.GROW: "~",
+    Verb.REPLACE: "~",
+}
 TONES = {Impact.ROLLING: Tone.CARE, Impact.FAILOVER: Tone.BAD, Impact.DESTRUCTIVE: Tone.BAD}
 LONGEST_VALUE = 120
 

@@ -1,0 +1,73 @@
+"""Growth of volumes: which claims are too small, and when a StatefulSet's claim template may follow. Pure.
+
+A StatefulSet's claim template cannot change. So the claims are grown first; once all of them ask for the new size, the
+StatefulSet is deleted without its pods and made again with the new template; it takes the same pods over.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from appstack_operator.desired.quantities import bytes_of
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A claim that has to ask for more."""
+
+    claim: Object
+    before: str
+    after: str
+
+
+def size_of_template(stateful_set: Object) -> str:
+    """What the claim template asks for; empty without one."""
+    templates = stateful_set["spec"].get("volumeClaimTemplates") or []
+    return str(templates[0]["spec"]["resources"]["requests"]["storage"]) if templates else ""
+
+
+def size_of(claim: Object) -> str:
+    """What a claim asks for."""
+    return str(claim["spec"]["resources"]["requests"]["storage"])
+
+
+def claims_of(stateful_set: Object, seen: Observed) -> list[Object]:
+    """The claims of a StatefulSet's pods, also of pods that are gone for now."""
+    templates = stateful_set["spec"].get("volumeClaimTemplates") or []
+    start = f"{templates[0]['metadata']['name']}-{stateful_set['metadata']['name']}-" if templates else "-"
+    found = seen.of_kind("PersistentVolumeClaim")
+    return [each for each in found if each["metadata"]["name"].removeprefix(start).isdigit()]
+
+
+def growths(wanted: Object, seen: Observed) -> Iterator[Growth]:
+    """Claims that ask for less than is wanted; none ever shrinks."""
+    size = size_of_template(wanted)
+    for claim in claims_of(wanted, seen) if size else ():
+        if bytes_of(size_of(claim)) < bytes_of(size) and "deletionTimestamp" not in claim["metadata"]:
+            yield Growth(claim, size_of(claim), size)
+
+
+def template_is_old(wanted: Object, live: Object) -> bool:
+    """Whether the live StatefulSet would make claims of another size."""
+    return size_of_template(wanted) != size_of_template(live)
+
+
+def with_claims_of(wanted: Object, live: Object) -> Object:
+    """The wanted manifest with the claim template that cannot change for now."""
+    return {**wanted, "spec": {**wanted["spec"], "volumeClaimTemplates": kept_templates(wanted, live)}}
+
+
+def kept_templates(wanted: Object, live: Object) -> list[Object]:
+    """Our own templates with the live size: what the API server added to the live ones is not ours."""
+    templates: list[Object] = wanted["spec"]["volumeClaimTemplates"]
+    requests = {"requests": {"storage": size_of_template(live)}}
+    return [{**each, "spec": {**each["spec"], "resources": requests}} for each in templates]
+
+
+def growing(seen: Observed) -> Iterator[str]:
+    """Claims whose volume has not yet the size that they ask for, in sentences."""
+    for claim in seen.of_kind("PersistentVolumeClaim"):
+        has = claim.get("status", {}).get("capacity", {}).get("storage")
+        if has and bytes_of(str(has)) < bytes_of(size_of(claim)):
+            yield f"PersistentVolumeClaim {claim['metadata']['name']} grows from {has} to {size_of(claim)}"

@@ -1,0 +1,120 @@
+"""Volumes grow: claims first, then the StatefulSet is made again around its pods; nothing ever shrinks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.apply import apply
+from appstack_operator.client import ApiError
+from appstack_operator.desired.stack import build_stack
+from appstack_operator.gates import Gates
+from appstack_operator.kinds import Ref
+from appstack_operator.plan import Action, Verb, plan
+from appstack_operator.volumes import growing
+from tests.unit.operator.factories import a_context, a_stack, made, observed
+
+if TYPE_CHECKING:
+    from appstack_operator.objects import Object
+    from appstack_operator.observed import Observed
+
+
+def a_claim(number: int, size: str, capacity: str = "") -> Object:
+    name = f"data-shop-postgres-{number}"
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"appstack.dev/component": "postgres"}},
+        "spec": {"resources": {"requests": {"storage": size}}},
+        "status": {"capacity": {"storage": capacity or size}},
+    }
+
+
+def look(size: str, *claims: Object, **spec: Any) -> Observed:
+    """A stack that runs with volumes of that size."""
+    stack = a_stack(postgres={"storage": {"size": size}}, **spec)
+    objects = [made(stack, item.manifest) for item in build_stack(stack, a_context())]
+    return observed(*objects, *claims)
+
+
+def actions(wanted: str, seen: Observed, **spec: Any) -> list[Action]:
+    stack = a_stack(postgres={"storage": {"size": wanted}}, **spec)
+    return [
+        each
+        for each in plan(stack, build_stack(stack, a_context()), seen, Gates())
+        if each.target.kind in ("StatefulSet", "PersistentVolumeClaim")
+    ]
+
+
+def test_the_claims_grow_first() -> None:
+    found = actions("20Gi", look("10Gi", a_claim(0, "10Gi"), a_claim(1, "20Gi")))
+    assert [(each.verb, each.target.name) for each in found] == [(Verb.GROW, "data-shop-postgres-0")]
+    assert found[0].manifest is not None
+    assert found[0].manifest["spec"] == {"resources": {"requests": {"storage": "20Gi"}}}
+
+
+def test_then_the_stateful_set_is_made_again_without_its_pods() -> None:
+    (action,) = actions("20Gi", look("10Gi", a_claim(0, "20Gi", "10Gi"), a_claim(1, "20Gi")))
+    assert (action.verb, action.target) == (Verb.REPLACE, Ref("StatefulSet", "shop", "shop-postgres"))
+    assert action.uid
+
+
+def test_in_the_end_nothing_is_left_to_do() -> None:
+    assert actions("20Gi", look("20Gi", a_claim(0, "20Gi"), a_claim(1, "20Gi"))) == []
+
+
+def test_sizes_are_compared_and_not_their_words() -> None:
+    assert actions("10Gi", look("10240Mi", a_claim(0, "10240Mi"), a_claim(1, "10240Mi"))) == []
+
+
+def test_nothing_shrinks() -> None:
+    assert actions("5Gi", look("10Gi", a_claim(0, "10Gi"), a_claim(1, "10Gi"))) == []
+
+
+def test_another_change_goes_on_while_the_claims_grow() -> None:
+    resources = {"limits": {"memory": "2Gi"}}
+    stack = a_stack(postgres={"storage": {"size": "20Gi"}, "resources": resources})
+    seen = look("10Gi", a_claim(0, "10Gi"))
+    found = {each.verb: each for each in plan(stack, build_stack(stack, a_context()), seen, Gates())}
+    manifest = found[Verb.APPLY].manifest
+    assert manifest is not None
+    sets = [
+        each.manifest
+        for each in plan(stack, build_stack(stack, a_context()), seen, Gates())
+        if each.target.kind == "StatefulSet" and each.manifest
+    ]
+    (template,) = sets[0]["spec"]["volumeClaimTemplates"]
+    assert template["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert sets[0]["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
+
+
+def test_a_volume_that_has_not_its_size_yet_is_told() -> None:
+    assert list(growing(observed(a_claim(0, "20Gi", "10Gi")))) == [
+        "PersistentVolumeClaim data-shop-postgres-0 grows from 10Gi to 20Gi"
+    ]
+
+
+class RefusingApi:
+    """An API server whose storage class lets nothing grow."""
+
+    async def patch(self, ref: Ref, patch: Any) -> Object:
+        raise ApiError(403, "Forbidden", "only dynamically provisioned pvc can be resized")
+
+
+async def test_a_storage_class_that_lets_nothing_grow_is_said_and_nothing_else_waits() -> None:
+    found = actions("20Gi", look("10Gi", a_claim(0, "10Gi"), a_claim(1, "10Gi")))
+    failures = await apply(a_stack(), found, RefusingApi())  # type: ignore[arg-type]
+    assert len(failures) == 2
+    assert failures[0].component == "postgres"
+    assert "PersistentVolumeClaim data-shop-postgres-0 cannot grow (size 10Gi -> 20Gi)" in failures[0].message
+    assert "only dynamically provisioned" in failures[0].message
+    assert not failures[0].is_passing
+
+
+@pytest.mark.parametrize("name", ["data-shop-postgres-pooler-0", "data-shop-rabbitmq-0", "data-shop-postgres-x"])
+def test_only_the_claims_of_the_very_stateful_set_grow(name: str) -> None:
+    stranger = a_claim(0, "1Gi")
+    stranger["metadata"]["name"] = name
+    found = actions("20Gi", look("10Gi", stranger, a_claim(0, "20Gi"), a_claim(1, "20Gi")))
+    assert name not in {each.target.name for each in found}
