@@ -6,7 +6,8 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack, DeletionPolicy
 from appstack_operator.api.base import GROUP
-from appstack_operator.client import Api
+from appstack_operator.assess.verdict import Reason
+from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, STACK, Ref
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
@@ -60,6 +61,7 @@ async def clean_up(api: Api, live: Object, now: datetime) -> bool:
         logger.info("volumes and credentials are retained")
         return True
     if not await members_have_ended(api, stack, now):
+        await tell(api, live, "volumes and credentials are deleted once PostgreSQL's pods have ended", now)
         return False
     await delete_all(api, stack, "PersistentVolumeClaim", f"{STACK_LABEL}={stack.name}")
     await delete_all(api, stack, "ConfigMap", f"{PATRONI_LABEL}={scope(stack)}")
@@ -69,9 +71,36 @@ async def clean_up(api: Api, live: Object, now: datetime) -> bool:
     return True
 
 
+async def tell(api: Api, live: Object, message: str, now: datetime) -> None:
+    """Say in status that the stack is going, once."""
+    status = live.get("status") or {}
+    before = {each["type"]: each for each in status.get("conditions") or []}
+    if before.get("Ready", {}).get("reason") == Reason.DELETING:
+        return
+    going = {
+        "reason": Reason.DELETING.value,
+        "message": message,
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "observedGeneration": live["metadata"].get("generation", 0),
+    }
+    kept = [each for name, each in before.items() if name not in ("Ready", "Reconciling", "Stalled")]
+    told = [{"type": "Ready", "status": "False", **going}, {"type": "Reconciling", "status": "True", **going}]
+    summary = {**status.get("summary", {}), "reason": Reason.DELETING.value, "message": message}
+    meta = {key: live["metadata"][key] for key in ("name", "namespace", "uid")}
+    changed = {**status, "conditions": [*told, *kept], "summary": summary}
+    try:
+        await api.apply(
+            {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": meta, "status": changed}, "status"
+        )
+    except ApiError as error:
+        logger.warning("the deletion could not be told: %s", error.message)
+
+
 async def members_have_ended(api: Api, stack: AppStack, now: datetime) -> bool:
     """Stop PostgreSQL first: a Patroni that still runs would make its ConfigMaps again."""
-    await api.delete(Ref("StatefulSet", stack.namespace, scope(stack)))
+    members = Ref("StatefulSet", stack.namespace, scope(stack))
+    if await api.get(members):
+        await api.delete(members)
     selector = f"{STACK_LABEL}={stack.name},{COMPONENT_LABEL}={COMPONENT}"
     pods = await api.list(BY_NAME["Pod"], stack.namespace, selector)
     deleted_at = datetime.fromisoformat(str(stack.metadata.deletion_timestamp))

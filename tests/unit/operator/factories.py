@@ -69,6 +69,7 @@ def made(stack: AppStack, manifest: Object, **status: Any) -> Object:
         "uid": f"uid-of-{manifest['metadata']['name']}",
         "generation": 1,
         "resourceVersion": "1",
+        "creationTimestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
         **live["metadata"],
     }
     fields = {f"f:{key}": owned(value) for key, value in live.items() if key not in ("apiVersion", "kind", "metadata")}

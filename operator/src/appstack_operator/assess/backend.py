@@ -1,10 +1,12 @@
 """Verdicts about the user's code: migrations, API, workers, scheduled jobs. Pure."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
-from appstack_operator.api import AppStack
+from appstack_operator.api import AppStack, CronJob
 from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods
 from appstack_operator.assess.pods import condition, last_words, pods_can_run, ready_count
+from appstack_operator.assess.schedule import last_due
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.backend import cron_jobs_of, image_of, migrations_of, workers_of
 from appstack_operator.desired.context import Context
@@ -14,6 +16,9 @@ from appstack_operator.desired.migrations import job_name
 from appstack_operator.desired.workers import component_of_worker
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
+
+# The controller may be that late beside the deadline of the spec.
+LATE_SECONDS = 60
 
 
 def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verdict:
@@ -122,7 +127,35 @@ def assess_cron_jobs(stack: AppStack, seen: Observed) -> Verdict:
             words = words_of([pod for pod in seen.pods(component_of_cron_job(job)) if is_pod_of(pod, name_of(last))])
             said = words or condition(last, "Failed").get("message")
             return Verdict.false(Reason.CRON_JOB_FAILED, f"Job {name_of(last)} of CronJob {job.name} failed: {said}")
-    return Verdict.true(Reason.HEALTHY, f"{len(jobs)} scheduled jobs are in place")
+    missed = (run_is_not_overdue(job, seen, f"{stack.name}-{job.name}") for job in jobs)
+    well = Verdict.true(Reason.HEALTHY, f"{len(jobs)} scheduled jobs are in place")
+    return next((verdict for verdict in missed if verdict), well)
+
+
+def run_is_not_overdue(job: CronJob, seen: Observed, name: str) -> Verdict | None:
+    """The last run that was due has been started, or may still be."""
+    live = seen.get("CronJob", name)
+    if live is None or job.suspend:
+        return None
+    due = last_due(
+        job.schedule, job.time_zone, seen.now - timedelta(seconds=job.starting_deadline_seconds + LATE_SECONDS)
+    )
+    # A schedule that was made or changed after that moment owes nothing from before.
+    changes = [str(each["time"]) for each in live["metadata"].get("managedFields") or [] if is_of_spec(each)]
+    since = max(datetime.fromisoformat(each) for each in (live["metadata"]["creationTimestamp"], *changes))
+    started = live.get("status", {}).get("lastScheduleTime")
+    if due is None or due <= since or (started and datetime.fromisoformat(started) >= due):
+        return None
+    running = len(live.get("status", {}).get("active") or [])
+    why = f"; {running} earlier run still runs (concurrencyPolicy {job.concurrency_policy.value})" if running else ""
+    last = f"the last one was that of {started}" if started else "none has been started yet"
+    said = f"CronJob {name} did not start its run of {due:%Y-%m-%dT%H:%MZ}; {last}{why}"
+    return Verdict.false(Reason.CRON_JOB_MISSED, said)
+
+
+def is_of_spec(entry: Object) -> bool:
+    """Whether an entry of managedFields tells of a change of the spec."""
+    return bool(entry.get("time")) and "f:spec" in entry.get("fieldsV1", {})
 
 
 def finished_at(run: Object) -> str:

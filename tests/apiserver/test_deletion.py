@@ -1,0 +1,57 @@
+"""The end of a stack that is half-built, whose operator was away, or whose namespace is going too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from appstack_operator.kinds import BY_NAME, STACK
+from appstack_operator.ownership import HASH, annotation
+from tests.apiserver.kit.life import NAME
+
+if TYPE_CHECKING:
+    from tests.apiserver.kit.life import Life
+
+
+async def left_over(life: Life) -> list[str]:
+    """What the stack made and what is still there."""
+    kinds = ("Secret", "ConfigMap", "PersistentVolumeClaim", "StatefulSet", "Deployment", "Service", "NetworkPolicy")
+    found = [obj for kind in kinds for obj in await life.cast.list(BY_NAME[kind])]
+    made = [each for each in found if annotation(each, HASH) or each["kind"] == "PersistentVolumeClaim"]
+    return [f"{each['kind']} {each['metadata']['name']}" for each in made]
+
+
+async def is_over(life: Life) -> bool:
+    return await life.is_gone() and not await left_over(life)
+
+
+@pytest.mark.parametrize("writes", [3, 9, 17])
+async def test_a_half_built_stack_goes_without_a_trace(life: Life, writes: int) -> None:
+    await life.create()
+    assert await life.killed_after(writes, life.is_ready)
+    await life.delete()
+    await life.undisturbed(lambda: is_over(life))
+
+
+async def test_a_deletion_while_the_operator_is_away_waits_for_it(life: Life) -> None:
+    await life.create()
+    await life.undisturbed(life.is_ready)
+    await life.delete()
+    assert not await life.is_gone()
+    stack = await life.ask("GET", STACK.path(life.cast.namespace, NAME))
+    assert stack["metadata"]["finalizers"] == ["appstack.dev/finalizer"]
+    await life.undisturbed(lambda: is_over(life))
+
+
+async def test_a_stack_whose_namespace_is_going_goes_too(life: Life) -> None:
+    await life.create()
+    await life.undisturbed(life.is_ready)
+    await life.ask("DELETE", f"/api/v1/namespaces/{life.cast.namespace}")
+    await life.delete()  # as the namespace controller does
+    await life.undisturbed(lambda: is_over(life))
+    refused = await life.cast.client.post(
+        BY_NAME["ConfigMap"].path(life.cast.namespace), json={"metadata": {"name": "probe"}}
+    )
+    assert refused.status_code == httpx.codes.FORBIDDEN, "nothing can be made there: the operator had to do without"
