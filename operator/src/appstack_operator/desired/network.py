@@ -7,7 +7,7 @@ and port cannot be told by labels. What a platform needs beside this it adds by 
 from collections.abc import Iterable, Sequence
 
 from appstack_operator.api import AppStack, Mode
-from appstack_operator.desired import postgres, rabbitmq, redis
+from appstack_operator.desired import pooler, postgres, rabbitmq, redis
 from appstack_operator.desired.backend import METRICS_PORT, cron_jobs_of, is_bundled, migrations_of, workers_of
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.cronjobs import component_of_cron_job
@@ -16,8 +16,6 @@ from appstack_operator.desired.workers import component_of_worker
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, metadata, selector
 
 API = "api"
-POOLER = "postgres-pooler"
-POOLER_PORT = 5432
 OPERATOR_LABELS = {"app.kubernetes.io/name": "appstack-operator"}
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 DNS_PORTS: list[Object] = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
@@ -30,6 +28,7 @@ def build_network_policies(stack: AppStack, context: Context) -> list[Object]:
     policies = [build_api_policy(stack), build_jobs_policy(stack)]
     if stack.spec.postgres.mode is Mode.MANAGED:
         policies.append(build_postgres_policy(stack, context))
+        policies += [build_pooler_policy(stack)] if stack.spec.postgres.pooler.enabled else []
     if stack.spec.redis.mode is Mode.MANAGED:
         policies += [build_redis_policy(stack, context), build_sentinel_policy(stack, context)]
     if stack.spec.rabbitmq.mode is Mode.MANAGED:
@@ -52,13 +51,19 @@ def build_jobs_policy(stack: AppStack) -> Object:
 def build_postgres_policy(stack: AppStack, context: Context) -> Object:
     """Clients reach the database, members each other, the operator and the members Patroni."""
     database, patroni = postgres.POD_PORTS["postgres"], postgres.POD_PORTS["patroni"]
-    clients = pods_of(stack, [*backend_components(stack), postgres.COMPONENT, POOLER])
+    clients = pods_of(stack, [*backend_components(stack), postgres.COMPONENT, pooler.COMPONENT])
     rules = [
         rule([peer(clients), operator(context)], [database]),
         rule([peer(pods_of(stack, [postgres.COMPONENT])), operator(context)], [patroni]),
         *metrics_rules(stack, [patroni]),
     ]
     return build_policy(stack, postgres.COMPONENT, pods_of(stack, [postgres.COMPONENT]), rules)
+
+
+def build_pooler_policy(stack: AppStack) -> Object:
+    """Clients reach the pooler."""
+    rules = [rule([peer(pods_of(stack, backend_components(stack)))], [pooler.PORTS["postgres"]])]
+    return build_policy(stack, pooler.COMPONENT, pods_of(stack, [pooler.COMPONENT]), rules)
 
 
 def build_redis_policy(stack: AppStack, context: Context) -> Object:

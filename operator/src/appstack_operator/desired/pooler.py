@@ -1,7 +1,7 @@
 """The pooler in front of PostgreSQL's primary: PgBouncer, for stacks that ask for it. Pure."""
 
 from appstack_operator.api import AppStack
-from appstack_operator.desired.context import Context
+from appstack_operator.desired.context import RECORD, Context
 from appstack_operator.desired.pods import container_security, placement, pod_security
 from appstack_operator.desired.stateful import (
     CONFIG_CHECKSUM,
@@ -80,7 +80,6 @@ def build_deployment(stack: AppStack, context: Context) -> Object:
 
 def build_container(stack: AppStack, context: Context) -> Object:
     """PgBouncer; ready without a primary too, because clients are to wait for one in its queue."""
-    secret = f"{stack.name}-postgres-app"
     probe = {"tcpSocket": {"port": "postgres"}, "timeoutSeconds": 5}
     return {
         "name": "pooler",
@@ -88,8 +87,9 @@ def build_container(stack: AppStack, context: Context) -> Object:
         "imagePullPolicy": "IfNotPresent",
         "command": ["/usr/local/lib/appstack/pooler.py", "/etc/pooler/pgbouncer.ini"],
         "env": [
-            from_secret("APP_USERNAME", secret, "username"),
-            from_secret("APP_PASSWORD", secret, "password"),
+            {"name": "APP_USERNAME", "value": "app"},
+            # What is in force, which an edited Secret need not be.
+            from_secret("APP_PASSWORD", f"{stack.name}-{RECORD}", "postgres_app"),
         ],
         "ports": container_ports(PORTS),
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from appstack_operator.objects import Object
 
 Labels = dict[str, str]
-STACK = a_stack()
+STACK = a_stack(postgres={"pooler": {"enabled": True}})
 CONTEXT = a_context(operator_namespace="appstack-system")
 POLICIES = build_network_policies(STACK, CONTEXT)
 
@@ -94,6 +94,7 @@ NEEDED = [
     *((each, "rabbitmq", 15672) for each in ("rabbitmq", "operator")),
     *(("rabbitmq", "rabbitmq", port) for port in (4369, 25672, 15690)),
     *((each, "api", 8000) for each in ("somebody", "somebody in the namespace", "other/worker-bulk")),
+    *((each, "postgres-pooler", 5432) for each in BACKEND),
     ("redis", "somebody", 53),
     ("rabbitmq", "somebody", 53),
     ("postgres", "somebody", 6443),
@@ -107,6 +108,7 @@ REFUSED = [
         for target, port in (
             ("postgres", 5432),
             ("postgres", 8008),
+            ("postgres-pooler", 5432),
             ("redis", 6379),
             ("redis", 6380),
             ("redis-sentinel", 26379),
@@ -150,7 +152,9 @@ def test_every_pod_of_a_stack_is_chosen_by_a_policy() -> None:
 
 
 def test_prometheus_comes_in_only_where_monitoring_is_on() -> None:
-    monitored = build_network_policies(a_stack(monitoring={"enabled": True}), CONTEXT)
+    monitored = build_network_policies(
+        a_stack(postgres={"pooler": {"enabled": True}}, monitoring={"enabled": True}), CONTEXT
+    )
     opened = [rule for policy in monitored for rule in policy["spec"]["ingress"] if rule not in all_rules()]
     assert sorted(each["port"] for rule in opened for each in rule["ports"]) == [8008, 9000, 9000, 15692]
 
