@@ -36,6 +36,7 @@ class Assessment:
     verdicts: Mapping[str, Verdict]
     serves: Mapping[str, bool]
     old_pods_are_gone: bool = False  # no API or worker pod of an older template is left
+    edited: frozenset[str] = frozenset()  # conditions that are False only for an edited password: all is well else
     missing_inputs: Verdict | None = None  # a Secret of the user's that is missing, useless, or leads nowhere
 
 
@@ -47,9 +48,12 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "RedisReady": assess_external(spec.redis.mode, "redis", stack, seen) or assess_redis(stack, seen),
         "RabbitMQReady": assess_external(spec.rabbitmq.mode, "rabbitmq", stack, seen) or assess_rabbitmq(stack, seen),
     }
-    for name, verdict in data.items():
-        edited = secrets_are_in_force(COMPONENTS[name], stack, seen, context) if verdict.is_true else None
-        data[name] = edited or verdict
+    edits = {
+        name: edit
+        for name, verdict in data.items()
+        if verdict.is_true and (edit := secrets_are_in_force(COMPONENTS[name], stack, seen, context))
+    }
+    data |= edits
     verdicts = data | {
         "MigrationsApplied": assess_migrations(stack, seen, context),
         "APIReady": assess_api(stack, seen),
@@ -63,7 +67,8 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "APIReady": api_serves(stack, seen),
         "WorkersReady": workers_serve(stack, seen),
     }
-    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), unusable_input(stack, seen, data))
+    missing = unusable_input(stack, seen, data)
+    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), frozenset(edits), missing)
 
 
 def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict]) -> Verdict | None:
@@ -116,6 +121,6 @@ def assess_highly_available(stack: AppStack, seen: Observed, assessment: Assessm
     if not ready.is_true:
         return ready
     for name in SERVING[:-1]:
-        if not assessment.verdicts[name].is_true:
+        if not assessment.verdicts[name].is_true and name not in assessment.edited:
             return assessment.verdicts[name]
     return assess_availability(stack, seen)

@@ -242,3 +242,16 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     first = build_conditions(found, [], 1, is_settled=True, now=NOW)
     again = build_conditions(found, first, 1, is_settled=True, now=NOW.replace(year=2027))
     assert again == first
+
+
+def test_an_edited_password_that_is_not_in_force_endangers_nothing() -> None:
+    stack = a_stack()
+    seen = a_running_stack(stack)
+    secret = seen.get("Secret", "shop-redis-auth")
+    assert secret is not None
+    edited = with_object(seen, {**secret, "data": {"password": "b3RoZXI="}})
+    found = verdicts(stack, edited)
+    assert found["RedisReady"].reason is Reason.SECRET_INVALID
+    assert found["Stalled"].reason is Reason.SECRET_INVALID
+    assert found["Ready"].is_true
+    assert found["HighlyAvailable"].is_true
