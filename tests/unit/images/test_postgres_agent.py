@@ -1,0 +1,81 @@
+"""What a standby's agent takes for a sign of life: real sockets, answering, mute, and closed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import agent
+import pytest
+from release_rules import Sign, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD = "shop-postgres-0"
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A port that accepts connections, as the kernel does for a frozen process, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+def port_of(found: socket.socket) -> int:
+    port: int = found.getsockname()[1]
+    return port
+
+
+def ask(port: int) -> Sign:
+    return agent.exchange("127.0.0.1", port, agent.SSL_REQUEST, 1)[0]
+
+
+def test_a_frozen_process_is_mute(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "PROBE_SECONDS", 0.2)
+    assert ask(port_of(listener)) is Sign.MUTE
+
+
+def test_a_server_that_hangs_up_without_a_word_is_mute(listener: socket.socket) -> None:
+    hang_up = threading.Thread(target=lambda: listener.accept()[0].close())
+    hang_up.start()
+    assert ask(port_of(listener)) is Sign.MUTE
+    hang_up.join()
+
+
+def test_one_byte_is_an_answer(listener: socket.socket) -> None:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(8) == agent.SSL_REQUEST
+            connection.sendall(b"N")
+
+    server = threading.Thread(target=serve)
+    server.start()
+    assert ask(port_of(listener)) is Sign.ANSWER
+    server.join()
+
+
+def test_a_port_without_a_process_is_nothing(listener: socket.socket) -> None:
+    port = port_of(listener)
+    listener.close()
+    assert ask(port) is Sign.NOTHING
+
+
+def test_the_question_is_postgresql_s_request_for_encryption() -> None:
+    assert bytes.fromhex("0000000804d2162f") == agent.SSL_REQUEST
+
+
+def test_a_holder_whose_address_is_unknown_counts_as_alive() -> None:
+    with agent.ThreadPoolExecutor(2) as pool:
+        assert agent.ask_holder(pool, Stored("1", {"leader": OLD})) is Sign.ANSWER
+
+
+def test_one_way_that_answers_is_enough(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
+    monkeypatch.setattr(agent, "sign_of_postgres", lambda _host: Sign.ANSWER)
+    members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
+    with agent.ThreadPoolExecutor(2) as pool:
+        assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.ANSWER
