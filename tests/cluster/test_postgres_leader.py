@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.cluster.kit.kube import wait_until
 from tests.cluster.test_failover import HANG_LIMIT_SECONDS, import_is_accepted, names_with_role
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
     from tests.cluster.kit.stack import Stack
+
+# Not run on a cluster yet: first with `make test-cluster PYTEST_ARGS="-m long -k postgres_leader"`, then by default.
+pytestmark = pytest.mark.long
 
 NOTE = "appstack.dev/early-failover"
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CHECKPOINT_SECONDS = 20
-SWITCHOVER_SECONDS = 20
+SWITCHOVER_SECONDS = 30
+# There is time before a planned stop: a slow Patroni is waited for.
+ANSWER_SECONDS = 10.0
 SYNCHRONOUS_ROLES = ("sync_standby", "quorum_standby")
 
 
@@ -59,9 +61,9 @@ def main() -> None:
     """Checkpoint, switch over, wait until this member is no primary any more."""
     me = os.environ["POD_NAME"]
     try:
-        if ask("GET", "/patroni").get("role") != "primary":
+        if ask("GET", "/patroni", timeout_seconds=ANSWER_SECONDS).get("role") != "primary":
             return
-        candidate = successor(me, ask("GET", "/cluster")["members"])
+        candidate = successor(me, ask("GET", "/cluster", timeout_seconds=ANSWER_SECONDS)["members"])
         if candidate is None:
             say("no synchronous standby can take over")
             return

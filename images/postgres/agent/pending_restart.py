@@ -62,13 +62,14 @@ def main(me: str, say: Any) -> None:
         time.sleep(POLL_SECONDS)
         try:
             members = ask("GET", "/cluster").get("members", [])
-            if whose_turn(members) != me:
-                continue
-            why = reasons(next(member for member in members if member["name"] == me))
-            if why and why == tried:
-                continue
-            say(f"restarts for {', '.join(sorted(why)) or 'changed settings'}")
-            tried = why
+        except (OSError, AttributeError):
+            continue  # Patroni is starting, stopping or slow: the next look will tell
+        why = next((reasons(member) for member in members if member["name"] == me), {})
+        if whose_turn(members) != me or (why and why == tried):
+            continue
+        say(f"restarts for {', '.join(sorted(why)) or 'changed settings'}")
+        tried = why
+        try:
             ask("POST", "/restart", {"restart_pending": True}, RESTART_SECONDS)
-        except (OSError, AttributeError, KeyError) as error:
-            say(f"a pending restart was not done: {error}")
+        except OSError as error:
+            say(f"the restart was not done: {error}")

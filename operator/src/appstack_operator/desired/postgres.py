@@ -233,6 +233,8 @@ def build_container(stack: AppStack, context: Context) -> Object:
         "securityContext": container_security(),
         # A planned stop (drain, new image, other resources) of the primary is a switchover first.
         "lifecycle": {"preStop": {"exec": {"command": ["/usr/local/lib/appstack/hand_over.py"]}}},
+        # Patroni itself may take a minute to start on a starved node: killing it then only begins that anew.
+        "startupProbe": build_probe("/liveness", period_seconds=2, failures=150),
         "livenessProbe": build_probe("/liveness", period_seconds=10, failures=6),
         "readinessProbe": build_probe("/readiness", period_seconds=3, failures=3),
         "volumeMounts": [

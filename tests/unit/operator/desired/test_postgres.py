@@ -78,6 +78,11 @@ def test_a_primary_hands_over_before_a_planned_stop() -> None:
     assert pod["terminationGracePeriodSeconds"] >= 60
 
 
+def test_a_patroni_that_starts_slowly_is_not_killed_for_it() -> None:
+    probe = built("StatefulSet", "shop-postgres")["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 300
+
+
 def test_the_slot_of_a_removed_member_soon_holds_no_wal() -> None:
     assert 0 < dynamic()["member_slots_ttl"] <= 600
 
