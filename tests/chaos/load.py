@@ -62,7 +62,7 @@ class Load:
     def histories(self) -> list[Path]:
         return sorted(self.directory.glob("*.jsonl"))
 
-    def wait_until_steady(self, limit_seconds: float = 90) -> None:
+    def wait_until_steady(self, limit_seconds: float = 180) -> None:
         """Return when every client has had successes. Raises Trouble with the one that has none."""
         for name in self.running:
             wait_until(lambda name=name: self.successes(name) >= 3, f"{name} is served", limit_seconds, 0.2)  # type: ignore[misc]
@@ -98,7 +98,7 @@ class Load:
 
     def stop(self, names: Iterable[str]) -> None:
         """SIGTERM, and SIGKILL after a limit that is far beyond every client's patience."""
-        processes = [self.running.pop(name) for name in names]
+        processes = [self.running.pop(name) for name in list(names)]
         for process in processes:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS

@@ -8,7 +8,11 @@ import os
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import psycopg
+from redis.exceptions import RedisError
 
 from tests.chaos import faults, measure
 from tests.chaos.clients import api, rabbitmq, redis, sql
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from tests.chaos.scenarios import Scenario
     from tests.chaos.site import Site
 
+T = TypeVar("T")
+TROUBLE = (sql.Unreached, psycopg.Error, RedisError, httpx.HTTPError, RuntimeError, *rabbitmq.TROUBLE)
 WHOLE_SECONDS = 420  # hang limits
 SERVED_SECONDS = 120
 BASELINE_SECONDS = 4.0
@@ -88,7 +94,7 @@ def perform(
     with Watch(site) as watch:
         time.sleep(BASELINE_SECONDS)
         marks = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
-    load.end(lambda: asyncio.run(rabbitmq.backlog(target.amqp_url)))
+    load.end(lambda: patiently(lambda: asyncio.run(rabbitmq.backlog(target.amqp_url))))
     final = read_in_the_end(target, read_histories(load.histories()))
     (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
     return read_histories(load.histories()), final, watch, marks, victim
@@ -96,10 +102,22 @@ def perform(
 
 def prepare(target: Target) -> None:
     """Empty what the clients write to."""
-    sql.prepare(target.postgres)
-    redis.prepare(target.redis)
-    asyncio.run(rabbitmq.prepare(target.amqp_url))
-    api.prepare(target)
+    patiently(lambda: sql.prepare(target.postgres))
+    patiently(lambda: redis.prepare(target.redis))
+    patiently(lambda: asyncio.run(rabbitmq.prepare(target.amqp_url)))
+    patiently(lambda: api.prepare(target))
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Before and after a run only the answer counts, not the time: ask again where there was none."""
+    deadline = time.monotonic() + SERVED_SECONDS
+    while True:
+        try:
+            return work()
+        except TROUBLE:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def change(site: Site, spec: dict[str, Any]) -> None:
@@ -191,9 +209,11 @@ def read_in_the_end(target: Target, history: Sequence[Operation]) -> list[Operat
         now = time.monotonic()
         found.append(Operation("final", action, key, value, now, now, Outcome.OK))
 
-    for key, items in {**sql.read_all(target.postgres), **redis.read_all(target.redis)}.items():
+    rows = patiently(lambda: sql.read_all(target.postgres))
+    keys = patiently(lambda: redis.read_all(target.redis))
+    for key, items in {**rows, **keys}.items():
         note(Action.READ_LIST, key, items)
-    note(Action.READ, api.SKU, api.last_value(target))
+    note(Action.READ, api.SKU, patiently(lambda: api.last_value(target)))
     for key in sorted({o.key for o in history if o.action is Action.IMPORT and o.is_acknowledged}):
-        note(Action.IMPORTED, key, sql.count_products(target.postgres, f"{key}-"))
+        note(Action.IMPORTED, key, patiently(lambda key=key: sql.count_products(target.postgres, f"{key}-")))  # type: ignore[misc]
     return found

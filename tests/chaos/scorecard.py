@@ -105,7 +105,7 @@ def page(rows: Sequence[Row], names: Sequence[str], machine: str) -> str:
 
 HEAD = """# Chaos scorecard
 Written by `make chaos` ([how](../tests/chaos/)); every figure and every repeat is in [scorecard.json](scorecard.json).
-Clients write single rows, keys, messages and products 10 to 20 times a second each, from a node that is not the
+Clients write single rows, keys, messages and products 5 to 10 times a second each, from a node that is not the
 victim's, over connections that they *hold*, or *reconnecting* for every operation.
 
 - **Gap**: the longest time between two acknowledged writes (reads) around the fault: median, and the worst in brackets.

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
-from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.clients.record import Recorder
 from tests.chaos.clients.target import Target
 
 # The first word of a name is the service, the second one the kind; a suffix after a dot tells copies apart.
+# Modules are loaded by name: a client of one service needs not pay for the libraries of the others.
 CLIENTS = {
-    "sql-held": sql.write_held,
-    "sql-reconnecting": sql.write_reconnecting,
-    "sql-isolated": sql.write_held,
-    "sql-reader": sql.read,
-    "redis-held": redis.write_held,
-    "redis-reconnecting": redis.write_reconnecting,
-    "redis-isolated": redis.write_isolated,
-    "redis-reader": redis.read,
-    "rabbitmq-held": rabbitmq.publish_held,
-    "rabbitmq-reconnecting": rabbitmq.publish_reconnecting,
-    "rabbitmq-isolated": rabbitmq.publish_held,
-    "rabbitmq-reader": rabbitmq.read,
-    "api-writer": api.write,
-    "api-held": api.read_held,
-    "api-reconnecting": api.read_reconnecting,
-    "api-import": api.send_feeds,
+    "sql-held": "sql.write_held",
+    "sql-reconnecting": "sql.write_reconnecting",
+    "sql-isolated": "sql.write_held",
+    "sql-reader": "sql.read",
+    "redis-held": "redis.write_held",
+    "redis-reconnecting": "redis.write_reconnecting",
+    "redis-isolated": "redis.write_isolated",
+    "redis-reader": "redis.read",
+    "rabbitmq-held": "rabbitmq.publish_held",
+    "rabbitmq-reconnecting": "rabbitmq.publish_reconnecting",
+    "rabbitmq-isolated": "rabbitmq.publish_held",
+    "rabbitmq-reader": "rabbitmq.read",
+    "api-writer": "api.write",
+    "api-held": "api.read_held",
+    "api-reconnecting": "api.read_reconnecting",
+    "api-import": "api.send_feeds",
 }
 
 
@@ -48,7 +49,9 @@ def main() -> None:
             redis=replace(target.redis, host=args.host),
             amqp_url=amqp,
         )
-    CLIENTS[args.name.partition(".")[0]](Recorder(args.name, args.history), target)
+    module, _, function = CLIENTS[args.name.partition(".")[0]].partition(".")
+    run = getattr(importlib.import_module(f"tests.chaos.clients.{module}"), function)
+    run(Recorder(args.name, args.history), target)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.chaos.clients.record import Recorder, Result
     from tests.chaos.clients.target import Target
 
-RHYTHM_SECONDS = 0.1
+RHYTHM_SECONDS = 0.2
 ANSWER_SECONDS = 10.0  # a user's patience; slow is counted apart
 SKU = "CHAOS-REGISTER"
 FEED_ROWS = 2000

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 QUEUE = "chaos"
 ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
-RHYTHM_SECONDS = 0.05
-RECONNECTING_RHYTHM_SECONDS = 0.2  # each message costs a whole handshake of the broker
+RHYTHM_SECONDS = 0.1
+RECONNECTING_RHYTHM_SECONDS = 0.4  # each message costs a whole handshake of the broker
 CONFIRM_SECONDS = 2.0
 REACH_SECONDS = 2.0
 TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)

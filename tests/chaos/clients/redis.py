@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.chaos.clients.target import Redis as Place
     from tests.chaos.clients.target import Target
 
-RHYTHM_SECONDS = 0.05
+RHYTHM_SECONDS = 0.1
 LIST_LENGTH = 100
 ANSWER_SECONDS = 1.0
 REACH_SECONDS = 0.5

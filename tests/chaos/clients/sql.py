@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.chaos.clients.record import Recorder, Result
     from tests.chaos.clients.target import Postgres, Target
 
-RHYTHM_SECONDS = 0.05
+RHYTHM_SECONDS = 0.1
 LIST_LENGTH = 100  # a new list is begun after so many elements, or appending would grow slow
 ANSWER_SECONDS = 2.0
 REACH_SECONDS = 0.5
