@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CPUSET = ("cpuset.cpus", "cpuset.mems")
 PATIENCE_SECONDS = 5.0
+SHARES_OF_PROCESS = 1024
 
 
 def build_hierarchies(mounts: str) -> list[Path]:
@@ -60,6 +61,36 @@ def create_cgroups(cluster: Cluster) -> None:
     for hierarchy in hierarchies():
         for node in cluster.nodes:
             make_group(hierarchy, f"{cluster.cgroup}/{node.name}")
+        weigh(hierarchy / cluster.cgroup, os.cpu_count() or 1)
+
+
+def weigh(cluster_group: Path, processors: int) -> None:
+    """Let each node weigh as much as its processors, and groups above as much as what is in them.
+
+    A group counts like one process of the machine until told otherwise: on a busy machine all pods of all clusters
+    together would get the time of a single process, and be killed by their own probes.
+    """
+    for node in sorted(each for each in cluster_group.iterdir() if each.is_dir()):
+        set_shares(node, processors * SHARES_OF_PROCESS)
+    for group in (cluster_group, cluster_group.parent):
+        set_shares(group, sum(shares_of(each) for each in group.iterdir() if each.is_dir()))
+
+
+def shares_of(group: Path) -> int:
+    """How much a group weighs, in shares; 0 where this hierarchy does not weigh."""
+    if (group / "cpu.shares").exists():
+        return int((group / "cpu.shares").read_text())
+    if (group / "cpu.weight").exists():
+        return int((group / "cpu.weight").read_text()) * SHARES_OF_PROCESS // 100
+    return 0
+
+
+def set_shares(group: Path, shares: int) -> None:
+    """Version 1 counts in shares of 1024, version 2 in weights of 100."""
+    if (group / "cpu.shares").exists():
+        (group / "cpu.shares").write_text(str(max(2, shares)))
+    elif (group / "cpu.weight").exists():
+        (group / "cpu.weight").write_text(str(min(10000, max(1, shares * 100 // SHARES_OF_PROCESS))))
 
 
 def processes_in(cluster: Cluster) -> set[int]:

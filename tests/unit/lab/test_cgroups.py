@@ -1,0 +1,37 @@
+"""What a cluster weighs against the other processes of the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab.cgroups import weigh
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def groups(root: Path, setting: str, start: str) -> Path:
+    """A cluster of two nodes beside another cluster; returns its group."""
+    for name in ("lab", "lab/a", "lab/a/node1", "lab/a/node2", "lab/b"):
+        (root / name).mkdir()
+        (root / name / setting).write_text(start)
+    return root / "lab" / "a"
+
+
+@pytest.mark.parametrize(
+    ("setting", "start", "node", "cluster", "lab"),
+    [("cpu.shares", "1024", 2048, 4096, 5120), ("cpu.weight", "100", 200, 400, 500)],
+)
+def test_a_node_weighs_its_processors_and_the_groups_above_what_is_in_them(
+    tmp_path: Path, setting: str, start: str, node: int, cluster: int, lab: int
+) -> None:
+    group = groups(tmp_path, setting, start)
+    weigh(group, processors=2)
+    read = lambda path: int((path / setting).read_text())  # noqa: E731
+    assert (read(group / "node1"), read(group), read(group.parent)) == (node, cluster, lab)
+
+
+def test_a_hierarchy_that_weighs_nothing_is_left_alone(tmp_path: Path) -> None:
+    weigh(groups(tmp_path, "memory.limit_in_bytes", "1"), processors=2)
