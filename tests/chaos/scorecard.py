@@ -169,7 +169,7 @@ def spread(row: Row, key: str) -> str:
     if row[key] is None:
         return "-"
     worst = max(repeat[key] for repeat in row["repeats"] if repeat[key] is not None)
-    tail = f" ({worst:.1f})" if f"{worst:.1f}" != f"{row[key]:.1f}" else ""
+    tail = f" ({worst:.1f})" if worst - row[key] >= 0.1 else ""
     return f"{row[key]:.1f}{tail} s"
 
 
