@@ -213,7 +213,8 @@ def read_in_the_end(target: Target, history: Sequence[Operation]) -> list[Operat
     keys = patiently(lambda: redis.read_all(target.redis))
     for key, items in {**rows, **keys}.items():
         note(Action.READ_LIST, key, items)
-    note(Action.READ, api.SKU, patiently(lambda: api.last_value(target)))
+    # From the database: what only a cache does not show is stale, not lost.
+    note(Action.READ, api.SKU, patiently(lambda: sql.register(target.postgres, api.SKU)))
     for key in sorted({o.key for o in history if o.action is Action.IMPORT and o.is_acknowledged}):
         note(Action.IMPORTED, key, patiently(lambda key=key: sql.count_products(target.postgres, f"{key}-")))  # type: ignore[misc]
     return found

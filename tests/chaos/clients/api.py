@@ -156,12 +156,3 @@ def prepare(target: Target) -> None:
     """Remove the register of an earlier run."""
     with client_of(target, is_held=False) as http:
         http.delete(f"/v1/products/{SKU}")
-
-
-def last_value(target: Target) -> int | None:
-    """The register in the end."""
-    with client_of(target, is_held=False) as http:
-        value, outcome, words = get_register(http)
-    if outcome is not Outcome.OK:
-        raise RuntimeError(f"the register cannot be read: {words}")
-    return value if isinstance(value, int) else None

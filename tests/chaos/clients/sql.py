@@ -210,6 +210,16 @@ def read_all(place: Postgres) -> dict[str, list[int]]:
         connection.close()
 
 
+def register(place: Postgres, sku: str) -> int | None:
+    """The price of a product, as the API's register; None where there is no such product."""
+    connection = Connection(place, place.host)
+    try:
+        rows = connection.run("SELECT price FROM products WHERE sku = %s", (sku,))
+        return int(rows[0][0]) if rows else None
+    finally:
+        connection.close()
+
+
 def count_products(place: Postgres, prefix: str) -> int:
     """How many products have a SKU that begins so."""
     connection = Connection(place, place.host)
