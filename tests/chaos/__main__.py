@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -37,6 +38,7 @@ def main() -> int:
     if args.publish:
         publish()
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an interrupted run mends its fault
     site = Site.at(args.cluster_name, args.kubeconfig, args.namespace)
     failures = [each for each in plan(names, args.repeats) if not attempt(site, *each)]
     for name, number in failures:

@@ -35,6 +35,7 @@ STEADY = (
     "api-import",
 )
 LAST = ("rabbitmq-reader",)  # goes on until the queue is empty
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # no load outlives its run
 END_SECONDS = 150.0  # the import client waits for its last feed
 
 
@@ -50,7 +51,15 @@ class Load:
         """Start clients on a node; with a host they talk straight to that server."""
         namespace = NAMESPACES / self.site.cluster.namespace(self.site.cluster.node(node))
         for name in names:
-            command = ["nsenter", f"--net={namespace}", sys.executable, "-m", "tests.chaos.clients", name]
+            command = [
+                *DIE_WITH_PARENT,
+                "nsenter",
+                f"--net={namespace}",
+                sys.executable,
+                "-m",
+                "tests.chaos.clients",
+                name,
+            ]
             command += ["--target", str(self.directory / "target.json"), "--history", str(self.history(name))]
             command += ["--host", host] if host else []
             with (self.directory / f"{name}.log").open("wb") as log:
