@@ -97,6 +97,21 @@ def test_the_kubelets_of_a_kind_cluster_start_on_a_machine_with_cgroup_v1() -> N
     assert [patch["failCgroupV1"] for patch in patches if patch["kind"] == "KubeletConfiguration"] == [False]
 
 
+def test_a_kind_cluster_has_three_nodes_as_the_lab_has_and_all_take_pods() -> None:
+    nodes = yaml.safe_load(clusters.KIND_CONFIG.read_text())["nodes"]
+    assert [node["role"] for node in nodes] == ["control-plane", "worker", "worker"]
+    (patch,) = (yaml.safe_load(each) for each in nodes[0]["kubeadmConfigPatches"])
+    assert (patch["kind"], patch["nodeRegistration"]["taints"]) == ("InitConfiguration", [])
+
+
+def test_taking_down_a_kind_cluster_that_is_not_there_names_those_that_are(
+    machine: Machine, cluster: clusters.KindCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (machine.path / "state").write_text("review\n")
+    cluster.delete(machine.steps)
+    assert "There is no cluster 'proof'; running: review." in capsys.readouterr().out
+
+
 def test_a_deleted_kind_cluster_leaves_no_mark_behind(machine: Machine, cluster: clusters.KindCluster) -> None:
     (machine.path / "hang").touch()
     with pytest.raises(StepFailed):

@@ -1,0 +1,59 @@
+"""The words of `lab`: which cluster a command means, and what it says when that is not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab import main, paths, state
+from appstack_lab.cluster import Cluster, build_nodes
+from appstack_lab.failures import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def review(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A machine that knows one cluster, with two logs."""
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    cluster = Cluster("review", 0, build_nodes(1))
+    state.remember(cluster)
+    cluster.logs.mkdir()
+    for name in ("etcd", "kube-apiserver"):
+        (cluster.logs / f"{name}.log").write_text(f"{name} speaks\n")
+    return cluster
+
+
+def test_the_shell_of_make_env_chooses_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("APPSTACK_CLUSTER", raising=False)
+    assert main.build_parser().parse_args(["status"]).name == "appstack"
+    monkeypatch.setenv("APPSTACK_CLUSTER", "review")
+    assert main.build_parser().parse_args(["status"]).name == "review"
+    assert main.build_parser().parse_args(["status", "--name", "other"]).name == "other"
+
+
+def test_a_cluster_that_is_not_there_is_told_with_those_that_are(review: Cluster) -> None:
+    with pytest.raises(LabError, match="there is no cluster appstack; there are: review"):
+        state.require_cluster("appstack")
+
+
+def test_where_there_is_none_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    assert state.absence("appstack") == "there is no cluster appstack; there are: none"
+
+
+def test_logs_without_a_component_lists_the_components(review: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["logs", "--name", "review"]) == 0
+    assert capsys.readouterr().out == "etcd\nkube-apiserver\n"
+    assert main.main(["logs", "etcd", "--name", "review"]) == 0
+    assert capsys.readouterr().out == "etcd speaks\n"
+
+
+def test_every_command_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["--help"])
+    listed = capsys.readouterr().out
+    for command in ("get", "load", "delete", "create", "status", "logs", "node", "build"):
+        assert any(line.split()[:1] == [command] and len(line.split()) > 1 for line in listed.splitlines()), command
