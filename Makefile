@@ -113,8 +113,9 @@ format: venv ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-generate: venv ## Write the generated files again: CRDs, error catalogue
+generate: venv ## Write the generated files again: CRDs, API reference, error catalogue
 	@$(BIN)/appstack-operator crd | tee crds/appstacks.appstack.dev.yaml > charts/appstack-operator/crds/appstacks.appstack.dev.yaml
+	@$(BIN)/appstack-operator reference > docs/appstack.md
 	@$(BIN)/appstack-backend errors > docs/errors.md
 
 lock: venv ## Resolve the dependencies again into the lock files

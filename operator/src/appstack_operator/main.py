@@ -9,6 +9,7 @@ import yaml
 from appstack_operator import __version__
 from appstack_operator.api import AppStack
 from appstack_operator.api.crd import Dumper, render_crd
+from appstack_operator.api.reference import render_reference
 from appstack_operator.desired.context import Context, Images
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.placeholders import AnyAddress, placeholder_credentials
@@ -21,6 +22,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="watch AppStacks and keep them converged (in a cluster, or with KUBECONFIG)")
     commands.add_parser("crd", help="print the CustomResourceDefinition")
+    commands.add_parser("reference", help="print the reference of the AppStack API")
     commands.add_parser("version", help="print the version")
     render = commands.add_parser("render", help="print the objects that an AppStack becomes, without a cluster")
     render.add_argument("-f", "--file", type=Path, required=True, help="manifest of the AppStack")
@@ -43,6 +45,11 @@ def crd(arguments: argparse.Namespace) -> None:
     sys.stdout.write(render_crd())
 
 
+def reference(arguments: argparse.Namespace) -> None:
+    """Print the reference."""
+    sys.stdout.write(render_reference())
+
+
 def show_version(arguments: argparse.Namespace) -> None:
     """Print the version."""
     print(__version__)
@@ -62,7 +69,7 @@ def placeholder_context(stack: AppStack) -> Context:
     return Context(images, placeholder_credentials(), AnyAddress())
 
 
-COMMANDS = {"run": run, "crd": crd, "version": show_version, "render": render}
+COMMANDS = {"run": run, "crd": crd, "reference": reference, "version": show_version, "render": render}
 
 if __name__ == "__main__":
     main()

@@ -122,6 +122,7 @@ def make_crd(cluster: BareCluster) -> None:
     """Install the AppStack kind and wait until it is served."""
     with cluster.client() as client:
         collection = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        client.post(collection, json=yaml.safe_load(CRD.read_text())).raise_for_status()
+        answer = client.post(collection, json=yaml.safe_load(CRD.read_text()))
+        assert answer.is_success, answer.text
         while client.get("/apis/appstack.dev/v1alpha1/appstacks").status_code != httpx.codes.OK:
             time.sleep(0.1)

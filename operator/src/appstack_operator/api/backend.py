@@ -1,24 +1,68 @@
 """spec.backend and spec.cronJobs: the user's own code, in whichever 12-factor image."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from appstack_operator.api.base import DNS_LABEL, ApiModel, cel
 from appstack_operator.api.common import (
+    WITHIN_LIMITS,
     Arguments,
     EnvVar,
     ImagePullSecret,
-    Passthrough,
     PullPolicy,
     Resources,
+    VariablesSource,
 )
 
 QueueName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:-]+$")]
+BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 HttpPath = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^/.*$")]
 
-BOUNDS_IN_ORDER = ("self.minReplicas <= self.maxReplicas", "minReplicas must not be greater than maxReplicas")
+BOUNDS_IN_ORDER = (
+    "self.minReplicas <= self.maxReplicas",
+    "minReplicas must not be greater than maxReplicas: lower the one or raise the other",
+)
+BACKLOG_HAS_QUEUES = (
+    "!has(self.autoscaling) || self.queues.size() > 0",
+    "autoscaling needs queues: it is their backlog that workers are scaled on",
+)
+PORT_OF_METRICS = (
+    # has(): defaults of parents are checked before those of their parts are filled in.
+    "has(self.image) || !has(self.api) || !has(self.api.port) || self.api.port != 9000",
+    "api.port 9000 is where the bundled image serves metrics: choose another port",
+)
+BUNDLED_WORKERS_HAVE_QUEUES = (
+    (
+        "has(self.image) || !has(self.workers) || self.workers.all(pool, pool.queues.size() + pool.args.size() + "
+        "pool.command.size() > 0)"
+    ),
+    "a worker of the bundled image needs queues (bulk, notifications), or args of its own",
+)
+
+# A field of a schedule, as Kubernetes reads it: numbers or names, ranges, steps, lists.
+NUMBERS = {
+    "minute": "[0-5]?[0-9]",
+    "hour": "([01]?[0-9]|2[0-3])",
+    "day": "(0?[1-9]|[12][0-9]|3[01])",
+    "month": "(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
+    "weekday": "([0-6]|sun|mon|tue|wed|thu|fri|sat)",
+}
+ITEMS = [rf"([*?]|{number}(-{number})?)(/[1-9][0-9]*)?" for number in NUMBERS.values()]
+FIVE_FIELDS = " +".join(f"{item}(,{item})*" for item in ITEMS)
+NAMED = "@(hourly|daily|midnight|weekly|monthly|yearly|annually)|@every ([0-9]+[hms])+"
+SCHEDULE_IS_KNOWN = (
+    f"self.matches('^(?i)({NAMED}|{FIVE_FIELDS})$')",
+    (
+        "schedule is five fields (minute, hour, day, month, weekday), for example '17 3 * * 1-5', "
+        "or @hourly, @daily, @weekly, @monthly, @yearly"
+    ),
+)
+TIME_ZONE_IS_NAMED = (
+    "self != 'Local' && self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$')",
+    "timeZone is a name of the tz database, for example Etc/UTC or Europe/Berlin",
+)
 
 
 class Migrations(ApiModel):
@@ -55,7 +99,9 @@ class Api(ApiModel):
     port: int = Field(default=8000, ge=1, le=65535, description="Port that the container listens on.")
     command: Arguments = Field(default=[], description="Command of the container; empty keeps the image's own.")
     args: Arguments = Field(default=[], description="Arguments; with command and args empty: api.")
-    resources: Resources = Field(default=Resources(), description="Requests and limits of an API container.")
+    resources: Resources = Field(
+        default=Resources(), description="Requests and limits of an API container.", json_schema_extra=WITHIN_LIMITS
+    )
     liveness_path: HttpPath = Field(
         default="/livez", description="Path that answers 2xx while the process need not be killed."
     )
@@ -86,16 +132,24 @@ class WorkerAutoscaling(ApiModel):
 class Worker(ApiModel):
     """One pool of workers: a Deployment that consumes some queues."""
 
+    model_config = ConfigDict(json_schema_extra=cel(BACKLOG_HAS_QUEUES))
+
     name: str = Field(min_length=1, max_length=24, pattern=DNS_LABEL, description="Name of the pool.")
     queues: list[QueueName] = Field(
-        default=[], max_length=50, description="Queues that it consumes, and on whose backlog it is scaled."
+        default=[],
+        max_length=50,
+        description="Queues that it consumes, and on whose backlog it is scaled.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     replicas: int = Field(default=2, ge=0, le=1000, description="Number of workers; ignored with autoscaling.")
     autoscaling: WorkerAutoscaling | None = Field(default=None, description="Scale on the backlog of the queues.")
     command: Arguments = Field(default=[], description="Command of the container; empty keeps the image's own.")
     args: Arguments = Field(default=[], description="Arguments; with command and args empty: worker --queues a,b.")
     env: list[EnvVar] = Field(
-        default=[], max_length=100, description="Variables of this pool alone; they win over the rest."
+        default=[],
+        max_length=100,
+        description="Variables of this pool alone; they win over the rest.",
+        json_schema_extra=BY_NAME,
     )
     resources: Resources = Field(default=Resources(), description="Requests and limits of a worker container.")
     termination_grace_period_seconds: int = Field(
@@ -106,10 +160,13 @@ class Worker(ApiModel):
 class Backend(ApiModel):
     """The image and how its API, workers and migrations run."""
 
+    model_config = ConfigDict(json_schema_extra=cel(PORT_OF_METRICS, BUNDLED_WORKERS_HAVE_QUEUES))
+
     image: str | None = Field(
         default=None,
         min_length=1,
         max_length=1000,
+        pattern=r"^[a-zA-Z0-9][^\s]*$",
         description=(
             "Image of the backend; left out, the bundled reference backend runs. With an image of one's own, "
             "workers, cron jobs and migrations exist only where they are declared."
@@ -123,8 +180,9 @@ class Backend(ApiModel):
         default=[],
         max_length=200,
         description="Variables of every backend container; they win over the operator's.",
+        json_schema_extra=BY_NAME,
     )
-    env_from: list[Passthrough] = Field(
+    env_from: list[VariablesSource] = Field(
         default=[], max_length=50, description="Secrets and ConfigMaps whose keys become variables."
     )
     migrations: Migrations | None = Field(default=None, description="The migration Job of an image.")
@@ -133,10 +191,7 @@ class Backend(ApiModel):
         default=None,
         max_length=20,
         description="Worker pools. Left out with the bundled image: one pool of 2 on bulk and notifications.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
+        json_schema_extra=BY_NAME,
     )
 
 
@@ -157,8 +212,15 @@ class CronJob(ApiModel):
         min_length=1,
         max_length=100,
         description="When it runs: minute, hour, day, month, weekday; or @daily.",
+        json_schema_extra=cel(SCHEDULE_IS_KNOWN),
     )
-    time_zone: str = Field(default="Etc/UTC", min_length=1, max_length=64, description="Time zone of the schedule.")
+    time_zone: str = Field(
+        default="Etc/UTC",
+        min_length=1,
+        max_length=64,
+        description="Time zone of the schedule, by its name in the tz database.",
+        json_schema_extra=cel(TIME_ZONE_IS_NAMED),
+    )
     command: Arguments = Field(default=[], description="Command of the container; empty keeps the image's own.")
     args: Arguments = Field(default=[], description="Arguments; with command and args empty: job NAME.")
     suspend: bool = Field(default=False, description="Start no new runs.")

@@ -13,6 +13,8 @@ PLURAL = "appstacks"
 # A resource quantity as people write it: 10Gi, 500m, 0.5, 1e3.
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTPE]i?|[eE][0-9]+)?$"
 DNS_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 
 
 class ApiModel(BaseModel):
@@ -21,6 +23,10 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", validate_default=True
     )
+
+    def manifest(self) -> dict[str, Any]:
+        """As it stands in a manifest: what was left out is left out."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:

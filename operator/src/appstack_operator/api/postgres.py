@@ -2,10 +2,12 @@
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from appstack_operator.api.base import ApiModel, cel
 from appstack_operator.api.common import (
+    EXTERNAL_IS_NAMED,
+    WITHIN_LIMITS,
     DataService,
     External,
     Resources,
@@ -54,6 +56,22 @@ def not_owned(name: str) -> tuple[str, str]:
     )
 
 
+SETTINGS_ARE_NAMED = (
+    "self.all(name, name.matches('^[a-z_][a-z0-9_]*([.][a-z_][a-z0-9_]*)?$'))",
+    "parameters: names of settings are written in lower case, as in pg_settings",
+)
+REPLICAS_TO_WAIT_FOR = (
+    (
+        "!has(self.synchronousReplication) || self.synchronousReplication != 'Required' || "
+        "!has(self.instances) || self.instances > 1"
+    ),
+    (
+        "synchronousReplication Required needs 2 instances or more: with one, every write would wait for a replica "
+        "that does not exist"
+    ),
+)
+
+
 class SynchronousReplication(StrEnum):
     """When a commit waits for a replica."""
 
@@ -95,6 +113,8 @@ class PostgresStorage(Storage):
 class Postgres(DataService):
     """The database of the stack."""
 
+    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED, REPLICAS_TO_WAIT_FOR))
+
     instances: int = Field(default=2, ge=1, le=5, description="Number of instances: one primary, the others replicas.")
     synchronous_replication: SynchronousReplication = Field(
         default=SynchronousReplication.PREFERRED,
@@ -116,9 +136,13 @@ class Postgres(DataService):
         default={},
         max_length=100,
         description="Settings of postgresql.conf. Those that the operator owns are refused.",
-        json_schema_extra=cel(*(not_owned(name) for name in OWNED_PARAMETERS)),
+        json_schema_extra=cel(SETTINGS_ARE_NAMED, *(not_owned(name) for name in OWNED_PARAMETERS)),
     )
-    resources: Resources = Field(default=Resources(), description="Requests and limits of a PostgreSQL container.")
+    resources: Resources = Field(
+        default=Resources(),
+        description="Requests and limits of a PostgreSQL container.",
+        json_schema_extra=WITHIN_LIMITS,
+    )
     pooler: Pooler = Field(default=Pooler(), description="PgBouncer in front of the primary.")
     external: External | None = Field(
         default=None,

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from appstack_operator.api.base import cel
 from appstack_operator.api.common import (
+    WITHIN_LIMITS,
     DataService,
     External,
     Resources,
@@ -39,7 +40,9 @@ class Rabbitmq(DataService):
         ),
     ] = Field(default=3, ge=1, le=5, description="Number of RabbitMQ nodes: 1, 3 or 5. It may grow, never shrink.")
     storage: RabbitmqStorage = Field(default=RabbitmqStorage(), description="The volume of each node.")
-    resources: Resources = Field(default=Resources(), description="Requests and limits of a RabbitMQ container.")
+    resources: Resources = Field(
+        default=Resources(), description="Requests and limits of a RabbitMQ container.", json_schema_extra=WITHIN_LIMITS
+    )
     external: External | None = Field(
         default=None,
         description=(

@@ -3,10 +3,12 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from appstack_operator.api.base import cel
 from appstack_operator.api.common import (
+    EXTERNAL_IS_NAMED,
+    WITHIN_LIMITS,
     DataService,
     External,
     Quantity,
@@ -28,8 +30,20 @@ class MaxMemoryPolicy(StrEnum):
     NOEVICTION = "noeviction"
 
 
+MEMORY_BESIDE_DATA = (
+    (
+        "!has(self.maxMemory) || !has(self.resources) || !has(self.resources.limits) || "
+        "!('memory' in self.resources.limits) || "
+        "quantity(string(self.resources.limits['memory'])).isGreaterThan(quantity(self.maxMemory))"
+    ),
+    "resources.limits.memory must be larger than maxMemory (twice is safe): Redis needs memory beside its data",
+)
+
+
 class Redis(DataService):
     """Cache, sessions and rate limits of the stack: nothing that must never vanish."""
+
+    model_config = ConfigDict(json_schema_extra=cel(EXTERNAL_IS_NAMED, MEMORY_BESIDE_DATA))
 
     replicas: Annotated[
         int,
@@ -52,7 +66,9 @@ class Redis(DataService):
         default=MaxMemoryPolicy.ALLKEYS_LRU, description="What is given up when the memory is full."
     )
     storage: Storage = Field(default=Storage(), description="The volume of each Redis instance.")
-    resources: Resources = Field(default=Resources(), description="Requests and limits of a Redis container.")
+    resources: Resources = Field(
+        default=Resources(), description="Requests and limits of a Redis container.", json_schema_extra=WITHIN_LIMITS
+    )
     external: External | None = Field(
         default=None,
         description=(

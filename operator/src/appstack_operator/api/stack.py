@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
-from appstack_operator.api.backend import Backend, CronJob
+from appstack_operator.api.backend import BY_NAME, Backend, CronJob
 from appstack_operator.api.base import ApiModel
 from appstack_operator.api.common import Scheduling
 from appstack_operator.api.postgres import Postgres
@@ -50,7 +50,7 @@ class AppStackSpec(ApiModel):
         default=None,
         max_length=50,
         description="Jobs on a schedule. Left out with the bundled image: its own jobs.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=BY_NAME,
     )
     postgres: Postgres = Field(default=Postgres(), description="The database.")
     redis: Redis = Field(default=Redis(), description="Cache, sessions, rate limits.")

@@ -101,7 +101,7 @@ def build_container(
     if command:
         container["command"] = command
     if stack.spec.backend.env_from:
-        container["envFrom"] = list(stack.spec.backend.env_from)
+        container["envFrom"] = [each.manifest() for each in stack.spec.backend.env_from]
     return container
 
 

@@ -113,7 +113,7 @@ def container_environment(
         variables["API_ADMIN_TOKEN"] = from_secret("API_ADMIN_TOKEN", f"{stack.name}-api-token", "token")
     for name in names_from_env_from(stack, context.references):
         variables.pop(name, None)  # a name in `env` would win over the user's envFrom
-    users = {item.name: item.model_dump(by_alias=True, exclude_none=True) for item in (*stack.spec.backend.env, *own)}
+    users = {item.name: item.manifest() for item in (*stack.spec.backend.env, *own)}
     return [entry for name, entry in variables.items() if name not in users] + list(users.values())
 
 

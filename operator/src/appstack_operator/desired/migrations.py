@@ -21,8 +21,8 @@ def job_name(stack: AppStack, context: Context) -> str:
         "image": image_of(stack, context),
         "command": migrations.command if migrations else [],
         "args": migrations.args if migrations else [],
-        "env": [item.model_dump(by_alias=True, exclude_none=True) for item in stack.spec.backend.env],
-        "envFrom": stack.spec.backend.env_from,
+        "env": [item.manifest() for item in stack.spec.backend.env],
+        "envFrom": [item.manifest() for item in stack.spec.backend.env_from],
     }
     return f"{stack.name}-{COMPONENT}-{content_hash(work, length=10)}"
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from appstack_operator.api import AppStack, Resources, Spread
+from appstack_operator.desired.quantities import amount_of
 from appstack_operator.objects import Object, selector
 
 # Kubernetes' "restricted" pod security standard, on every pod and container that the operator makes.
@@ -32,8 +33,14 @@ def pod_security(user_id: int | None = None) -> Object:
 
 
 def resources(wanted: Resources, *, requests: Mapping[str, str], limits: Mapping[str, str]) -> Object:
-    """The spec's requests and limits over the operator's defaults."""
-    return {"requests": {**requests, **wanted.requests}, "limits": {**limits, **wanted.limits}}
+    """The spec's requests and limits over the operator's defaults; a default gives way to what the spec says."""
+    ours = {**requests, **wanted.requests}, {**limits, **wanted.limits}
+    for name in ours[0].keys() & ours[1].keys():
+        if amount_of(ours[0][name]) > amount_of(ours[1][name]):
+            # The API server refuses a request above its limit; at most one of the two is the user's.
+            follower, leader = (0, 1) if name in wanted.limits else (1, 0)
+            ours[follower][name] = ours[leader][name]
+    return {"requests": ours[0], "limits": ours[1]}
 
 
 def placement(stack: AppStack, component: str) -> Object:
@@ -49,9 +56,7 @@ def placement(stack: AppStack, component: str) -> Object:
     if scheduling.node_selector:
         part["nodeSelector"] = dict(scheduling.node_selector)
     if scheduling.tolerations:
-        part["tolerations"] = [
-            toleration.model_dump(by_alias=True, exclude_none=True) for toleration in scheduling.tolerations
-        ]
+        part["tolerations"] = [toleration.manifest() for toleration in scheduling.tolerations]
     if scheduling.priority_class_name:
         part["priorityClassName"] = scheduling.priority_class_name
     return part

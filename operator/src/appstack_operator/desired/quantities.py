@@ -20,12 +20,17 @@ SUFFIXES = {
 MEBIBYTE = 2**20
 
 
-def bytes_of(quantity: str) -> int:
-    """The number of bytes in 10Gi, 512M, 1e9, ..."""
+def amount_of(quantity: str) -> Decimal:
+    """The number in 10Gi, 512M, 500m, 1e9, ..."""
     for length in (2, 1):
         if quantity[-length:] in SUFFIXES:
-            return int(Decimal(quantity[:-length]) * SUFFIXES[quantity[-length:]])
-    return int(Decimal(quantity))
+            return Decimal(quantity[:-length]) * SUFFIXES[quantity[-length:]]
+    return Decimal(quantity)
+
+
+def bytes_of(quantity: str) -> int:
+    """The number of bytes in 10Gi, 512M, 1e9, ..."""
+    return int(amount_of(quantity))
 
 
 def mebibytes(size_bytes: int) -> str:

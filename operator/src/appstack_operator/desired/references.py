@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.common import EnvVar
@@ -10,9 +9,6 @@ from appstack_operator.objects import content_hash
 
 REFERENCES_CHECKSUM = "appstack.dev/references-checksum"
 Named = tuple[str, str]  # kind, name
-# Where an env or envFrom entry names an object -> its kind.
-KEY_SOURCES = {"secretKeyRef": "Secret", "configMapKeyRef": "ConfigMap"}
-ALL_SOURCES = {"secretRef": "Secret", "configMapRef": "ConfigMap"}
 NOTHING: Mapping[Named, Mapping[str, str] | None] = {}
 
 
@@ -29,20 +25,14 @@ class Reference:
 def references_of(stack: AppStack, own: Sequence[EnvVar] = ()) -> Iterator[Reference]:
     """What the backend's containers, and those with `own` variables, refer to."""
     for source in stack.spec.backend.env_from:
-        for field, kind in ALL_SOURCES.items():
-            if name := part(source, field).get("name"):
-                yield Reference(kind, str(name), prefix=str(source.get("prefix") or ""))
+        for kind, whole in (("Secret", source.secret_ref), ("ConfigMap", source.config_map_ref)):
+            if whole:
+                yield Reference(kind, whole.name, prefix=source.prefix or "")
     for variable in (*stack.spec.backend.env, *own):
-        for field, kind in KEY_SOURCES.items():
-            place = part(variable.value_from or {}, field)
-            if place.get("name") and place.get("key"):
-                yield Reference(kind, str(place["name"]), key=str(place["key"]))
-
-
-def part(source: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    """A part of what the user wrote, which nobody has checked yet."""
-    found = source.get(field)
-    return found if isinstance(found, Mapping) else {}
+        if place := variable.value_from:
+            for kind, one in (("Secret", place.secret_key_ref), ("ConfigMap", place.config_map_key_ref)):
+                if one:
+                    yield Reference(kind, one.name, key=one.key)
 
 
 def named_by(stack: AppStack) -> set[Named]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from appstack_operator.api.crd import build_crd, build_schema, render_crd
+from appstack_operator.api.reference import render_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,10 @@ CRD = "appstacks.appstack.dev.yaml"
 @pytest.mark.parametrize("place", ["crds", "charts/appstack-operator/crds"])
 def test_the_committed_crd_is_current(place: str) -> None:
     assert (ROOT / place / CRD).read_text() == render_crd(), "run `make generate`"
+
+
+def test_the_committed_reference_is_current() -> None:
+    assert (ROOT / "docs" / "appstack.md").read_text() == render_reference(), "run `make generate`"
 
 
 def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
