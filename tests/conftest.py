@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,11 @@ from hypothesis import settings
 # A slow machine is no wrong answer: hypothesis must judge results, not milliseconds.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.apiserver.kit.server import BareCluster
 
 ALLOWED = Path(__file__).parent / "allowed_skips.toml"
 
@@ -41,6 +48,17 @@ class SkipGate:
             terminalreporter.write_line(
                 f"NOT ALLOWED to be skipped (list it with a reason in {ALLOWED.name}): {nodeid}"
             )
+
+
+@pytest.fixture(scope="session")
+def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareCluster]:
+    """One etcd and one API server for all tests that need no nodes; each test has namespaces of its own."""
+    from tests.apiserver.kit import server
+
+    folder = tmp_path_factory.mktemp("bare")
+    with server.running(folder / "cluster") as cluster:
+        yield cluster
+    shutil.rmtree(folder / "cluster" / "etcd", ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

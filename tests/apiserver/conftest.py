@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import pytest
 
-from tests.apiserver.kit import server
 from tests.apiserver.kit.external import external_services
 from tests.apiserver.kit.life import MANAGED_SPEC, Life, World, living
 from tests.apiserver.kit.operator import zygote
@@ -16,8 +14,10 @@ from tests.apiserver.kit.phases import Phase, undisturbed_phases
 from tests.apiserver.kit.responders import Responders
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.apiserver.kit.server import BareCluster
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(folder: Path) -> Iterator[server.BareCluster]:
-    with server.running(folder / "cluster") as cluster:
-        yield cluster
-    shutil.rmtree(folder / "cluster" / "etcd", ignore_errors=True)
+def cluster(bare_cluster: BareCluster) -> BareCluster:
+    return bare_cluster
 
 
 @pytest.fixture(scope="session")
-async def world(cluster: server.BareCluster, folder: Path) -> AsyncIterator[World]:
+async def world(cluster: BareCluster, folder: Path) -> AsyncIterator[World]:
     responders = Responders()
     with zygote() as forker:
         async with responders.answering(), external_services(cluster.loopback):

@@ -1,4 +1,4 @@
-"""etcd and an API server on loopback, the chart's rights, and operator processes that can be stopped and killed."""
+"""The chart's rights on the bare API server, and operator processes that can be stopped and killed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -19,20 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from appstack_lab.config.controlplane import build_audit_policy
+from appstack_lab.binaries import bin_directory
+from appstack_lab.node import DIE_WITH_PARENT
+from tests.apiserver.kit.server import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.apiserver.kit.server import BareCluster
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "appstack-system"
-ACCOUNT = f"system:serviceaccount:{NAMESPACE}:appstack-operator"
+WATCHED = ("killed", "frozen", "stopped")
 CHART = ROOT / "charts" / "appstack-operator"
 IMAGES = ("operator", "backend", "postgres", "redis", "rabbitmq")
-START_LIMIT_SECONDS = 90
 
 
 def free_port() -> int:
@@ -66,6 +66,8 @@ class Cluster:
     directory: Path
     bin: Path
     server: str
+    logs: Path
+    begun: int  # where the audit log ended when the first of these tests began
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def kubeconfig(self, token: str) -> Path:
@@ -96,15 +98,18 @@ class Cluster:
         return next((str(each["spec"].get("holderIdentity", "")) for each in leases), "")
 
     def start(self, name: str, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
-        """Start a process that ends with the test session."""
+        """Start a process that ends with the test session, also with a killed one."""
         with (self.directory / f"{name}.log").open("ab") as log:
+            command = [*DIE_WITH_PARENT, *command]
             process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
         self.processes.append(process)
         return process
 
     def writes(self) -> list[Write]:
         """What operator processes wrote, beside the Lease, in the order of arrival."""
-        lines = (self.directory / "audit.log").read_text().splitlines()
+        with (self.logs / "audit.log").open() as audit:
+            audit.seek(self.begun)
+            lines = audit.read().splitlines()
         events = [json.loads(line) for line in lines if line.endswith("}")]
         found = [
             Write(each["user"]["uid"], each["objectRef"]["resource"], datetime.fromisoformat(each[RECEIVED]))
@@ -115,59 +120,6 @@ class Cluster:
 
 
 RECEIVED = "requestReceivedTimestamp"
-
-
-def write_keys(directory: Path) -> None:
-    """What the API server signs service accounts' tokens with."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (directory / "sa.key").write_bytes(private)
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (directory / "sa.pub").write_bytes(public)
-
-
-def start_servers(cluster: Cluster, store_port: int, port: int) -> None:
-    """etcd and the API server, with a token for the administrator and for each operator process."""
-    d, store, peer = cluster.directory, f"http://127.0.0.1:{store_port}", f"http://127.0.0.1:{free_port()}"
-    write_keys(d)
-    (d / "audit.json").write_text(json.dumps(build_audit_policy()))
-    tokens = ['admin,admin,admin,"system:masters"']
-    tokens += [f'operator-{each},{ACCOUNT},{each},"system:serviceaccounts"' for each in "ab"]
-    tokens.append("operator-stranger,stranger,stranger")
-    (d / "tokens.csv").write_text("\n".join(tokens))
-    etcd = [f"--data-dir={d}/etcd", "--name=it", f"--initial-cluster=it={peer}", "--unsafe-no-fsync"]
-    urls = [f"--listen-client-urls={store}", f"--advertise-client-urls={store}"]
-    peers = [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", "--log-level=warn"]
-    cluster.start("etcd", [f"{cluster.bin}/etcd", *etcd, *urls, *peers])
-    cluster.start(
-        "apiserver",
-        [
-            f"{cluster.bin}/kube-apiserver",
-            f"--etcd-servers={store}",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={port}",
-            f"--cert-dir={d}/certificates",
-            "--service-cluster-ip-range=10.99.0.0/16",
-            "--authorization-mode=RBAC",
-            f"--token-auth-file={d}/tokens.csv",
-            "--service-account-issuer=https://it",
-            f"--service-account-key-file={d}/sa.pub",
-            f"--service-account-signing-key-file={d}/sa.key",
-            "--disable-admission-plugins=ServiceAccount",
-            f"--audit-policy-file={d}/audit.json",
-            f"--audit-log-path={d}/audit.log",
-        ],
-    )
-
-
-def is_ready(cluster: Cluster) -> bool:
-    context = ssl._create_unverified_context()
-    request = urllib.request.Request(f"{cluster.server}/readyz", headers={"Authorization": "Bearer admin"})
-    try:
-        with urllib.request.urlopen(request, context=context, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def install(cluster: Cluster) -> None:
@@ -182,15 +134,12 @@ def install(cluster: Cluster) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One API server for all tests here."""
-    lab = str(Path(sys.executable).parent / "lab")
-    tools = Path(subprocess.run([lab, "bin"], capture_output=True, text=True, check=True).stdout.strip())
-    port = free_port()
-    made = Cluster(tmp_path_factory.mktemp("lease"), tools, f"https://127.0.0.1:{port}")
+def cluster(bare_cluster: BareCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The API server of all tests without nodes, with the chart's rights."""
+    server, logs = f"https://{bare_cluster.api}", bare_cluster.logs
+    begun = (logs / "audit.log").stat().st_size
+    made = Cluster(tmp_path_factory.mktemp("lease"), bin_directory(), server, logs, begun)
     try:
-        start_servers(made, free_port(), port)
-        wait_until(lambda: is_ready(made), "the API server is ready", START_LIMIT_SECONDS)
         install(made)
         yield made
     finally:
@@ -217,6 +166,7 @@ class OperatorProcess:
         environment |= {
             "KUBECONFIG": str(self.cluster.kubeconfig(f"operator-{self.name}")),
             "APPSTACK_LEASE_NAMESPACE": NAMESPACE,
+            "APPSTACK_WATCH_NAMESPACES": ",".join(WATCHED),  # stacks of other tests are none of its business
             "APPSTACK_HEALTH_PORT": str(self.health_port),
             "APPSTACK_METRICS_PORT": str(self.metrics_port),
         }

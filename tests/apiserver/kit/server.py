@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 CRD = Path(__file__).parents[3] / "crds" / "appstacks.appstack.dev.yaml"
 PATIENCE_SECONDS = 90.0
+# Two processes of one service account are told apart by their tokens' uids in the audit log.
+ACCOUNT = "system:serviceaccount:appstack-system:appstack-operator"
+TOKENS = (
+    'admin,admin,admin,"system:masters"',
+    *(f'operator-{each},{ACCOUNT},{each},"system:serviceaccounts"' for each in "ab"),
+    "operator-stranger,stranger,stranger",
+)
 PORTS = (2379, 2380, 5672, 6379, 6443)
 
 
@@ -82,8 +89,10 @@ def running(folder: Path) -> Iterator[BareCluster]:
         directory.mkdir(parents=True)
     write_pki(cluster)
     write_json(cluster.config / "audit-policy.json", build_audit_policy())
+    (cluster.config / "tokens.csv").write_text("\n".join(TOKENS))
     # A loopback address cannot be an endpoint of the Service `kubernetes`; nobody here asks for that Service.
-    api_server = [*build_api_server(bin_directory(), cluster), "--endpoint-reconciler-type=none"]
+    options = ["--endpoint-reconciler-type=none", f"--token-auth-file={cluster.config}/tokens.csv"]
+    api_server = [*build_api_server(bin_directory(), cluster), *options]
     with ExitStack() as stack:
         stack.enter_context(process(build_etcd(bin_directory(), cluster), cluster.logs / "etcd.log"))
         started = stack.enter_context(process(api_server, cluster.logs / "kube-apiserver.log"))
