@@ -96,46 +96,35 @@ def wants_colours(choice: str, stdout: TextIO) -> bool:
 
 def build_parser() -> Parser:
     """All commands and options."""
-    shared = build_shared_options()
     parser = Parser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="plan|status", parser_class=Parser)
-    layout = argparse.RawDescriptionHelpFormatter
-    plan = commands.add_parser(
-        "plan",
-        help=PLAN_HELP,
-        description=PLAN_HELP,
-        epilog=EXIT_CODES["plan"],
-        parents=[shared],
-        formatter_class=layout,
+    texts = {"plan": PLAN_HELP, "status": STATUS_HELP}
+    plan, status = (
+        commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=EXIT_CODES[name],
+            parents=[build_shared_options()],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, text in texts.items()
     )
-    plan.add_argument(
-        "-f",
-        "--filename",
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="manifest of AppStacks; - is standard input",
-    )
+    add_plan_options(plan)
+    status.add_argument("name", metavar="NAME", help="name of the AppStack")
+    return parser
+
+
+def add_plan_options(plan: argparse.ArgumentParser) -> None:
+    """What is planned, and how it is going to be applied."""
+    manifests = "manifest of AppStacks; - is standard input"
+    plan.add_argument("-f", "--filename", action="append", required=True, metavar="FILE", help=manifests)
     plan.add_argument("--server-side", action="store_true", help="plan for kubectl apply --server-side")
     plan.add_argument("--field-manager", default="kubectl", metavar="NAME", help="with --server-side: who applies")
     plan.add_argument("--force-conflicts", action="store_true", help="with --server-side: take fields of others over")
-    plan.add_argument(
-        "--operator-namespace",
-        default="",
-        metavar="NS",
-        help="where the operator runs (default: look in all namespaces)",
-    )
-    status = commands.add_parser(
-        "status",
-        help=STATUS_HELP,
-        description=STATUS_HELP,
-        epilog=EXIT_CODES["status"],
-        parents=[shared],
-        formatter_class=layout,
-    )
-    status.add_argument("name", metavar="NAME", help="name of the AppStack")
-    return parser
+    where = "where the operator runs (default: look in all namespaces)"
+    plan.add_argument("--operator-namespace", default="", metavar="NS", help=where)
 
 
 def build_shared_options() -> Parser:
