@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH, LEFT, RIGHT = 900, 110, 10
-HEIGHT, TOP, BOTTOM = 74, 64, 34  # of one service; above and below all
+HEIGHT, TOP, BOTTOM = 74, 76, 34  # of one service; above and below all
 GOOD, BAD, MARK, QUIET = "#2a7f62", "#c0392b", "#1f4e8c", "#8a8a8a"
 LEGEND = "green: operations served a second, red: failed"
 NAMES = {"postgres": "PostgreSQL", "redis": "Redis", "rabbitmq": "RabbitMQ", "api": "API"}
@@ -79,15 +79,15 @@ def marks_of(run: dict[str, Any], end: float, base: float, x: Any) -> list[str]:
     if run["mended_s"] is not None:
         marks.append((run["mended_s"], "mended", GOOD))
     marks += [(at, f"{role}: {short(pod)}", MARK) for at, role, pod in run["roles"]]
-    parts, last = [], [-1e9, -1e9]
+    parts, last = [], [-1e9] * 3
     for at, words, colour in sorted(marks):
         if at > end:
             continue
-        row = 0 if x(at) >= last[0] else 1
+        row = next((n for n, taken in enumerate(last) if x(at) >= taken), 2)
         last[row] = x(at) + 6.2 * len(words) + 8
         dash = "" if colour != MARK else ' stroke-dasharray="4 3"'
-        parts.append(f'<line x1="{x(at)}" x2="{x(at)}" y1="{TOP - 8}" y2="{base}" stroke="{colour}"{dash}/>')
-        parts.append(text(x(at) + 3, TOP - 10 + 11 * row - 6, words, fill=colour))
+        parts.append(f'<line x1="{x(at)}" x2="{x(at)}" y1="{TOP - 24}" y2="{base}" stroke="{colour}"{dash}/>')
+        parts.append(text(x(at) + 3, TOP - 28 + 11 * row, words, fill=colour))
     return parts
 
 

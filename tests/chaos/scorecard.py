@@ -115,6 +115,7 @@ victim's, over connections that they *hold*, or *reconnecting* for every operati
 - **Whole**: seconds to `HighlyAvailable` again; after a node's loss counted from its return.
 
 {machine}
+A read through the API that a cache answers with an older value is *stale* and fails its row; it is no lost write.
 """
 COLUMNS = (
     *("fault", "who", "operator", "service", "write gap, held", "reconnecting", "read gap"),
