@@ -23,7 +23,7 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos lint format generate lock run-operator clean venv tools
+.PHONY: help bench bench-operator up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ test-long: venv tools ## The long tests: a sweep of single kills, rounds of cras
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
 	@$(BIN)/python -m bench import export requests memory table
+
+bench-operator: venv ## The operator with 20, 100 and 300 stacks: build/bench/operator.json and docs/bench-operator.md (root)
+	@$(BIN)/lab build binaries etcd kube-apiserver kube-controller-manager kwok
+	@unshare --net sh -c 'ip link set lo up && exec $(BIN)/python -m bench.operator $(SIZES)'
 
 bench-%: venv tools
 	@$(BIN)/python -m bench $* table

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from appstack_operator import metrics
 from appstack_operator.api import AppStack
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.client import Api, ApiError
@@ -34,15 +35,23 @@ async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Fa
     for action in actions:
         if failed_stage is not None and action.stage > failed_stage:
             break
+        extra = {"action": action.verb.value, "target": str(action.target)}
         try:
             await perform(stack, action, api)
-            logger.info("%s", action, extra={"action": action.verb.value, "target": str(action.target)})
+            count(action, "done")
+            logger.info("%s", action, extra=extra)
         except ApiError as error:
             failures.append(failure_of(action, error))
             # A volume that cannot grow keeps nothing else waiting.
             failed_stage = failed_stage if action.verb is Verb.GROW else action.stage
-            logger.warning("%s failed: %s", action, error.message, extra={"target": str(action.target)})
+            count(action, "failed")
+            logger.warning("%s failed: %s", action, error.message, extra=extra)
     return failures
+
+
+def count(action: Action, result: str) -> None:
+    """Tell Prometheus."""
+    metrics.ACTIONS.labels(action.verb.value, action.impact.name.lower().replace("_", "-"), result).inc()
 
 
 def failure_of(action: Action, error: ApiError) -> Failure:

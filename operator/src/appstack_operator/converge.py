@@ -120,8 +120,6 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     gates = set_gates(assessment)
     actions = plan(stack, build_stack(stack, context), seen, gates)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
-    for action in actions:
-        metrics.ACTIONS.labels(action.verb.value, action.impact.name).inc()
 
     work = Work(pending_work(seen, actions, list(gates.closed.values())), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)

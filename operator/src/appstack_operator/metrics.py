@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 PASSES = Counter("appstack_passes", "Passes by result.", ["result"])
 PASS_SECONDS = Histogram("appstack_pass_seconds", "Duration of a pass.")
-ACTIONS = Counter("appstack_actions", "Writes of plans by verb and impact.", ["verb", "impact"])
+ACTIONS = Counter("appstack_actions", "Writes of plans by verb, impact and result.", ["verb", "impact", "result"])
 REQUESTS = Counter("appstack_api_requests", "Requests to the API server by verb and kind.", ["verb", "kind"])
 IS_LEADER = Gauge("appstack_is_leader", "1 if this process holds the operator's Lease and may write, else 0.")
 STACKS = Gauge("appstack_stacks", "AppStacks that this process looks after.")

@@ -82,6 +82,11 @@ class Responders:
             return address
         raise AssertionError("endless")
 
+    async def listen_everywhere(self) -> None:
+        """Answer at every address of a network namespace; whoever calls knows the members."""
+        for port in PORTS.values():
+            self._servers[f"any:{port}"] = await self._listen("0.0.0.0", port)
+
     async def leave(self, address: str) -> None:
         """A pod is gone."""
         del self.members[address]

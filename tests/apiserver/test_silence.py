@@ -1,0 +1,56 @@
+"""While nothing changes the operator writes nothing: told by the API server's own count of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.apiserver.kit.cast import MERGE
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.apiserver.kit.life import Life
+
+WRITING = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
+# The API server renews a Lease of its own, which says that it lives.
+OWN = {"leases"}
+
+
+async def writes_by_resource(client: httpx.AsyncClient) -> dict[str, float]:
+    """Resource -> requests that wrote, or wanted to, since the API server started."""
+    text = (await client.get("/metrics")).text
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sample.labels
+            if sample.name == "apiserver_request_total" and labels["verb"] in WRITING and labels["resource"] not in OWN:
+                found[labels["resource"]] = found.get(labels["resource"], 0) + sample.value
+    return found
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(20, id="20 s"),
+        pytest.param(180, id="3 min", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+    ],
+)
+async def test_nothing_is_written_while_nothing_changes(life: Life, seconds: int) -> None:
+    life.operator.start()
+    await life.create()
+    await life.settle(life.is_ready)
+    client = life.cast.client
+    before, passes = await writes_by_resource(client), life.proxy.passes
+    assert passes > 0
+    await asyncio.sleep(seconds)
+    assert await writes_by_resource(client) == before
+    # A slow answer of a service may lead to a look, no more.
+    assert life.proxy.passes - passes <= 1 + seconds // 60
+    # The count sees writes: one of our own shows.
+    path = f"/api/v1/namespaces/{life.cast.namespace}/serviceaccounts/default"
+    await client.patch(path, json={"metadata": {"labels": {"seen": "yes"}}}, headers=MERGE)
+    assert await writes_by_resource(client) != before
