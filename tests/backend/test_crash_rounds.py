@@ -104,8 +104,16 @@ def paced(site: Site, body: bytes, rows: int, key: str) -> Iterator[bytes]:
     pieces = 50
     for number in range(pieces):
         sent, lead = rows * number // pieces, rows // 5
-        wait_until(partial(is_near, site, key, sent - lead), "workers keep up", PATIENCE_SECONDS)
+        wait_until(partial(may_go_on, site, key, sent - lead), "workers keep up", PATIENCE_SECONDS)
         yield body[len(body) * number // pieces : len(body) * (number + 1) // pieces]
+
+
+def may_go_on(site: Site, key: str, position: int) -> bool:
+    """Whether enough is imported to send more; hang up if nobody receives any more (the server has answered)."""
+    state, _, imported = progress(site, key)
+    if imported < position and state not in UNDER_WAY:
+        raise httpx.WriteError(f"the import is {state}")
+    return imported >= position
 
 
 def is_near(site: Site, key: str, position: int) -> bool:

@@ -150,7 +150,7 @@ class Reception:
             for data in self._inflater.feed(piece) if self._inflater else (piece,):
                 await self._store_full(self._chunks.add(self._feed.feed(data)))
         except ApiError as error:
-            if isinstance(error, ImportCancelled | IdempotencyKeyReused) or error.status >= 500:
+            if isinstance(error, ImportCancelled | IdempotencyKeyReused | IdempotencyKeyBusy) or error.status >= 500:
                 raise
             return error
         return None
@@ -217,10 +217,17 @@ class Reception:
             # Either a repeated call whose first commit stood, or the job is no longer ours.
             known = await repository.digests(self._services.database, self._receiver.id)
             if known[chunk.number :] != [digest]:
-                raise ImportCancelled()
+                raise await self._lost()
         IMPORT_ROWS.labels("received").inc(len(chunk.lines) + len(chunk.errors))
         IMPORT_ROWS.labels("rejected").inc(len(chunk.errors))
         self._services.poke_outbox()
+
+    async def _lost(self) -> ApiError:
+        """Why the job is no longer ours: somebody cancelled it, or it was given up while we were slow."""
+        job = await repository.by_id(self._services.database, self._receiver.id)
+        if job is not None and job["state"] == "cancelled":
+            return ImportCancelled()
+        return IdempotencyKeyBusy("the upload was given up meanwhile; send it again")
 
     async def _finish(self, failure: ApiError | None, sha256: bytes | None) -> Job:
         values: dict[str, Any] = {
