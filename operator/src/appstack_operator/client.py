@@ -89,9 +89,9 @@ class Api:
             raise
         return any(resource["name"] == kind.plural for resource in found["resources"])
 
-    async def list(self, kind: Kind, namespace: str, labels: str = "") -> list[Object]:
+    async def list(self, kind: Kind, namespace: str, labels: str = "", fields: str = "") -> list[Object]:
         """All objects of a kind in a namespace, read from etcd, not from a cache."""
-        query = {"labelSelector": labels} if labels else {}
+        query = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
         answer = await self._call("GET", "list", kind, kind.path(namespace), query)
         return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer["items"]]
 

@@ -1,16 +1,19 @@
 """All reads of a pass: uncached lists by the stack's label and the answers of its services, in one Observed."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from appstack_operator.api import AppStack, Mode
+from appstack_operator.assess.claims import is_overdue
+from appstack_operator.assess.pods import claims_of, is_ready
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.desired.references import named_by
-from appstack_operator.kinds import CHILDREN, Kind, Ref
+from appstack_operator.kinds import CHILDREN, EVENT, Kind, Ref
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
@@ -18,6 +21,8 @@ from appstack_operator.services.external import ask_external
 from appstack_operator.services.postgres import observe_postgres
 from appstack_operator.services.rabbitmq import observe_external_queues, observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
+
+logger = logging.getLogger(__name__)
 
 
 async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) -> Observed:
@@ -35,7 +40,26 @@ async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observ
         observe_objects(api, stack), observe_inputs(api, stack)
     )
     objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
-    return Observed(objects, unknown, external=external, references=references, now=now)
+    seen = Observed(objects, unknown, external=external, references=references, now=now)
+    return replace(seen, claim_events=await observe_claim_events(api, stack, seen))
+
+
+async def observe_claim_events(api: Api, stack: AppStack, seen: Observed) -> dict[str, list[Object]]:
+    """What is told about claims that wait too long for a volume: on most days there is none."""
+    waiting = {name for pod in seen.of_kind("Pod") if not is_ready(pod) for name in claims_of(pod)}
+    claims = [claim for claim in seen.of_kind("PersistentVolumeClaim") if claim["metadata"]["name"] in waiting]
+    late = [claim["metadata"] for claim in claims if is_overdue(claim, seen)]
+    asked = (events_about(api, stack.namespace, str(meta["uid"])) for meta in late)
+    return {meta["name"]: events for meta, events in zip(late, await asyncio.gather(*asked), strict=True)}
+
+
+async def events_about(api: Api, namespace: str, uid: str) -> list[Object]:
+    """Events about one object; they only make a message better, and no pass fails for them."""
+    try:
+        return await api.list(EVENT, namespace, fields=f"regarding.uid={uid}")
+    except ApiError as error:
+        logger.warning("events could not be read: %s", error.message)
+        return []
 
 
 async def observe_objects(api: Api, stack: AppStack) -> tuple[dict[str, dict[str, Object]], frozenset[str]]:

@@ -1,6 +1,6 @@
 """What one pass saw: Kubernetes objects and the answers of the services. Frozen, no IO."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -122,6 +122,8 @@ class Observed:
     external: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
     # Component -> what that service answers.
     external_answers: Mapping[str, ExternalAnswer] = field(default_factory=dict)
+    # Claim without a volume -> the events about it.
+    claim_events: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     # (kind, name) -> the content of what the user's env and envFrom name; None where that is missing.
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)

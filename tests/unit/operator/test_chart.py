@@ -52,6 +52,7 @@ def used() -> set[tuple[str, str]]:
         (f"{stacks}/status", "patch"),
         (f"{stacks}/finalizers", "update"),  # to be the owner whose deletion children block
         (f"{EVENT.group}/{EVENT.plural}", "create"),
+        (f"{EVENT.group}/{EVENT.plural}", "list"),  # those about a claim without a volume
     }
     for kind in CHILDREN:
         verbs = {"list"} if kind.is_optional else {"list", "watch"}

@@ -1,14 +1,16 @@
 """What can be wrong with the pods of any component, and how to say it so that the cause is named. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
+from appstack_operator.assess.claims import claim_is_bound
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
-VOLUME_GRACE_SECONDS = 20
 PULL_TROUBLE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+# A kubelet says the cause now with and now without this before it: the same trouble is said in the same words.
+PULL_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (ErrImagePull: )?')
 CONFIG_TROUBLE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 
 
@@ -40,25 +42,16 @@ def trouble(pod: Object, seen: Observed) -> Verdict | None:
     return next((verdict for check in checks if (verdict := check(pod, seen))), None)
 
 
+def claims_of(pod: Object) -> list[str]:
+    """The names of the claims that a pod mounts."""
+    volumes = pod["spec"].get("volumes") or []
+    return [name for volume in volumes if (name := volume.get("persistentVolumeClaim", {}).get("claimName"))]
+
+
 def volumes_are_bound(pod: Object, seen: Observed) -> Verdict | None:
-    """Every claim of the pod has its volume (once the pod has a node: many volumes are bound only then)."""
-    for volume in pod["spec"].get("volumes") or []:
-        name = volume.get("persistentVolumeClaim", {}).get("claimName")
-        claim = seen.get("PersistentVolumeClaim", name) if name else None
-        if claim and is_overdue(claim, seen) and not is_unschedulable(pod):
-            wanted = claim["spec"].get("storageClassName")
-            of_class = f" of storage class '{wanted}'" if wanted else ""
-            return Verdict.false(
-                Reason.VOLUME_PENDING, f"PersistentVolumeClaim {name} is Pending: no volume{of_class} yet"
-            )
-    return None
-
-
-def is_overdue(claim: Object, seen: Observed) -> bool:
-    """Whether a claim waits for longer than it takes to make a volume."""
-    made_at = datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
-    is_pending = claim.get("status", {}).get("phase") == "Pending"
-    return is_pending and (seen.now - made_at).total_seconds() > VOLUME_GRACE_SECONDS
+    """Every claim of the pod has its volume."""
+    verdicts = (claim_is_bound(name, seen, waits_for_a_node=is_unschedulable(pod)) for name in claims_of(pod))
+    return next((verdict for verdict in verdicts if verdict), None)
 
 
 def is_unschedulable(pod: Object) -> bool:
@@ -78,7 +71,7 @@ def images_are_there(pod: Object, seen: Observed) -> Verdict | None:
     """Every image could be pulled."""
     for status, waiting in waiting_containers(pod):
         if waiting.get("reason") in PULL_TROUBLE:
-            message = waiting.get("message") or waiting["reason"]
+            message = PULL_BACK_OFF.sub("", waiting.get("message") or "") or waiting["reason"]
             return Verdict.false(
                 Reason.IMAGE_PULL_FAILED,
                 f"image {status['image']} of pod {pod['metadata']['name']} cannot be pulled: {message}",
@@ -111,9 +104,8 @@ def waiting_containers(pod: Object) -> Iterator[tuple[Object, Object]]:
 
 def last_words(container_status: Object) -> str:
     """How a container ended last: its exit code and the end of its log."""
-    ended = container_status.get("lastState", {}).get("terminated") or container_status.get("state", {}).get(
-        "terminated", {}
-    )
+    now, before = (container_status.get(key, {}).get("terminated") for key in ("state", "lastState"))
+    ended = now or before
     if not ended:
         return "no exit code is known"
     said = " | ".join((ended.get("message") or "").strip().splitlines()[-3:])

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from appstack_operator.assess.claims import happened_at
 from appstack_operator.client import Api, ApiError
 from appstack_operator.kinds import BY_NAME, EVENT, Kind
 from appstack_operator.objects import STACK_LABEL, Object
@@ -55,14 +56,3 @@ def warnings_of(events: list[Object]) -> dict[tuple[str, str], str]:
     return {
         (each["regarding"].get("kind", ""), each["regarding"].get("name", "")): each.get("note", "") for each in ordered
     }
-
-
-def happened_at(event: Object) -> str:
-    """When an event was seen last; times of Kubernetes sort as text."""
-    times = (
-        (event.get("series") or {}).get("lastObservedTime"),
-        event.get("deprecatedLastTimestamp"),
-        event.get("eventTime"),
-        event["metadata"].get("creationTimestamp"),
-    )
-    return str(next((each for each in times if each), ""))

@@ -29,6 +29,17 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedu
     ("status", "reason", "words"),
     [
         (waiting("ImagePullBackOff", "manifest unknown"), Reason.IMAGE_PULL_FAILED, ["own:1", "manifest unknown"]),
+        (
+            waiting("ImagePullBackOff", 'Back-off pulling image "own:1": ErrImagePull: manifest unknown'),
+            Reason.IMAGE_PULL_FAILED,
+            ["image own:1 of pod shop-api-0 cannot be pulled: manifest unknown"],
+        ),
+        (waiting("ErrImagePull"), Reason.IMAGE_PULL_FAILED, ["cannot be pulled: ErrImagePull"]),
+        (
+            waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            Reason.CRASH_LOOPING,
+            ["container api of pod", "exit code 137 (OOMKilled)"],
+        ),
         (waiting("CrashLoopBackOff", lastState=ENDED), Reason.CRASH_LOOPING, ["exit code 3", "no such table"]),
         (waiting("CreateContainerConfigError", 'secret "x" not found'), Reason.SECRET_MISSING, ['secret "x"']),
         ({"conditions": UNSCHEDULABLE}, Reason.POD_UNSCHEDULABLE, ["0/3 nodes: cpu"]),
@@ -48,26 +59,77 @@ def test_a_pod_that_is_starting_is_no_trouble() -> None:
     assert pods_can_run([pod], observed(pod)) is None
 
 
-def a_pod_and_its_pending_claim(made_at: str) -> tuple[Object, Object]:
-    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-shop-postgres-1"}}]
-    pod = a_pod(STACK, "postgres", 1, ready=False, volumes=volumes)
+def a_pod_and_its_pending_claim(made_at: str = "2026-01-01T11:59:00Z", **status: Any) -> tuple[Object, Object]:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}]
+    pod = a_pod(STACK, "postgres", 1, ready=False, volumes=volumes, **status)
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data-shop-postgres-1", "labels": {}, "creationTimestamp": made_at},
+        "metadata": {"name": CLAIM, "labels": {}, "creationTimestamp": made_at},
         "spec": {"storageClassName": "fast"},
         "status": {"phase": "Pending"},
     }
     return pod, claim
 
 
-def test_a_pending_volume_is_named_with_its_class() -> None:
-    pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:59:00Z")
-    verdict = pods_can_run([pod], observed(pod, claim))
+CLAIM = "data-shop-postgres-1"
+
+
+def event(reason: str, note: str, at: str = "2026-01-01T11:59:50Z", kind: str = "Warning") -> Object:
+    return {"type": kind, "reason": reason, "note": note, "deprecatedLastTimestamp": at, "metadata": {}}
+
+
+ABSENT = event("ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found')
+
+
+@pytest.mark.parametrize(
+    ("events", "cause"),
+    [
+        pytest.param([], "no volume of storage class 'fast' yet", id="nothing is told"),
+        pytest.param([ABSENT], "no storage class 'fast'", id="the class does not exist"),
+        pytest.param(
+            [event("ProvisioningFailed", "quota\n  exceeded")], "quota exceeded", id="the provisioner's words"
+        ),
+        pytest.param(
+            [event("ProvisioningFailed", "disk full", "2026-01-01T11:59:55Z"), ABSENT], "disk full", id="the newest"
+        ),
+        pytest.param(
+            [event("FailedBinding", "no storage class is set", kind="Normal")],
+            "no storage class is set",
+            id="no default",
+        ),
+        pytest.param(
+            [event("ProvisioningFailed", "disk full", "2026-01-01T11:00:00Z")],
+            "no volume of storage class 'fast' yet",
+            id="what is long over counts no more",
+        ),
+        pytest.param(
+            [event("ExternalProvisioning", "waiting", kind="Normal")],
+            "no volume of storage class 'fast' yet",
+            id="what is usual is no cause",
+        ),
+    ],
+)
+def test_a_pending_volume_is_named_with_its_cause(events: list[Object], cause: str) -> None:
+    pod, claim = a_pod_and_its_pending_claim()
+    verdict = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: events}))
     assert verdict is not None
     assert verdict.reason is Reason.VOLUME_PENDING
-    assert "data-shop-postgres-1" in verdict.message
-    assert "fast" in verdict.message
+    assert verdict.message == f"PersistentVolumeClaim data-shop-postgres-1 is Pending: {cause}"
+
+
+def test_a_claim_that_cannot_be_had_is_the_cause_of_a_pod_without_a_node() -> None:
+    pod, claim = a_pod_and_its_pending_claim(conditions=UNSCHEDULABLE)
+    verdict = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: [ABSENT]}))
+    assert verdict is not None
+    assert verdict.reason is Reason.VOLUME_PENDING
+
+
+def test_a_claim_that_waits_for_a_node_is_no_cause() -> None:
+    pod, claim = a_pod_and_its_pending_claim(conditions=UNSCHEDULABLE)
+    verdict = pods_can_run([pod], observed(pod, claim))
+    assert verdict is not None
+    assert verdict.reason is Reason.POD_UNSCHEDULABLE
 
 
 def test_a_volume_gets_the_time_that_its_making_takes() -> None:

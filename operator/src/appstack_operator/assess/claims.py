@@ -1,0 +1,72 @@
+"""Why a PersistentVolumeClaim has no volume, by the events about it: nothing else says so. Pure."""
+
+import re
+from datetime import datetime, timedelta
+
+from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+
+GRACE_SECONDS = 20
+# Who fails tries again, and says so again, within a few minutes: what is older may be over.
+EVENT_SECONDS = 600
+# Kubernetes says this one as a matter of course (type Normal), and it is the whole cause.
+NO_CLASS = "FailedBinding"
+WORDS_LIMIT = 300
+ABSENT_CLASS = re.compile(r'storageclass\.storage\.k8s\.io "(?P<name>[^"]*)" not found')
+
+
+def claim_is_bound(name: str, seen: Observed, *, waits_for_a_node: bool) -> Verdict | None:
+    """A claim of a pod has its volume.
+
+    Many volumes are made only once the pod has a node: without one, only a failure that was seen counts.
+    """
+    claim = seen.get("PersistentVolumeClaim", name)
+    if claim is None or not is_overdue(claim, seen):
+        return None
+    cause = cause_of(claim, seen)
+    if waits_for_a_node and not cause:
+        return None
+    wanted = claim["spec"].get("storageClassName")
+    of_class = f" of storage class '{wanted}'" if wanted else ""
+    said = cause or f"no volume{of_class} yet"
+    return Verdict.false(Reason.VOLUME_PENDING, f"PersistentVolumeClaim {name} is Pending: {said}")
+
+
+def is_overdue(claim: Object, seen: Observed) -> bool:
+    """Whether a claim waits for longer than it takes to make a volume."""
+    made_at = datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
+    is_pending = claim.get("status", {}).get("phase") == "Pending"
+    return is_pending and (seen.now - made_at).total_seconds() > GRACE_SECONDS
+
+
+def cause_of(claim: Object, seen: Observed) -> str:
+    """The newest failure that is told of this claim; empty if none is."""
+    since = seen.now - timedelta(seconds=EVENT_SECONDS)
+    failures = [
+        event
+        for event in seen.claim_events.get(claim["metadata"]["name"], ())
+        if (event.get("type") == "Warning" or event.get("reason") == NO_CLASS) and is_since(event, since)
+    ]
+    if not failures:
+        return ""
+    said = " ".join(str(max(failures, key=happened_at).get("note", "")).split())
+    absent = ABSENT_CLASS.search(said)
+    return f"no storage class '{absent['name']}'" if absent else said[:WORDS_LIMIT]
+
+
+def is_since(event: Object, since: datetime) -> bool:
+    """Whether an event was seen after that moment; one without a time cannot be told to be new."""
+    at = happened_at(event)
+    return bool(at) and datetime.fromisoformat(at) >= since
+
+
+def happened_at(event: Object) -> str:
+    """When an event was seen last; times of Kubernetes sort as text."""
+    times = (
+        (event.get("series") or {}).get("lastObservedTime"),
+        event.get("deprecatedLastTimestamp"),
+        event.get("eventTime"),
+        event["metadata"].get("creationTimestamp"),
+    )
+    return str(next((each for each in times if each), ""))
