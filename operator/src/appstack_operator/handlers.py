@@ -12,6 +12,7 @@ from appstack_operator.api.base import GROUP, PLURAL, VERSION
 from appstack_operator.client import address_in_cluster
 from appstack_operator.daemons import Daemons
 from appstack_operator.kinds import CHILDREN
+from appstack_operator.news import News
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.settings import Settings
 
@@ -47,8 +48,11 @@ def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
         else:
             daemons.see(namespace, name)
 
-    async def child_changed(*, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
-        daemons.wake(namespace, labels[STACK_LABEL])
+    news = News()
+
+    async def child_changed(*, event: kopf.RawEvent, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
+        if news.is_news(event["type"], dict(event["object"])):
+            daemons.wake(namespace, labels[STACK_LABEL])
 
     for kind in CHILDREN:
         if kind.is_optional:

@@ -1,0 +1,89 @@
+"""What a pod notes of itself all the time wakes nobody; whatever a pass reads does."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from appstack_operator.news import News
+from tests.unit.operator.factories import a_pod, a_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from appstack_operator.objects import Object
+
+
+def a_member() -> Object:
+    pod = a_pod(a_stack(), "postgres", labels={"appstack.dev/role": "primary"})
+    pod["metadata"] |= {
+        "resourceVersion": "1",
+        "annotations": {"status": '{"xlog_location":1}', "mine": "yes"},
+        "managedFields": [{"manager": "patroni", "time": "2026-01-01T12:00:00Z"}],
+    }
+    return pod
+
+
+def ignored() -> float:
+    return REGISTRY.get_sample_value("appstack_child_events_total", {"result": "ignored"}) or 0
+
+
+def after(change: Callable[[Any], None]) -> bool:
+    """Whether a change of a pod that was seen is news; any write moves the version."""
+    news, pod = News(), a_member()
+    assert news.is_news("ADDED", pod)
+    changed = copy.deepcopy(pod)
+    changed["metadata"]["resourceVersion"] = "2"
+    change(changed)
+    return news.is_news("MODIFIED", changed)
+
+
+def renew(pod: Object) -> None:
+    pod["metadata"]["annotations"]["status"] = '{"xlog_location":2}'
+    pod["metadata"]["managedFields"][0]["time"] = "2026-01-01T12:00:10Z"
+
+
+def test_a_position_that_moves_on_wakes_nobody() -> None:
+    before = ignored()
+    assert not after(renew)
+    assert ignored() == before + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda pod: pod["metadata"]["labels"].update({"appstack.dev/role": "replica"}), id="a role"),
+        pytest.param(lambda pod: pod["metadata"]["annotations"].pop("mine"), id="an annotation of a user's"),
+        pytest.param(lambda pod: pod["metadata"].update(deletionTimestamp="2026-01-01T12:00:00Z"), id="its end begins"),
+        pytest.param(lambda pod: pod["metadata"].update(uid="another"), id="another pod of that name"),
+        pytest.param(lambda pod: pod["status"]["conditions"][0].update(status="False"), id="its readiness"),
+        pytest.param(lambda pod: pod["spec"].update(nodeName="node-9"), id="its node"),
+    ],
+)
+def test_what_a_pass_reads_is_news(change: Callable[[Any], None]) -> None:
+    assert after(change)
+
+
+def test_a_change_that_comes_with_a_position_is_news() -> None:
+    def both(pod: Object) -> None:
+        renew(pod)
+        pod["status"]["phase"] = "Failed"
+
+    assert after(both)
+
+
+def test_an_end_is_news_and_is_forgotten() -> None:
+    news, pod = News(), a_member()
+    news.is_news("ADDED", pod)
+    assert news.is_news("DELETED", pod)
+    assert len(news) == 0
+
+
+def test_other_kinds_are_always_news() -> None:
+    news, config = News(), {"kind": "ConfigMap", "metadata": {"namespace": "shop", "name": "shop"}}
+    assert news.is_news("MODIFIED", config)
+    assert news.is_news("MODIFIED", config)
+    assert len(news) == 0
