@@ -106,6 +106,60 @@ async def test_generations_and_sessions_never_go_back(caches: Pair) -> None:
     assert (await first.look("another", "k")).needed_lsn == "00000000000000FF"
 
 
+class Wire:
+    """A network between a process and Redis that can be cut and mended."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self._writers, self._tasks = port, [], []
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, far_writer]
+        self._tasks = [asyncio.create_task(pump(*pair)) for pair in ((reader, far_writer), (far_reader, writer))]
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+
+
+async def test_a_write_that_redis_was_not_told_of_is_made_up_for_when_it_answers_again(redis: dict[str, str]) -> None:
+    address = redis["REDIS_URL"].rpartition("/")[0]
+    wire = Wire(int(address.rpartition(":")[2]))
+    await wire.mend()
+    name = uuid4().hex
+    apart = {"redis_url": f"redis://:{redis['REDIS_PASSWORD']}@127.0.0.1:{wire.port}/0", "redis_breaker_seconds": 0.05}
+    writer = Cache(Settings(database_url="x", redis_timeout_seconds=5, appstack_name=name, **apart))
+    reader = Cache(patient(appstack_name=name, redis_url=redis["REDIS_URL"], cache_ttl_seconds=3600))
+    source = Source(b"old")
+    await writer.remember("00000000000000AA", catalogue=True)
+    assert await get(reader, source) == b"old"
+    await wire.cut()
+    source.value = b"new"  # the commit
+    await writer.remember("00000000000000FF", catalogue=True)
+    assert await get(reader, source) == b"old", "nobody could know"
+    await wire.mend()
+    async with asyncio.timeout(60):
+        while await get(reader, source) != b"new":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert (await reader.look("caller")).needed_lsn == "00000000000000FF"
+    for cache in (writer, reader):
+        await cache.close()
+    await wire.cut()
+
+
 async def test_a_limit_is_shared_by_all_processes_and_by_token(redis: dict[str, str]) -> None:
     values: dict[str, Any] = {key.lower(): value for key, value in redis.items()} | {
         "rate_limit_per_second": 0.1,

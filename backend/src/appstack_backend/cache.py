@@ -3,6 +3,9 @@
 An entry carries the generation of the catalogue that it was read under; a write makes a new generation after its
 commit, so an older entry is never shown again, even if a slow reader stores it late. Generations and callers carry
 the position of the write in PostgreSQL's log (LSN), so a replica is read only once it has replayed it.
+
+A Redis that was away may have missed a generation, or lost one in its own failover: every process that comes back to it
+makes a new one first, at the latest position that it knows.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from appstack_backend.metrics import CACHE
-from appstack_backend.redis_link import RedisLink, Script
+from appstack_backend.redis_link import Call, RedisLink, Script
 from appstack_backend.settings import Settings
 
 LSN_CHARACTERS, GENERATION_BYTES = 16, 48  # an LSN and 32 random characters
@@ -79,7 +82,7 @@ class Cache:
     """Hot reads, limits and sessions by key."""
 
     def __init__(self, settings: Settings) -> None:
-        self._link = RedisLink(settings)
+        self._link = RedisLink(settings, greeting=self._new_generation)
         self._name = settings.appstack_name
         self._generation = f"{self._name}:catalogue:generation"
         self._ttl_seconds = settings.cache_ttl_seconds
@@ -87,6 +90,7 @@ class Cache:
         self._limit = (1_000_000 / rate if rate else 0, settings.rate_limit_burst)
         self._loading: dict[tuple[str, bytes | int], asyncio.Future[bytes]] = {}
         self._writes = 0  # of this process
+        self._latest_lsn = NO_LSN  # of these
 
     async def look(self, caller: str, key: str = "") -> Look:
         """Everything that Redis knows for one request of a caller that may be answered from `key`."""
@@ -118,14 +122,18 @@ class Cache:
     async def remember(self, lsn: str, caller: str | None = None, catalogue: bool = False) -> None:
         """To be called after a commit: whose it was, and whether it changed the catalogue.
 
-        Without Redis, entries end by their TTL, and the callers' reads go to the primary.
+        Without Redis nothing is cached, and the callers' reads go to the primary.
         """
         self._writes += 1
+        self._latest_lsn = max(self._latest_lsn, lsn)
         keys = (f"{self._name}:session:{caller}" if caller else "", self._generation if catalogue else "")
         await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS))
 
     async def close(self) -> None:
         await self._link.close()
+
+    def _new_generation(self) -> Call:
+        return REMEMBER, ("", self._generation), (self._latest_lsn, uuid4().hex, SESSION_SECONDS)
 
     def _entry(self, key: str) -> str:
         return f"{self._name}:catalogue:{key}"

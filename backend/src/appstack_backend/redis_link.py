@@ -1,12 +1,13 @@
 """The link to Redis: the current master by way of the Sentinels, and a breaker that keeps a dead one out of the way.
 
 The first trouble opens the breaker: nobody asks Redis any more, so nobody waits for it. A task in the background
-asks it now and then, and closes the breaker once it answers.
+asks it now and then, and closes the breaker once it answers. Its question is the owner's greeting: what must be true
+in a Redis that was away, and may have come back older than it was, before anybody reads from it.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,7 @@ log = get_logger()
 TROUBLE = (RedisError, OSError, TimeoutError)
 BATCH = 100
 Arguments = tuple[Any, ...]
+Call = tuple["Script", Sequence[str], Sequence[Any]]  # with its keys and arguments
 
 
 class RedisLink:
@@ -34,8 +36,9 @@ class RedisLink:
     next one gathers. So a stampede of requests is no stampede of connections.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, greeting: Callable[[], Call]) -> None:
         self._settings = settings
+        self._greeting = greeting
         self._sentinels = settings.sentinel_addresses
         self._client: redis.Redis | None = None
         self._waiting: list[tuple[Script, Arguments, asyncio.Future[Any]]] = []
@@ -106,12 +109,14 @@ class RedisLink:
         await self._forget()
 
     async def _probe(self) -> None:
-        """Ask until there is an answer."""
+        """Greet until there is an answer."""
         while True:
             await asyncio.sleep(self._settings.redis_breaker_seconds)
             with suppress(*TROUBLE):
                 async with asyncio.timeout(self._settings.redis_timeout_seconds):
-                    await (await self._connected()).ping()
+                    script, keys, args = self._greeting()
+                    answer = asyncio.get_running_loop().create_future()
+                    await self._answers([(script, (len(keys), *keys, *args), answer)])
                 self._probing = None
                 REDIS_BREAKER.set(0)
                 log.info("Redis answers again")
