@@ -94,8 +94,10 @@ def find_settings(operator: Object | None, seen: Observed) -> tuple[Settings, li
     version = operator["metadata"].get("labels", {}).get("app.kubernetes.io/version", "")
     is_other = version and version != __version__
     note = f"the operator is of version {version}, this command of {__version__}: their plans may differ"
-    home = {"APPSTACK_LEASE_NAMESPACE": str(operator["metadata"].get("namespace", ""))}
-    return settings_of(environment_of(operator) | home), [note] if is_other else []
+    variables = environment_of(operator)
+    if "APPSTACK_LEASE_NAMESPACE" in variables:  # taken from the pod's own namespace
+        variables["APPSTACK_LEASE_NAMESPACE"] = str(operator["metadata"].get("namespace", ""))
+    return settings_of(variables), [note] if is_other else []
 
 
 def images_in_use(seen: Observed) -> dict[str, str]:
