@@ -20,6 +20,7 @@ from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.status import build_status
 from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Context, Credentials
 from appstack_operator.desired.credentials import known_credentials
@@ -110,13 +111,15 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
         return settings.resync_seconds
 
     fresh = generate_credentials()
-    seen = await observe(api, stack, fresh, now)
+    before = operator.looks.get((namespace, name))
+    answers = before.answers if before else AnswerMemory()
+    seen = await observe(api, stack, fresh, now, answers)
     context = build_context(stack, seen, fresh, settings)
     if not stack.spec.paused:
         context = replace(context, credentials=await rotate_passwords(stack, seen, context.credentials))
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
-    operator.looks[namespace, name] = Look(stack, seen, context, assessment)
+    operator.looks[namespace, name] = Look(stack, seen, context, assessment, answers)
     gates = set_gates(assessment)
     actions = plan(stack, build_stack(stack, context), seen, gates)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -9,6 +10,7 @@ from datetime import datetime
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.claims import is_overdue
 from appstack_operator.assess.pods import claims_of, is_ready
+from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
@@ -25,11 +27,11 @@ from appstack_operator.services.redis import observe_redis
 logger = logging.getLogger(__name__)
 
 
-async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime) -> Observed:
-    """One look at everything that belongs to the stack."""
+async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime, memory: AnswerMemory) -> Observed:
+    """One look at everything that belongs to the stack; `memory` bridges an answer that is late."""
     seen = await observe_kubernetes(api, stack, now)
     seen, answers = await asyncio.gather(
-        observe_services(stack, seen, known_credentials(stack, seen, fresh)), ask_external(seen.external)
+        observe_services(stack, seen, known_credentials(stack, seen, fresh), memory), ask_external(seen.external)
     )
     return replace(seen, external_answers=answers)
 
@@ -121,7 +123,7 @@ async def observe_external(api: Api, stack: AppStack) -> dict[str, Mapping[str, 
     return {component: decode(secret) if secret else None for component, secret in zip(names, secrets, strict=True)}
 
 
-async def observe_services(stack: AppStack, seen: Observed, credentials: Credentials) -> Observed:
+async def observe_services(stack: AppStack, seen: Observed, credentials: Credentials, memory: AnswerMemory) -> Observed:
     """What the services themselves say; a service without pods has nothing to say."""
     broker = seen.external.get("rabbitmq")
 
@@ -138,12 +140,13 @@ async def observe_services(stack: AppStack, seen: Observed, credentials: Credent
         if (pods := seen.pods("rabbitmq"))
         else nothing(),
     )
-    return replace(
+    answers = replace(
         seen,
         postgres=postgres or PostgresAnswers(),
         redis=redis or RedisAnswers(),
         rabbitmq=rabbitmq or RabbitmqAnswers(),
     )
+    return memory.bridged(answers, time.monotonic())
 
 
 def announced(seen: Observed) -> dict[str, str]:

@@ -7,12 +7,20 @@ from datetime import UTC, datetime
 from appstack_operator.objects import Object, component_of
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the answers of all services have in common."""
+
+    error: str = ""  # why there is none
+    is_late: bool = False  # it was waited for in vain; nobody was found to be away
+    age_seconds: float = 0.0  # above 0: the last good answer, in the place of one that is late
+
+
 @dataclass(frozen=True, slots=True)
-class PostgresMember:
+class PostgresMember(Answer):
     """What one instance answers on Patroni's REST API; `error` alone when it does not answer."""
 
     pod: str
-    error: str = ""
     role: str = ""  # primary, replica, sync_standby, ...
     state: str = ""  # running, streaming, starting, ...
     timeline: int | None = None
@@ -35,11 +43,10 @@ class PostgresAnswers:
 
 
 @dataclass(frozen=True, slots=True)
-class SentinelAnswer:
+class SentinelAnswer(Answer):
     """What one Sentinel says about the stack's master; `error` alone when it does not answer."""
 
     pod: str
-    error: str = ""
     master: str = ""  # name of the pod (or its address, where no pod is known by it)
     has_quorum: bool = False  # SENTINEL CKQUORUM
     replicas: int = 0
@@ -48,11 +55,10 @@ class SentinelAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisInstance:
+class RedisInstance(Answer):
     """What one Redis answers to INFO replication; `error` alone when it does not answer."""
 
     pod: str
-    error: str = ""
     role: str = ""  # master, slave
     link_up: bool = False  # replicas: linked to their master
     lag_bytes: int | None = None
@@ -85,10 +91,9 @@ class RabbitmqNode:
 
 
 @dataclass(frozen=True, slots=True)
-class RabbitmqAnswers:
+class RabbitmqAnswers(Answer):
     """The answer of the cluster; `error` alone when no node answers."""
 
-    error: str = ""
     nodes: tuple[RabbitmqNode, ...] = ()
     # Queue -> ready + unacknowledged messages. Queues that do not exist are absent.
     backlog: Mapping[str, int] = field(default_factory=dict)

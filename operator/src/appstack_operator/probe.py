@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.stack import Assessment, assess_stack
+from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Context
 from appstack_operator.observe import observe_inputs, observe_services
@@ -29,6 +30,7 @@ class Look:
     seen: Observed
     context: Context
     assessment: Assessment
+    answers: AnswerMemory = field(default_factory=AnswerMemory)
 
 
 async def rest(
@@ -75,7 +77,7 @@ def all_answer(look: Look) -> bool:
 
 async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_due: bool) -> bool:
     """Whether the services now lead to other conclusions than in the last pass."""
-    seen = await observe_services(look.stack, look.seen, look.context.credentials)
+    seen = await observe_services(look.stack, look.seen, look.context.credentials, look.answers)
     seen = replace(seen, now=datetime.now(UTC))
     if is_external_due:
         seen = replace(seen, external_answers=await ask_external(look.seen.external))

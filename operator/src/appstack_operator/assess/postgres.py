@@ -49,8 +49,16 @@ def was_never_initialized(stack: AppStack, seen: Observed) -> bool:
 
 def states(seen: Observed) -> str:
     """Each member in a few words."""
-    said = [f"{member.pod}: {member.error or f'{member.role} {member.state}'}" for member in seen.postgres.members]
+    said = [
+        f"{member.pod}: {member.error or f'{member.role} {member.state}'}{age_of(member)}"
+        for member in seen.postgres.members
+    ]
     return "; ".join(said) or "no member answers"
+
+
+def age_of(member: PostgresMember) -> str:
+    """How old an answer is that stands in for one that is late."""
+    return f" (last answer {member.age_seconds:.0f} s ago)" if member.age_seconds else ""
 
 
 def members_are_ready(stack: AppStack, seen: Observed) -> Verdict | None:

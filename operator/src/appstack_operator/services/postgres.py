@@ -34,7 +34,8 @@ async def ask_member(session: aiohttp.ClientSession, pod: Object) -> tuple[Postg
             facts = await response.json()
         return member_of(name, facts), position_of(facts)
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-        return PostgresMember(name, error=str(error) or "no answer within 2 s"), None
+        is_late = isinstance(error, TimeoutError)
+        return PostgresMember(name, error=str(error) or "no answer within 2 s", is_late=is_late), None
 
 
 def member_of(pod: str, facts: dict[str, Any]) -> PostgresMember:

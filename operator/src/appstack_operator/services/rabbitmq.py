@@ -25,14 +25,15 @@ FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials: Credentials) -> RabbitmqAnswers:
     """The answer of the first node that gives one; ready nodes are asked first."""
-    errors = []
+    errors, is_late = [], False
     async with aiohttp.ClientSession(timeout=TIMEOUT, headers=authorization(credentials)) as session:
         for pod in sorted(pods, key=lambda pod: (not is_ready(pod), pod["metadata"]["name"])):
             try:
                 return await ask_node(session, pod)
             except FAILURES as error:
                 errors.append(f"{pod['metadata']['name']}: {in_words(error)}")
-    return RabbitmqAnswers(error="; ".join(errors) or "no node exists")
+                is_late |= isinstance(error, TimeoutError)
+    return RabbitmqAnswers(error="; ".join(errors) or "no node exists", is_late=is_late)
 
 
 async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
@@ -52,7 +53,8 @@ async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
     except aiohttp.ClientResponseError as error:
         return RabbitmqAnswers(error=f"RABBITMQ_MANAGEMENT_URL ({place}) answers {error.status} {error.message}")
     except FAILURES as error:
-        return RabbitmqAnswers(error=f"RABBITMQ_MANAGEMENT_URL ({place}): {str(error) or 'no answer within 2 s'}")
+        said = f"RABBITMQ_MANAGEMENT_URL ({place}): {str(error) or 'no answer within 2 s'}"
+        return RabbitmqAnswers(error=said, is_late=isinstance(error, TimeoutError))
 
 
 def authorization(credentials: Credentials) -> dict[str, str]:

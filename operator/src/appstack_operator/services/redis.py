@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import Credentials
@@ -17,6 +18,7 @@ from appstack_operator.observed import RedisAnswers, RedisInstance, SentinelAnsw
 
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 TIMEOUT_SECONDS = 2.0
+LATE = (TimeoutError, RedisTimeoutError)
 FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError)
 
 
@@ -54,7 +56,7 @@ async def ask_sentinel(pod: Object, name: str, pod_at: Mapping[str, str], passwo
             facts = fields(await client.execute_command("SENTINEL MASTER", name))  # type: ignore[no-untyped-call]
             has_quorum = await quorum_is_there(client, name)
     except FAILURES as error:
-        return SentinelAnswer(pod["metadata"]["name"], error=in_words(error))
+        return SentinelAnswer(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
     return SentinelAnswer(
         pod["metadata"]["name"],
         master=pod_at.get(facts["ip"], facts["ip"]),
@@ -93,7 +95,7 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
         async with asyncio.timeout(TIMEOUT_SECONDS), connect(pod, REDIS_PORT, password) as client:
             facts: dict[str, Any] = await client.info("replication")
     except FAILURES as error:
-        return RedisInstance(pod["metadata"]["name"], error=in_words(error))
+        return RedisInstance(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
     is_replica = facts["role"] == "slave"
     return RedisInstance(
         pod["metadata"]["name"],

@@ -25,7 +25,7 @@ def verdict(*nodes: RabbitmqNode, error: str = "", **changes: Any) -> Verdict:
     (nodes_set,) = (obj for obj in build_rabbitmq(stack, a_context()) if obj["kind"] == "StatefulSet")
     running = changes.get("pods") or pods(stack, "rabbitmq", 3)
     live = made(stack, nodes_set, updateRevision="2")
-    return assess_rabbitmq(stack, observed(live, *running, rabbitmq=RabbitmqAnswers(error, nodes)))
+    return assess_rabbitmq(stack, observed(live, *running, rabbitmq=RabbitmqAnswers(nodes, error=error)))
 
 
 def down(node: RabbitmqNode) -> RabbitmqNode:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 
 from appstack_operator.services import postgres
 from appstack_operator.services.postgres import observe_postgres
@@ -53,3 +54,21 @@ async def test_each_member_s_answer_is_read_and_silence_is_an_answer(
     assert (replica.state, replica.is_sync, replica.pending_restart) == ("streaming", True, True)
     assert replica.lag_bytes == 1_000
     assert unborn.error == "the pod has no address yet"
+
+
+async def test_an_answer_that_does_not_come_is_late_and_a_refusal_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept.append(writer)
+
+    kept: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    monkeypatch.setattr(postgres, "PATRONI_PORT", server.sockets[0].getsockname()[1])
+    monkeypatch.setattr(postgres, "TIMEOUT", ClientTimeout(total=0.2))
+    stack = a_stack()
+    members = [a_pod(stack, "postgres", n, podIP=f"127.0.0.{n + 1}") for n in range(2)]
+    late, refused = (await observe_postgres(stack, members, a_context().credentials)).members
+    for writer in kept:
+        writer.close()
+    server.close()
+    assert (bool(late.error), late.is_late) == (True, True)
+    assert (bool(refused.error), refused.is_late) == (True, False)

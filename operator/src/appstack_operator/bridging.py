@@ -1,0 +1,94 @@
+"""One answer that comes too late is not silence yet: the last good one stands in, once and not for long. Pure.
+
+Only lateness is bridged. A refused connection says that nobody is there, and counts at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from appstack_operator.observed import (
+    Answer,
+    Observed,
+    PostgresAnswers,
+    PostgresMember,
+    RabbitmqAnswers,
+    RedisAnswers,
+    SentinelAnswer,
+)
+
+LONGEST_SECONDS = 10.0
+A = TypeVar("A", bound=Answer)
+Place = tuple[str, str]  # what answers, and the uid of its pod: a new pod of that name is somebody else
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The last good answer, and whether it has stood in for a late one already."""
+
+    answer: Answer
+    at_seconds: float
+    is_spent: bool = False
+
+
+def bridge(answer: A, known: Known | None, now_seconds: float) -> tuple[A, Known | None]:
+    """What counts as the answer, and what to remember: a second silence in a row is silence."""
+    if not answer.error:
+        return answer, Known(answer, now_seconds)
+    if known is None or known.is_spent or not answer.is_late or not isinstance(known.answer, type(answer)):
+        return answer, None
+    age_seconds = now_seconds - known.at_seconds
+    if age_seconds > LONGEST_SECONDS:
+        return answer, None
+    return replace(known.answer, age_seconds=age_seconds), replace(known, is_spent=True)
+
+
+@dataclass(slots=True)
+class AnswerMemory:
+    """The last good answers of one stack's services. Lost with a restart: then a first silence counts at once."""
+
+    known: dict[Place, Known] = field(default_factory=dict)
+
+    def bridged(self, seen: Observed, now_seconds: float) -> Observed:
+        """What was seen, with the last good answer in the place of a first late one."""
+        uids = {pod["metadata"]["name"]: str(pod["metadata"]["uid"]) for pod in seen.of_kind("Pod")}
+        before, self.known = self.known, {}
+
+        def of_pod(answer: A, what: str, pod: str) -> A:
+            place = (what, uids.get(pod, ""))
+            counts, known = bridge(answer, before.get(place), now_seconds)
+            if known:
+                self.known[place] = known
+            return counts
+
+        members = tuple(of_pod(each, "patroni", each.pod) for each in seen.postgres.members)
+        sentinels = tuple(of_pod(each, "sentinel", each.pod) for each in seen.redis.sentinels)
+        instances = tuple(of_pod(each, "redis", each.pod) for each in seen.redis.instances)
+        return replace(
+            seen,
+            postgres=PostgresAnswers(undisputed_members(members, seen.postgres.members)),
+            redis=RedisAnswers(undisputed_sentinels(sentinels, seen.redis.sentinels), instances),
+            rabbitmq=of_pod(seen.rabbitmq, "rabbitmq", "") if seen.rabbitmq != RabbitmqAnswers() else seen.rabbitmq,
+        )
+
+
+def undisputed_members(
+    bridged: Sequence[PostgresMember], fresh: Sequence[PostgresMember]
+) -> tuple[PostgresMember, ...]:
+    """A former primary does not stand in where another one has spoken meanwhile."""
+    is_led = any(member.role == "primary" for member in fresh)
+    return tuple(
+        now if is_led and old.age_seconds and old.role == "primary" else old
+        for old, now in zip(bridged, fresh, strict=True)
+    )
+
+
+def undisputed_sentinels(
+    bridged: Sequence[SentinelAnswer], fresh: Sequence[SentinelAnswer]
+) -> tuple[SentinelAnswer, ...]:
+    """A former word about the master does not stand against what others say now."""
+    masters = {answer.master for answer in fresh if not answer.error}
+    return tuple(
+        now if masters and old.age_seconds and old.master not in masters else old
+        for old, now in zip(bridged, fresh, strict=True)
+    )
