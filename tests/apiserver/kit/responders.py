@@ -50,6 +50,8 @@ class Responders:
     passwords: dict[tuple[str, str, str], str] = field(default_factory=dict)  # namespace, stack, service
     announced: dict[tuple[str, str], str] = field(default_factory=dict)  # namespace, Service -> its address
     backlog: dict[str, int] = field(default_factory=dict)  # queue -> messages, in every stack
+    # namespace, pod -> facts that it tells instead of the healthy ones
+    troubles: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     delay_seconds: float = 0.0  # before each answer
     _servers: dict[str, asyncio.Server] = field(default_factory=dict)
     _addresses: Iterator[str] = field(default_factory=lambda: addresses(random.randint(64, 120)))
@@ -101,6 +103,10 @@ class Responders:
         assert self._runner.server is not None
         return await loop.create_server(self._runner.server, address, port)
 
+    def trouble(self, member: Member) -> dict[str, Any]:
+        """What is wrong with a pod's service; empty where all is well."""
+        return self.troubles.get((member.namespace, member.pod), {})
+
     def group(self, member: Member, component: str = "") -> list[Member]:
         """The pods of a component of the same stack, by name."""
         of_whom = (member.namespace, member.stack, component or member.component)
@@ -122,16 +128,18 @@ class Responders:
         member = await self._asked(request)
         if member == self.group(member)[0]:
             facts = {"role": "primary", "state": "running", "timeline": 1, "xlog": {"location": WAL_POSITION}}
-            return web.json_response(facts)
+            return web.json_response(facts | self.trouble(member))
         facts = {"role": "replica", "state": "running", "replication_state": "streaming", "timeline": 1}
         position = {"received_location": WAL_POSITION, "replayed_location": WAL_POSITION}
         is_sync = member == self.group(member)[1]
-        return web.json_response({**facts, "sync_standby": is_sync, "xlog": position}, status=503)
+        told = {**facts, "sync_standby": is_sync, "xlog": position, **self.trouble(member)}
+        return web.json_response(told, status=503)
 
     async def _nodes(self, request: web.Request) -> web.Response:
         member = await self._let_in(request)
-        nodes = [{"name": f"rabbit@{each.pod}", "running": True, "partitions": []} for each in self.group(member)]
-        return web.json_response([{**node, "mem_alarm": False, "disk_free_alarm": False} for node in nodes])
+        well = {"running": True, "partitions": [], "mem_alarm": False, "disk_free_alarm": False}
+        nodes = [{"name": f"rabbit@{each.pod}", **well, **self.trouble(each)} for each in self.group(member)]
+        return web.json_response(nodes)
 
     async def _queues(self, request: web.Request) -> web.Response:
         await self._let_in(request)
@@ -182,8 +190,10 @@ class Responders:
                 "num-slaves": replicas,
                 "num-other-sentinels": len(self.group(member)) - 1,
             }
-            return bulk_map(facts)
+            return bulk_map(facts | self.trouble(member))
         if command.startswith("SENTINEL CKQUORUM "):
+            if said := self.trouble(member).get("no-quorum"):
+                return f"-NOQUORUM {said}\r\n".encode()
             return b"+OK 3 usable Sentinels. Quorum and failover authorization can be reached\r\n"
         if command.startswith("INFO"):
             return bulk(replication(is_master=member.pod == master, replicas=replicas))
