@@ -120,15 +120,24 @@ def plan_with_volumes(stack: AppStack, item: Wanted, seen: Observed, gates: Gate
 
 
 def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:
-    """The write for one object; behind a closed gate what serves keeps its template, but still takes a number."""
+    """The write for one object; behind a closed gate only what is no news: a repair, a number of pods."""
     if item.manifest["kind"] in seen.unknown_kinds:
         return None
     if gates.lets_through(item.stage, item.manifest["kind"]):
         return plan_write(stack, item, seen)
     target = Ref.of(item.manifest)
     live = seen.get(target.kind, target.name)
+    if live is None or item.is_created_only or not belongs_to(stack, live):
+        return None
+    if annotation(live, HASH) == annotation(stamped(item.manifest), HASH):
+        return plan_write(stack, item, seen)  # the gate was open for exactly this before
+    return plan_scale(target, item, live)
+
+
+def plan_scale(target: Ref, item: Wanted, live: Object) -> Action | None:
+    """The number of pods alone: what serves keeps its template."""
     replicas = item.manifest.get("spec", {}).get("replicas")
-    if live is None or replicas is None or not belongs_to(stack, live) or live["spec"].get("replicas") == replicas:
+    if replicas is None or live["spec"].get("replicas") == replicas:
         return None
     why = f"replicas {live['spec'].get('replicas')} -> {replicas}"
     scaled: Object = {"spec": {"replicas": replicas}}

@@ -126,6 +126,37 @@ def test_behind_a_closed_gate_a_service_is_still_repaired() -> None:
     assert str(action.target) == "Service shop-api"
 
 
+def give_image_to_somebody_else(objects: list[Object]) -> None:
+    """What `kubectl set image` does to the API."""
+    api = next(obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == ("Deployment", "shop-api"))
+    api["spec"]["template"]["spec"]["containers"][0]["image"] = "stranger:1"
+    del api["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+
+
+@pytest.mark.parametrize("first", [Stage.MIGRATIONS, Stage.BACKEND, Stage.CRON_JOBS])
+def test_behind_a_closed_gate_what_serves_is_still_repaired(first: Stage) -> None:
+    closed = Gates(dict.fromkeys((stage for stage in Stage if stage >= first), "waits"))
+    before = everything(backend={"image": "shop:1"})
+    give_image_to_somebody_else(before)
+    (action,) = plan_for(before, closed, backend={"image": "shop:1"})
+    assert (action.verb, str(action.target), action.impact) == (Verb.APPLY, "Deployment shop-api", Impact.ROLLING)
+    assert action.manifest is not None
+    assert action.manifest["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
+
+
+def test_no_repair_lets_a_new_image_through_a_closed_gate() -> None:
+    closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
+    before = everything(backend={"image": "shop:1"})
+    give_image_to_somebody_else(before)
+    assert plan_for(before, closed, backend={"image": "shop:2"}) == []
+
+
+def test_behind_a_closed_gate_what_is_gone_is_not_made_again() -> None:
+    closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
+    left = [obj for obj in everything() if obj["kind"] != "Deployment"]
+    assert plan_for(left, closed) == []
+
+
 def test_behind_a_closed_gate_the_number_of_pods_still_follows_the_spec() -> None:
     closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
     change = {"backend": {"image": "shop:2", "api": {"replicas": 5}}}
