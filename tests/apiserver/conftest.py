@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 import pytest
+from kubernetes.aio import client, config
 
+from appstack_operator.client import Api
 from tests.apiserver.kit.external import external_services
 from tests.apiserver.kit.life import MANAGED_SPEC, Life, World, living
 from tests.apiserver.kit.operator import zygote
 from tests.apiserver.kit.phases import Phase, undisturbed_phases
+from tests.apiserver.kit.plugin import write_kubeconfig
 from tests.apiserver.kit.responders import Responders
 
 if TYPE_CHECKING:
@@ -36,6 +39,17 @@ async def world(cluster: BareCluster, folder: Path) -> AsyncIterator[World]:
     with zygote() as forker:
         async with responders.answering(), external_services(cluster.loopback):
             yield World(cluster, responders, forker, folder)
+
+
+@pytest.fixture(scope="session")
+async def api(world: World) -> AsyncIterator[Api]:
+    """The way of passes in this process to the API server."""
+    kubeconfig = write_kubeconfig(world.cluster, world.folder / "admin.kubeconfig")
+    configuration = client.Configuration()
+    await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+    api = Api(client.ApiClient(configuration), read_seconds=30, write_seconds=30)
+    yield api
+    await api.close()
 
 
 @pytest.fixture(scope="session")

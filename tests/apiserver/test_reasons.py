@@ -15,15 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from kubernetes.aio import client, config
 
 from appstack_lab.binaries import bin_directory
 from appstack_operator import converge
 from appstack_operator.assess.verdict import Reason
-from appstack_operator.client import Api
 from appstack_operator.kinds import BY_NAME
 from tests.apiserver.kit.life import NAME
-from tests.apiserver.kit.plugin import write_kubeconfig
 from tests.apiserver.kit.stage import NODES, Clock, staging
 from tests.apiserver.kit.troubles import (
     NOT_READY,
@@ -52,6 +49,7 @@ from tests.apiserver.kit.troubles import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from appstack_operator.client import Api
     from tests.apiserver.kit.life import World
     from tests.apiserver.kit.stage import Stage
     from tests.apiserver.kit.troubles import Trouble
@@ -156,17 +154,6 @@ def test_the_tests_elsewhere_exist(test: str) -> None:
 
 
 @pytest.fixture(scope="module")
-async def api(world: World) -> AsyncIterator[Api]:
-    """The operator's way to the API server."""
-    kubeconfig = write_kubeconfig(world.cluster, world.folder / "reasons.kubeconfig")
-    configuration = client.Configuration()
-    await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-    api = Api(client.ApiClient(configuration), read_seconds=30, write_seconds=30)
-    yield api
-    await api.close()
-
-
-@pytest.fixture(scope="module")
 async def shop(world: World, api: Api) -> AsyncIterator[Stage]:
     """A stack with which all is well, on three nodes, and the operator's own namespace."""
     async with staging(world, api, "reasons") as stage:
@@ -175,6 +162,7 @@ async def shop(world: World, api: Api) -> AsyncIterator[Stage]:
         await make_operator(stage)
         await stage.make_stack(SPEC)
         await stage.reach_health()
+        await stage.settle_on_nodes()
         yield stage
         for node in NODES:
             await stage.ask("DELETE", f"/api/v1/nodes/{node}")
@@ -236,7 +224,7 @@ async def run(world: World, stage: Stage, case: Case, command: str) -> str:
     line = line.replace("-n appstack-system", f"-n {HOME}")  # that namespace is for other tests
     # What goes on until it is stopped, once.
     line = re.sub(r" -[fw]$", "", line).replace("rollout status", "rollout status --watch=false")
-    environment = {**os.environ, "KUBECONFIG": str(world.folder / "reasons.kubeconfig")}
+    environment = {**os.environ, "KUBECONFIG": str(world.folder / "admin.kubeconfig")}
     environment |= {"PATH": f"{bin_directory()}:{os.environ['PATH']}", "KUBECACHEDIR": str(world.folder / "kubecache")}
     process = await asyncio.create_subprocess_exec(
         "bash", "-o", "pipefail", "-c", line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -49,8 +49,9 @@ class Clock(datetime):
 class Stage:
     """A namespace with one stack; nothing moves on but by `play` (the cluster) and `look` (the operator)."""
 
-    def __init__(self, cast: Cast, api: Api) -> None:
+    def __init__(self, cast: Cast, api: Api, name: str = NAME) -> None:
         self.cast = cast
+        self.name = name
         self.namespace = cast.namespace
         self.operator = Operator(api, SETTINGS)
 
@@ -71,7 +72,7 @@ class Stage:
         return await self.ask("POST", self.path(kind), json={"metadata": metadata, **content})
 
     async def make_stack(self, spec: dict[str, Any]) -> None:
-        stack = {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": NAME}, "spec": spec}
+        stack = {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": self.name}, "spec": spec}
         await self.ask("POST", self.path(STACK.name), json=stack)
 
     async def get(self, kind: str, name: str) -> Object:
@@ -81,7 +82,7 @@ class Stage:
         await self.ask("PATCH", f"{self.path(kind, name)}{subresource}", json=change, headers=MERGE)
 
     async def change_spec(self, **spec: Any) -> None:
-        await self.change(STACK.name, NAME, {"spec": spec})
+        await self.change(STACK.name, self.name, {"spec": spec})
 
     async def put_status(self, kind: str, name: str, status: Object) -> None:
         """The whole status, as it is to be."""
@@ -90,8 +91,8 @@ class Stage:
 
     async def look(self) -> dict[str, Object]:
         """One pass of the operator; the conditions after it."""
-        await converge(self.operator, self.namespace, NAME)
-        answer = await self.cast.client.get(self.path(STACK.name, NAME))
+        await converge(self.operator, self.namespace, self.name)
+        answer = await self.cast.client.get(self.path(STACK.name, self.name))
         if answer.status_code == httpx.codes.NOT_FOUND:
             return {}
         return {each["type"]: each for each in answer.json().get("status", {}).get("conditions", [])}
@@ -105,9 +106,11 @@ class Stage:
                 break
         else:
             raise AssertionError(f"not Ready after {MOST_ROUNDS} rounds: {conditions}")
-        # Patroni notes that there is a database.
+
+    async def settle_on_nodes(self) -> None:
+        """Every pod gets a node; Patroni notes that there is a database."""
         noted = {"metadata": {"annotations": {"initialize": "7"}}}
-        await self.change("ConfigMap", f"{NAME}-postgres-config", noted)
+        await self.change("ConfigMap", f"{self.name}-postgres-config", noted)
         for pod in await self.cast.list(BY_NAME["Pod"]):
             number = int(pod["metadata"]["name"].rpartition("-")[2])
             target = {"target": {"apiVersion": "v1", "kind": "Node", "name": NODES[number]}}
@@ -137,7 +140,7 @@ class Stage:
         (name,) = [
             each["metadata"]["name"]
             for each in jobs
-            if each["metadata"]["labels"].get(STACK_LABEL) == NAME
+            if each["metadata"]["labels"].get(STACK_LABEL) == self.name
             and each["metadata"]["labels"].get(COMPONENT_LABEL) == "migrate"
         ]
         return str(name)
@@ -150,12 +153,12 @@ def container_status(name: str, state: Object, **more: Any) -> Object:
 
 
 @asynccontextmanager
-async def staging(world: World, api: Api, namespace: str) -> AsyncIterator[Stage]:
+async def staging(world: World, api: Api, namespace: str, name: str = NAME) -> AsyncIterator[Stage]:
     """A stage in a namespace of its own."""
     cluster = world.cluster
     client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=cluster.client_context(), timeout=30)
     async with client:
-        stage = Stage(Cast(client, namespace, world.responders), api)
+        stage = Stage(Cast(client, namespace, world.responders), api, name)
         await stage.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})
         account = {"metadata": {"name": "default"}}
         await stage.ask("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", json=account)
