@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from appstack_operator.kinds import BY_NAME
 from tests.apiserver.kit.cast import MERGE
 
 if TYPE_CHECKING:
@@ -54,3 +55,24 @@ async def test_nothing_is_written_while_nothing_changes(life: Life, seconds: int
     path = f"/api/v1/namespaces/{life.cast.namespace}/serviceaccounts/default"
     await client.patch(path, json={"metadata": {"labels": {"seen": "yes"}}}, headers=MERGE)
     assert await writes_by_resource(client) != before
+
+
+async def test_what_patroni_notes_in_its_pod_wakes_no_pass(life: Life) -> None:
+    life.operator.start()
+    await life.create()
+    await life.settle(life.is_ready)
+    pod = next(each for each in await life.cast.list(BY_NAME["Pod"]) if "postgres" in each["metadata"]["name"])
+    await asyncio.sleep(2)  # what the creation still wakes
+    passes = life.proxy.passes
+    for position in range(8):
+        await life.cast.patch(pod, {"metadata": {"annotations": {"status": f'{{"xlog_location":{position}}}'}}})
+        await asyncio.sleep(0.5)  # longer than the pause between two passes
+    # A slow answer of a service may lead to a look, no more.
+    assert life.proxy.passes - passes <= 1
+    passes = life.proxy.passes
+    await life.cast.patch(pod, {"metadata": {"annotations": {"note": "of a user's"}}})
+
+    async def a_pass_has_come() -> bool:
+        return life.proxy.passes > passes
+
+    await life.settle(a_pass_has_come)
