@@ -1,4 +1,4 @@
-"""The order in which pods of data services get a new template: theirs are OnDelete StatefulSets. Pure."""
+"""Which pod of a data service is made anew next: for a new template (their StatefulSets are OnDelete), or as a cure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +44,30 @@ def next_restarts(seen: Observed) -> Iterator[Restart]:
         yield from broken
     elif all_are_there and all(map(is_ready, chain(*members.values()))):
         # Set by set; in a set the last pod first, as StatefulSets do, but whoever leads comes after all others.
-        yield from sorted(old, key=lambda restart: (restart.owner, restart.is_primary, -restart.ordinal))[:1]
+        ordered = sorted(old, key=lambda restart: (restart.owner, restart.is_primary, -restart.ordinal))
+        yield from (ordered or partitioned(seen))[:1]
+
+
+def partitioned(seen: Observed) -> list[Restart]:
+    """RabbitMQ nodes that still list a partition although all run again: only a restart ends that."""
+    nodes = seen.rabbitmq.nodes
+    if seen.rabbitmq.error or not all(node.is_running for node in nodes):
+        return []
+    listed = {node.pod: node.partitions for node in nodes if node.partitions}
+    pods = {pod["metadata"]["name"]: pod for pod in seen.pods("rabbitmq")}
+    return [
+        Restart(
+            namespace=pods[name]["metadata"]["namespace"],
+            pod=name,
+            uid=pods[name]["metadata"]["uid"],
+            owner=name.rpartition("-")[0],
+            is_primary=False,
+            is_ready=True,
+            why=f"it still lists a partition that is over, from {', '.join(listed[name])}",
+        )
+        for name in sorted(listed, key=ordinal, reverse=True)
+        if name in pods
+    ]
 
 
 def is_observed(stateful_set: Object) -> bool:

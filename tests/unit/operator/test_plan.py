@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from appstack_operator.desired.stack import Stage, build_stack
 from appstack_operator.gates import Gates
 from appstack_operator.objects import ROLE_LABEL, Object, component_of, owner_reference
+from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
 from appstack_operator.plan import Action, Impact, Verb, forecast, plan, worst
 from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
 
@@ -244,3 +246,36 @@ def test_no_member_is_restarted_while_another_service_is_not_well() -> None:
     )
     sentinel["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
     assert plan_for(objects) == []
+
+
+def rabbitmq_nodes(*partitions: tuple[str, ...], is_running: bool = True) -> RabbitmqAnswers:
+    """Three nodes of a broker and whom each lists as partitioned."""
+    return RabbitmqAnswers(
+        nodes=tuple(
+            RabbitmqNode(f"rabbit@shop-rabbitmq-{number}", f"shop-rabbitmq-{number}", is_running, listed)
+            for number, listed in enumerate(partitions)
+        )
+    )
+
+
+def cures(answers: RabbitmqAnswers, objects: list[Object]) -> list[str]:
+    """The pods that are restarted in a stack with these objects whose broker answers so."""
+    stack = a_stack()
+    seen = replace(observed(*objects), rabbitmq=answers)
+    actions = plan(stack, build_stack(stack, a_context()), seen, OPEN)
+    return [action.target.name for action in actions if action.verb is Verb.RESTART]
+
+
+def test_nodes_that_list_a_partition_that_is_over_are_restarted_one_at_a_time() -> None:
+    other = ("rabbit@shop-rabbitmq-2",)
+    healed = members_of_postgres("new", "new")
+    assert cures(rabbitmq_nodes((), (), ()), healed) == []
+    assert cures(rabbitmq_nodes(other, other, ()), healed) == ["shop-rabbitmq-1"]
+    assert cures(rabbitmq_nodes(other, (), ()), healed) == ["shop-rabbitmq-0"]
+
+
+def test_no_node_is_restarted_for_a_partition_while_another_is_away_or_a_template_is_new() -> None:
+    other = ("rabbit@shop-rabbitmq-2",)
+    assert cures(rabbitmq_nodes(other, (), ()), members_of_postgres("new", "new", unready=1)) == []
+    assert cures(rabbitmq_nodes(other, (), (), is_running=False), members_of_postgres("new", "new")) == []
+    assert cures(rabbitmq_nodes(other, (), ()), members_of_postgres("old", "new")) == ["shop-postgres-0"]

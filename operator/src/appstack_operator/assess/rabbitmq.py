@@ -56,7 +56,8 @@ def nodes_see_each_other(stack: AppStack, seen: Observed) -> Verdict | None:
         if node.partitions:
             others = ", ".join(pod_of(name) for name in node.partitions)
             return Verdict.false(
-                Reason.PARTITION_DETECTED, f"{node.pod} is partitioned from {others}; a restart of {node.pod} ends it"
+                Reason.PARTITION_DETECTED,
+                f"{node.pod} is partitioned from {others}; a restart of {node.pod} ends it",
             )
     return None
 
