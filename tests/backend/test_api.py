@@ -52,8 +52,12 @@ def test_every_failure_is_a_problem_with_its_code(api: Api, backend: Backend) ->
 def test_a_request_id_is_kept_and_finds_its_log_lines(api: Api, backend: Backend) -> None:
     answer = api.http.get("/nowhere", headers={"X-Request-Id": "my-request-1"})
     assert answer.json()["request_id"] == "my-request-1"
-    found = [line for line in backend.started[0].lines() if line.get("request_id") == "my-request-1"]
-    assert {line["event"] for line in found} == {"request failed", "request"}
+
+    def events() -> set[str]:
+        return {line["event"] for line in backend.started[0].lines() if line.get("request_id") == "my-request-1"}
+
+    # The line of the whole request is written once the answer has left.
+    wait_until(lambda: events() == {"request failed", "request"}, "both lines are written")
     odd = api.http.get("/nowhere", headers={"X-Request-Id": "a b\tc"})
     assert odd.headers["X-Request-Id"] != "a b\tc"
 

@@ -78,7 +78,8 @@ def make_up(cluster: LabCluster, command: str) -> subprocess.Popen[str]:
     """Begin what `make up` and `make down` do to a cluster, of one node, in a process group of its own."""
     words = ["--name", cluster.name, "--kubeconfig", str(cluster.kubeconfig), "--nodes", "1", command]
     return subprocess.Popen(
-        [sys.executable, "-m", "appstack_lab.up", *words],
+        # Whoever runs the tests in the background has them ignore Ctrl-C.
+        ["env", "--default-signal=INT", sys.executable, "-m", "appstack_lab.up", *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -89,7 +89,7 @@ def test_a_holder_that_was_frozen_ends_without_a_write(
         holder.send(signal.SIGCONT)
         assert holder.running.wait(timeout=5) == 1
         thawed = datetime.now(UTC)
-        wait_for_write(cluster, "b", thawed, 10)
+        wait_for_write(cluster, "b", thawed, 60)
     assert "could not be renewed" in holder.log()
     assert writers(cluster, begun) == ["a", "b"]
 
@@ -104,8 +104,9 @@ def test_a_holder_that_is_told_to_stop_hands_over_at_once(
         holder.send(signal.SIGTERM)
         assert holder.running.wait(timeout=25) == 0
         seconds = wait_until(candidate.is_leader, "the candidate leads", 8)
-        wait_for_write(cluster, "b", begun, 10)
-    print(f"Lease taken {seconds:.1f} s after the end of the holder")
+        wait_for_write(cluster, "b", begun, 60)
+        written = (datetime.now(UTC) - begun).total_seconds()
+    print(f"Lease taken {seconds:.1f} s after the end of the holder; written {written:.1f} s after the test began")
     assert writers(cluster, begun) == ["a", "b"]
 
 
