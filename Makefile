@@ -12,7 +12,7 @@ SOURCES     := operator/src backend/src lab/src
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster tests/chaos
+ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster
 ifneq ($(CLUSTER),$(filter lab kind current,$(firstword $(CLUSTER))))
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
@@ -71,9 +71,10 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 	@$(BIN)/lab build binaries etcd kube-apiserver kubectl
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
-test-long: venv tools ## The long tests: a sweep of single kills, rounds of crashes over a million rows
+test-long: venv tools ## The long tests: a sweep of single kills, rounds of crashes over a million rows, five faults under load
 	@$(BIN)/lab build binaries etcd kube-apiserver
 	@$(BIN)/pytest tests/apiserver tests/backend -m long $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster tests/chaos" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
 	@$(BIN)/python -m bench import export requests memory table

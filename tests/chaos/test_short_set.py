@@ -14,6 +14,9 @@ from tests.chaos.scenarios import SCENARIOS
 if TYPE_CHECKING:
     from tests.chaos.site import Site
 
+# Not in `make test` yet: each of its first two runs had one row that failed (docs/status.md).
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
 BUILD = Path(__file__).resolve().parents[2] / "build" / "chaos" / "short"
 HANG_FACTOR = 5  # a busy machine is slower; the aims themselves are the scorecard's
 NODE_CUT_SECONDS = 20.0
