@@ -49,11 +49,17 @@ def next_restarts(seen: Observed) -> Iterator[Restart]:
 
 
 def partitioned(seen: Observed) -> list[Restart]:
-    """RabbitMQ nodes that still list a partition although all run again: only a restart ends that."""
+    """RabbitMQ nodes that a partition keeps apart although every pod is ready again: only a restart ends that.
+
+    First those that the majority does not count as running, then those that still list others.
+    """
     nodes = seen.rabbitmq.nodes
-    if seen.rabbitmq.error or not all(node.is_running for node in nodes):
+    majority = [node for node in nodes if node.is_running]
+    listing = [node for node in majority if node.partitions]
+    if seen.rabbitmq.error or len(majority) <= len(nodes) // 2 or not listing:
         return []
-    listed = {node.pod: node.partitions for node in nodes if node.partitions}
+    apart = [node for node in nodes if not node.is_running]
+    chosen = {node.pod: node for node in apart or listing}
     pods = {pod["metadata"]["name"]: pod for pod in seen.pods("rabbitmq")}
     return [
         Restart(
@@ -63,9 +69,9 @@ def partitioned(seen: Observed) -> list[Restart]:
             owner=name.rpartition("-")[0],
             is_primary=False,
             is_ready=True,
-            why=f"it still lists a partition that is over, from {', '.join(listed[name])}",
+            why="a partition that is over still keeps it from the other nodes",
         )
-        for name in sorted(listed, key=ordinal, reverse=True)
+        for name in sorted(chosen, key=ordinal, reverse=True)
         if name in pods
     ]
 

@@ -248,11 +248,11 @@ def test_no_member_is_restarted_while_another_service_is_not_well() -> None:
     assert plan_for(objects) == []
 
 
-def rabbitmq_nodes(*partitions: tuple[str, ...], is_running: bool = True) -> RabbitmqAnswers:
-    """Three nodes of a broker and whom each lists as partitioned."""
+def rabbitmq_nodes(*partitions: tuple[str, ...], running: tuple[int, ...] = (0, 1, 2)) -> RabbitmqAnswers:
+    """Three nodes of a broker, whom each lists as partitioned, and which run."""
     return RabbitmqAnswers(
         nodes=tuple(
-            RabbitmqNode(f"rabbit@shop-rabbitmq-{number}", f"shop-rabbitmq-{number}", is_running, listed)
+            RabbitmqNode(f"rabbit@shop-rabbitmq-{number}", f"shop-rabbitmq-{number}", number in running, listed)
             for number, listed in enumerate(partitions)
         )
     )
@@ -274,8 +274,15 @@ def test_nodes_that_list_a_partition_that_is_over_are_restarted_one_at_a_time() 
     assert cures(rabbitmq_nodes(other, (), ()), healed) == ["shop-rabbitmq-0"]
 
 
+def test_a_node_on_the_smaller_side_of_a_partition_is_restarted_before_those_that_list_it() -> None:
+    other = ("rabbit@shop-rabbitmq-2",)
+    assert cures(rabbitmq_nodes(other, other, (), running=(0, 1)), members_of_postgres("new", "new")) == [
+        "shop-rabbitmq-2"
+    ]
+
+
 def test_no_node_is_restarted_for_a_partition_while_another_is_away_or_a_template_is_new() -> None:
     other = ("rabbit@shop-rabbitmq-2",)
     assert cures(rabbitmq_nodes(other, (), ()), members_of_postgres("new", "new", unready=1)) == []
-    assert cures(rabbitmq_nodes(other, (), (), is_running=False), members_of_postgres("new", "new")) == []
+    assert cures(rabbitmq_nodes(other, (), (), running=(0,)), members_of_postgres("new", "new")) == []
     assert cures(rabbitmq_nodes(other, (), ()), members_of_postgres("old", "new")) == ["shop-postgres-0"]
