@@ -14,7 +14,7 @@ from tests.chaos.scenarios import SCENARIOS
 if TYPE_CHECKING:
     from tests.chaos.site import Site
 
-# Not in `make test` yet: each of its first two runs had one row that failed (docs/status.md).
+# Not in `make test` yet: both of its runs had rows that failed (docs/status.md).
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "chaos" / "short"

@@ -34,4 +34,11 @@ def test_a_node_weighs_its_processors_and_the_groups_above_what_is_in_them(
 
 
 def test_a_hierarchy_that_weighs_nothing_is_left_alone(tmp_path: Path) -> None:
-    weigh(groups(tmp_path, "memory.limit_in_bytes", "1"), processors=2)
+    group = groups(tmp_path, "memory.limit_in_bytes", "1")
+    before = contents(tmp_path)
+    weigh(group, processors=2)
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, str]:
+    return {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
