@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.lease.conftest import Cluster
 
 TAKEOVER_LIMIT_SECONDS = 20
+SERVICES = ("shop-redis-rw", "shop-postgres-rw")
 STACK = """
 apiVersion: appstack.dev/v1alpha1
 kind: AppStack
@@ -30,14 +31,16 @@ def work_without_end(cluster: Cluster, namespace: str) -> Iterator[None]:
     cluster.kubectl("create", "namespace", namespace)
     cluster.kubectl("apply", "-f", "-", stdin=STACK.replace("NAME", namespace))
     done = threading.Event()
+    deleted: list[str] = []
 
     def go_on() -> None:
         while not done.wait(0.5):
-            cluster.kubectl("delete", "service", "shop-redis", "shop-postgres", "-n", namespace, "--ignore-not-found")
+            deleted.append(cluster.kubectl("delete", "service", *SERVICES, "-n", namespace, "--ignore-not-found"))
 
     thread = threading.Thread(target=go_on)
     thread.start()
     try:
+        wait_until(lambda: all(f'"{each}"' in "".join(deleted) for each in SERVICES), "there is something to do", 30)
         yield
     finally:
         done.set()
@@ -104,7 +107,7 @@ def test_a_holder_that_is_told_to_stop_hands_over_at_once(
         holder.send(signal.SIGTERM)
         assert holder.running.wait(timeout=25) == 0
         seconds = wait_until(candidate.is_leader, "the candidate leads", 8)
-        wait_for_write(cluster, "b", begun, 60)
+        wait_for_write(cluster, "b", begun, 10)
         written = (datetime.now(UTC) - begun).total_seconds()
     print(f"Lease taken {seconds:.1f} s after the end of the holder; written {written:.1f} s after the test began")
     assert writers(cluster, begun) == ["a", "b"]
