@@ -101,13 +101,15 @@ def publish() -> None:
     rows, names = write_scorecard()
     found = runs()
     loads = [run["load_average"] for run in found]
+    days = sorted({run["date"][:10] for run in found})
     machine = (
         f"Measured on the three-node lab on one machine with {os.cpu_count()} processors, "
-        f"{min(run['date'] for run in found)[:10]} to {max(run['date'] for run in found)[:10]}, "
-        f"at load averages of {min(loads):.0f} to {max(loads):.0f}: a noisy machine."
+        f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, at load averages of {min(loads):.0f} to {max(loads):.0f} "
+        "(the load itself, the whole stack and its cluster included)."
     )
     (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (DOCS / "scorecard.md").write_text(scorecard.page(rows, names, machine))
+    page = DOCS / "scorecard.md"
+    page.write_text(scorecard.page(rows, names, machine, scorecard.notes_of(page.read_text())))
     (DOCS / "scorecard").mkdir(exist_ok=True)
     for name in dict.fromkeys(names):
         of_name = [run for run in found if run["scenario"] == name]

@@ -94,13 +94,26 @@ def keeps_promises(row: Row) -> bool:
 # The page
 
 
-def page(rows: Sequence[Row], names: Sequence[str], machine: str) -> str:
-    """docs/scorecard.md: `names` are the scenarios of the rows, in the same order."""
+NOTES = "## Notes"
+FAULTS = "## Fault by fault"
+
+
+def page(rows: Sequence[Row], names: Sequence[str], machine: str, notes: str = "") -> str:
+    """docs/scorecard.md: `names` are the scenarios of the rows, in the same order; `notes` are kept as they are."""
     scenarios = list(dict.fromkeys(names))
-    lines = [HEAD.format(machine=machine), table(rows, names), "", *summary(rows, names), "", "## Fault by fault"]
+    lines = [HEAD.format(machine=machine), table(rows, names), "", *summary(rows, names), ""]
+    if notes:
+        lines += [NOTES, notes, ""]
+    lines.append(FAULTS)
     for scenario in scenarios:
         lines += ["", f"### {scenario}", f"![timeline of {scenario}](scorecard/{scenario}.svg)"]
     return "\n".join(lines) + "\n"
+
+
+def notes_of(page_before: str) -> str:
+    """What people have written between the figures and the plots of the page."""
+    _, found, rest = page_before.partition(f"\n{NOTES}\n")
+    return rest.partition(f"\n{FAULTS}")[0].strip() if found else ""
 
 
 HEAD = """# Chaos scorecard

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appstack_lab import paths, versions
+from appstack_lab import paths, uses, versions
 from appstack_lab.binaries import build_binaries, program
 from appstack_lab.commands import output_of, run_logged, succeeds
 from appstack_lab.contexts import copy_context, hash_of
@@ -180,6 +180,7 @@ def build_images(images: Sequence[Image], builder: str = "buildah") -> None:
             for image in images:
                 build_with_docker(image)
         return
+    uses.touch(image.ref for image in images)
     if all(stored(image.ref) for image in images):
         return
     with locked(paths.cache() / "images.lock"):
@@ -228,7 +229,8 @@ def copy_root_filesystem(image: Image, target: Path) -> None:
 
 
 def require_stored(ref: str) -> StoredImage:
-    """Return an image of the cache; an unknown one is an error."""
+    """Return an image of the cache, to be used now; an unknown one is an error."""
+    uses.touch([ref])
     image = stored(ref)
     if image is None:
         raise LabError(f"{ref} is not in the cache: run lab build images")

@@ -53,8 +53,8 @@ def is_supervised(cluster: Cluster) -> bool:
     return is_complete(cluster) and ask(cluster.socket, "status") is not None
 
 
-def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_seconds: float) -> Cluster:
-    """Return a running cluster of that name: the one there is, or a new one."""
+def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str | None, wait_seconds: float) -> Cluster:
+    """Return a running cluster of that name: the one there is, or a new one. None: volumes of any size will do."""
     with locked(paths.LOCKS / f"{checked_name(name)}.lock"):
         existing = find_cluster(name)
         if existing and is_supervised(existing):
@@ -70,7 +70,7 @@ def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_se
         build_binaries()
         images = build_cluster_images()
         with locked(paths.LOCKS / "index.lock"):
-            cluster = Cluster(name, free_index(), nodes, volume_size)
+            cluster = Cluster(name, free_index(), nodes, volume_size or "")
             remember(cluster)
         clear_away(cluster)  # a state directory removed by hand leaves the rest behind
         start_cluster(cluster, images, wait_seconds)
@@ -81,9 +81,9 @@ def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str, wait_se
         return cluster
 
 
-def refuse_another_shape(cluster: Cluster, nodes: tuple[Node, ...], volume_size: str) -> None:
+def refuse_another_shape(cluster: Cluster, nodes: tuple[Node, ...], volume_size: str | None) -> None:
     """Say so when the running cluster is not the one asked for."""
-    if cluster.nodes != nodes or cluster.volume_size != volume_size:
+    if cluster.nodes != nodes or volume_size not in (None, cluster.volume_size):
         raise LabError(
             f"cluster {cluster.name} exists with {len(cluster.nodes)} nodes and volume size "
             f"{cluster.volume_size or 'unlimited'}: delete it first, or use another name"

@@ -85,7 +85,10 @@ def build_binaries(args: argparse.Namespace) -> None:
 
 def build_images(args: argparse.Namespace) -> None:
     images = images_of(args.names)  # once: the sources may change while we build
+    is_news = args.builder == "buildah" and not all(stored(image.ref) for image in images)
     builders.build_images(images, args.builder)
+    if is_news:  # each change of the sources leaves an image behind
+        prune.prune()
     tell_images(images, args)
 
 
@@ -173,7 +176,7 @@ def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     parser.add_argument("--wait", type=seconds, help="longest wait for each stage, such as 60s or 5m")
     parser.add_argument("--retain", action="store_true", help="accepted as kind does; logs always stay")
     parser.add_argument("--nodes", type=int, default=DEFAULT_NODES, help="how many nodes (default: 3)")
-    parser.add_argument("--volume-size", default="", help="limit of each node's volumes, such as 2Gi")
+    parser.add_argument("--volume-size", help="limit of each node's volumes, such as 2Gi; of a new cluster: none")
     parser.set_defaults(run=create_cluster)
 
     deleting = commands.add_parser("delete", help="delete a cluster, with all its data").add_subparsers(required=True)

@@ -1,23 +1,27 @@
-"""Clears the cache of what the present sources no longer lead to: old programs, images, layers."""
+"""Clears the cache of what no tree's present sources lead to and nobody has used lately: programs, images, layers."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from appstack_lab import paths
 from appstack_lab.binaries import bin_directory, directory_of
 from appstack_lab.builders import buildah
-from appstack_lab.commands import succeeds
+from appstack_lab.commands import output_of, succeeds
 from appstack_lab.gomodules import GROUPS
 from appstack_lab.images import BASE, PROGRAMS, file_name, image_of, images_of
 from appstack_lab.layers import layer_directory, store_directory
 from appstack_lab.locks import locked
+from appstack_lab.uses import is_fresh, needed_by_trees, places_of, remember_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+STAGE_SECONDS = 24 * 3600.0
 
 
 def stored_images() -> dict[str, list[str]]:
@@ -37,24 +41,44 @@ def remove_image(ref: str) -> None:
         shutil.rmtree(layer_directory(layer), ignore_errors=True)
 
 
-def remove_others(directories: Iterable[Path], kept: set[Path]) -> list[Path]:
-    """Remove the directories that are not kept; return them."""
-    old = [directory for directory in directories if directory not in kept]
+def remove_others(directories: Iterable[Path]) -> list[Path]:
+    """Remove those of the directories that nobody has used lately; return them."""
+    old = [directory for directory in directories if not is_fresh(directory)]
     for directory in old:
         shutil.rmtree(directory)
     return old
 
 
+def present() -> set[str]:
+    """Return what this tree's present sources lead to: images by reference, programs by their directory's name."""
+    images = {image.ref for image in images_of([])} | {image_of(name).ref for name in PROGRAMS} | {BASE}
+    return images | {directory_of(group).name for group in GROUPS} | {bin_directory().name}
+
+
 def prune() -> list[str]:
-    """Remove what the present sources do not lead to; return what was removed."""
+    """Remove what no tree's present sources lead to; return what was removed.
+
+    Other trees are known by the notes they leave at each build, so several may share a cache.
+    """
     cache = paths.cache()
+    remember_tree(present())
     with locked(cache / "images.lock"):
-        current = {image.ref for image in images_of([])} | {image_of(name).ref for name in PROGRAMS} | {BASE}
-        old = [ref for ref in stored_images() if ref not in current]
+        kept = needed_by_trees()
+        old = [ref for ref in stored_images() if ref not in kept and not is_fresh(*places_of(ref))]
         for ref in old:
             remove_image(ref)
-        succeeds(buildah("rmi", "--prune"))
+        remove_unnamed()
     with locked(cache / "binaries.lock"):
-        programs = remove_others((cache / "binaries").glob("*"), {directory_of(group) for group in GROUPS})
-        remove_others(cache.glob("bin-*"), {bin_directory()})
+        programs = remove_others(path for path in cache.glob("binaries/*") if path.name not in kept)
+        remove_others(path for path in cache.glob("bin-*") if path.name not in kept)
     return old + [path.name for path in programs]
+
+
+def remove_unnamed() -> None:
+    """Remove stages of old builds; those of the last day make the next build quick."""
+    if shutil.which("buildah") is None:
+        return
+    listed = output_of(buildah("images", "--filter", "dangling=true", "--json"))
+    for image in json.loads(listed or "[]") or []:
+        if time.time() - image["created"] > STAGE_SECONDS:
+            succeeds(buildah("rmi", image["id"]))  # what a newer stage stands on stays

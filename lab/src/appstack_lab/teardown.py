@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -93,10 +94,27 @@ def clear_away(cluster: Cluster) -> None:
         raise LabError(f"control groups of {cluster.name} are still in use: {', '.join(map(str, left))}")
 
 
+def remove_tree(directory: Path) -> None:
+    """Remove a directory, also while something that ends just now still removes, or leaves, files of its own in it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:  # somebody else removed something first: look again
+            if not directory.exists():
+                return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EBUSY) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
 def remove_cluster(cluster: Cluster) -> None:
     """Remove a cluster with its files, and what only the last cluster still needed."""
     clear_away(cluster)
-    shutil.rmtree(cluster.directory)
+    remove_tree(cluster.directory)
     if not known_clusters():
         restore_limits()
         for directory in (paths.RUN, paths.STATE):

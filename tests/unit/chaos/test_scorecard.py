@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.plots import plot
 from tests.chaos.scenarios import CORE, SCENARIOS
-from tests.chaos.scorecard import KEYS, page, rows_of_runs
+from tests.chaos.scorecard import KEYS, notes_of, page, rows_of_runs
 
 
 def a_run(gap: float, date: str, **changes: Any) -> dict[str, Any]:
@@ -73,6 +73,16 @@ def test_the_page_tells_median_and_worst_and_what_was_missed() -> None:
     assert "Rows that missed their aim: 0 of 4" in text
     slow, names = rows_of_runs([a_run(9.0, "2026-11-24T11:00")])
     assert "postgres-primary-sigkill, postgres, held: write_gap_s 9.0 > 4" in page(slow, names, "")
+
+
+def test_what_people_wrote_on_the_page_outlives_the_next_run() -> None:
+    rows, names = rows_of_runs(RUNS)
+    assert notes_of(page(rows, names, "")) == ""
+    written = page(rows, names, "", "- A stale read is no lost write.\n\n- Control: 106 lost.")
+    assert notes_of(written) == "- A stale read is no lost write.\n\n- Control: 106 lost."
+    again = page(rows[:2], names[:2], "later", notes_of(written))
+    assert notes_of(again) == notes_of(written)
+    assert again.index("## Notes") < again.index("- Control") < again.index("## Fault by fault")
 
 
 def test_the_plot_is_an_image_with_a_lane_per_service_and_marks() -> None:

@@ -8,6 +8,7 @@ from itertools import combinations
 import pytest
 
 from appstack_lab.cluster import MAX_CLUSTERS, Cluster, Node, build_nodes, checked_name, nodes_of_kind_config
+from appstack_lab.create import refuse_another_shape
 from appstack_lab.failures import LabError
 from appstack_lab.state import overlaps
 
@@ -69,3 +70,12 @@ def test_another_document_is_refused():
 def test_an_unknown_node_is_answered_with_the_known_ones():
     with pytest.raises(LabError, match="node1, node2, node3"):
         a_cluster().node("node9")
+
+
+def test_a_running_cluster_of_limited_volumes_will_do_where_nobody_asks_for_a_size():
+    limited = Cluster("shop", 0, build_nodes(3), volume_size="6Gi")
+    refuse_another_shape(limited, build_nodes(3), None)
+    refuse_another_shape(limited, build_nodes(3), "6Gi")
+    for nodes, size in ((3, "2Gi"), (3, ""), (2, None)):
+        with pytest.raises(LabError, match="delete it first"):
+            refuse_another_shape(limited, build_nodes(nodes), size)
