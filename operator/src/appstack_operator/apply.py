@@ -79,7 +79,7 @@ class ForeignObjectError(ApiError):
 async def perform(stack: AppStack, action: Action, api: Api) -> None:
     """One write."""
     if action.verb in (Verb.DELETE, Verb.RESTART):
-        await api.delete(action.target, action.uid)
+        await api.delete(action.target, action.uid, grace_seconds=action.grace_seconds)
         return
     if action.verb is Verb.REPLACE:
         await api.delete(action.target, action.uid, propagation="Orphan")

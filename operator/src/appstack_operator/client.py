@@ -142,10 +142,14 @@ class Api:
         answer: Object = await self._call(verb, "dry-run", kind, path, query, body, content_type)
         return answer
 
-    async def delete(self, ref: Ref, uid: str = "", *, propagation: str = "Background") -> None:
-        """Delete this very object (a uid names it); one that is gone already is fine."""
+    async def delete(
+        self, ref: Ref, uid: str = "", *, propagation: str = "Background", grace_seconds: int | None = None
+    ) -> None:
+        """Delete this very object (a uid names it); one that is gone already is fine. None: with its own grace."""
         kind = BY_NAME[ref.kind]
         options: Object = {"propagationPolicy": propagation}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         if uid:
             options["preconditions"] = {"uid": uid}
         try:

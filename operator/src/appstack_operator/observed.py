@@ -81,13 +81,14 @@ class RedisAnswers:
 
 @dataclass(frozen=True, slots=True)
 class RabbitmqNode:
-    """One node, as the management API of any node that answers describes it."""
+    """One node: what the largest side of the cluster says of it, and what it says itself."""
 
     name: str  # rabbit@shop-rabbitmq-0...
     pod: str
     is_running: bool = False
     partitions: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()  # memory, disk
+    counts: tuple[str, ...] | None = None  # the nodes that run, by its own word; None: it does not answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class Action:
     manifest: Object | None = None  # None: nothing is sent (delete, restart)
     uid: str = ""  # of the object that was seen; a new one of that name is not meant
     is_created_only: bool = False  # never written over what exists: a password, a Job
+    grace_seconds: int | None = None  # of a pod that is restarted; None: its own
 
     def __str__(self) -> str:
         """One line of a plan."""
@@ -257,7 +258,8 @@ def plan_restarts(seen: Observed) -> Iterator[Action]:
     for restart in next_restarts(seen):
         impact = Impact.FAILOVER if restart.is_primary else Impact.ROLLING
         target = Ref("Pod", restart.namespace, restart.pod)
-        yield Action(Verb.RESTART, target, impact, restart.why, Stage.DATA_SERVICES, None, restart.uid)
+        action = Action(Verb.RESTART, target, impact, restart.why, Stage.DATA_SERVICES, None, restart.uid)
+        yield replace(action, grace_seconds=restart.grace_seconds)
 
 
 def plan_restarts_to_come(writes: Sequence[Action], seen: Observed) -> Iterator[Action]:

@@ -91,5 +91,5 @@ def conclusions(seen: Observed, assessment: Assessment) -> Hashable:
     verdicts = frozenset((name, each.status, each.reason) for name, each in assessment.verdicts.items())
     serves = frozenset(assessment.serves.items())
     standbys = frozenset(member.pod for member in seen.postgres.members if member.is_sync)
-    running = sum(node.is_running for node in seen.rabbitmq.nodes)
-    return verdicts, serves, seen.postgres.primary and seen.postgres.primary.pod, standbys, seen.redis.master, running
+    broker = tuple((node.name, node.is_running, node.counts is None) for node in seen.rabbitmq.nodes)
+    return verdicts, serves, seen.postgres.primary and seen.postgres.primary.pod, standbys, seen.redis.master, broker

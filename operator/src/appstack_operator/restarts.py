@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from appstack_operator.assess.partition import all_speak, sides_of
 from appstack_operator.assess.pods import is_ready
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 
+# A node apart cannot say goodbye: it waits for the others until it is killed. Others have what its queues hold.
+APART_GRACE_SECONDS = 10
 LEADING_ROLES = {"primary", "master"}
 REVISION_LABEL = "controller-revision-hash"
 
@@ -23,6 +26,7 @@ class Restart:
     is_primary: bool
     is_ready: bool
     why: str
+    grace_seconds: int | None = None  # None: the pod's own
 
     @property
     def ordinal(self) -> int:
@@ -49,17 +53,14 @@ def next_restarts(seen: Observed) -> Iterator[Restart]:
 
 
 def partitioned(seen: Observed) -> list[Restart]:
-    """RabbitMQ nodes that a partition keeps apart although every pod is ready again: only a restart ends that.
+    """RabbitMQ nodes that a partition keeps apart although it is over: only a restart of the smaller side ends that.
 
-    First those that the majority does not count as running, then those that still list others.
+    Only where every node answers for itself: a side that cannot be asked may be the larger one.
     """
     nodes = seen.rabbitmq.nodes
-    majority = [node for node in nodes if node.is_running]
-    listing = [node for node in majority if node.partitions]
-    if seen.rabbitmq.error or len(majority) <= len(nodes) // 2 or not listing:
+    if seen.rabbitmq.error or not all_speak(nodes):
         return []
-    apart = [node for node in nodes if not node.is_running]
-    chosen = {node.pod: node for node in apart or listing}
+    chosen = [node.pod for side in sides_of(nodes)[1:] for node in side]
     pods = {pod["metadata"]["name"]: pod for pod in seen.pods("rabbitmq")}
     return [
         Restart(
@@ -70,8 +71,9 @@ def partitioned(seen: Observed) -> list[Restart]:
             is_primary=False,
             is_ready=True,
             why="a partition that is over still keeps it from the other nodes",
+            grace_seconds=APART_GRACE_SECONDS,
         )
-        for name in sorted(chosen, key=ordinal, reverse=True)
+        for name in reversed(chosen)
         if name in pods
     ]
 

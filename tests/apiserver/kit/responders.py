@@ -63,6 +63,7 @@ class Responders:
         app = web.Application()
         app.router.add_get("/patroni", self._patroni)
         app.router.add_get("/api/nodes", self._nodes)
+        app.router.add_get("/api/nodes/{node}", self._nodes)
         app.router.add_get("/api/queues/{vhost}", self._queues)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -138,8 +139,10 @@ class Responders:
     async def _nodes(self, request: web.Request) -> web.Response:
         member = await self._let_in(request)
         well = {"running": True, "partitions": [], "mem_alarm": False, "disk_free_alarm": False}
-        nodes = [{"name": f"rabbit@{each.pod}", **well, **self.trouble(each)} for each in self.group(member)]
-        return web.json_response(nodes)
+        nodes = {f"rabbit@{each.pod}": {**well, **self.trouble(each)} for each in self.group(member)}
+        if (name := request.match_info.get("node")) is not None:
+            return web.json_response(nodes[name])
+        return web.json_response([{"name": name, "running": node["running"]} for name, node in nodes.items()])
 
     async def _queues(self, request: web.Request) -> web.Response:
         await self._let_in(request)

@@ -248,12 +248,18 @@ def test_no_member_is_restarted_while_another_service_is_not_well() -> None:
     assert plan_for(objects) == []
 
 
-def rabbitmq_nodes(*partitions: tuple[str, ...], running: tuple[int, ...] = (0, 1, 2)) -> RabbitmqAnswers:
-    """Three nodes of a broker, whom each lists as partitioned, and which run."""
+def rabbitmq_nodes(*counts: str | None, lists: str = "") -> RabbitmqAnswers:
+    """Nodes of a broker: whom each counts in (None: it does not answer), and whom the first one lists."""
     return RabbitmqAnswers(
         nodes=tuple(
-            RabbitmqNode(f"rabbit@shop-rabbitmq-{number}", f"shop-rabbitmq-{number}", number in running, listed)
-            for number, listed in enumerate(partitions)
+            RabbitmqNode(
+                f"rabbit@shop-rabbitmq-{number}",
+                f"shop-rabbitmq-{number}",
+                is_running=True,
+                partitions=tuple(f"rabbit@shop-rabbitmq-{other}" for other in lists) if number == 0 else (),
+                counts=None if word is None else tuple(f"rabbit@shop-rabbitmq-{other}" for other in word),
+            )
+            for number, word in enumerate(counts)
         )
     )
 
@@ -266,23 +272,16 @@ def cures(answers: RabbitmqAnswers, objects: list[Object]) -> list[str]:
     return [action.target.name for action in actions if action.verb is Verb.RESTART]
 
 
-def test_nodes_that_list_a_partition_that_is_over_are_restarted_one_at_a_time() -> None:
-    other = ("rabbit@shop-rabbitmq-2",)
+def test_the_smaller_side_of_a_partition_that_is_over_is_restarted_one_node_at_a_time() -> None:
     healed = members_of_postgres("new", "new")
-    assert cures(rabbitmq_nodes((), (), ()), healed) == []
-    assert cures(rabbitmq_nodes(other, other, ()), healed) == ["shop-rabbitmq-1"]
-    assert cures(rabbitmq_nodes(other, (), ()), healed) == ["shop-rabbitmq-0"]
+    assert cures(rabbitmq_nodes("012", "012", "012"), healed) == []
+    assert cures(rabbitmq_nodes("01", "01", "2"), healed) == ["shop-rabbitmq-2"]
+    assert cures(rabbitmq_nodes("0", "12", "12"), healed) == ["shop-rabbitmq-0"]
+    assert cures(rabbitmq_nodes("0", "1", "2"), healed) == ["shop-rabbitmq-2"]
+    assert cures(rabbitmq_nodes("012", "012", "012", lists="2"), healed) == ["shop-rabbitmq-2"]
 
 
-def test_a_node_on_the_smaller_side_of_a_partition_is_restarted_before_those_that_list_it() -> None:
-    other = ("rabbit@shop-rabbitmq-2",)
-    assert cures(rabbitmq_nodes(other, other, (), running=(0, 1)), members_of_postgres("new", "new")) == [
-        "shop-rabbitmq-2"
-    ]
-
-
-def test_no_node_is_restarted_for_a_partition_while_another_is_away_or_a_template_is_new() -> None:
-    other = ("rabbit@shop-rabbitmq-2",)
-    assert cures(rabbitmq_nodes(other, (), ()), members_of_postgres("new", "new", unready=1)) == []
-    assert cures(rabbitmq_nodes(other, (), (), running=(0,)), members_of_postgres("new", "new")) == []
-    assert cures(rabbitmq_nodes(other, (), ()), members_of_postgres("old", "new")) == ["shop-postgres-0"]
+def test_no_node_is_restarted_for_a_partition_while_one_is_silent_or_away_or_a_template_is_new() -> None:
+    assert cures(rabbitmq_nodes("01", "01", None), members_of_postgres("new", "new")) == []
+    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "new", unready=1)) == []
+    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("old", "new")) == ["shop-postgres-0"]

@@ -1,6 +1,7 @@
 """Is RabbitMQ well? An ordered chain of small checks: the first verdict is what the SRE reads. Pure."""
 
 from appstack_operator.api import AppStack
+from appstack_operator.assess.partition import sides_of
 from appstack_operator.assess.stateful import (
     first_verdict,
     pods_are_ready,
@@ -51,14 +52,20 @@ def majority_runs(stack: AppStack, seen: Observed) -> Verdict | None:
 
 
 def nodes_see_each_other(stack: AppStack, seen: Observed) -> Verdict | None:
-    """No running node lists others as partitioned: it may list them long after the network has healed."""
+    """No running node is apart from another: it may be so long after the network has healed."""
+    sides = sides_of(seen.rabbitmq.nodes)
+    if len(sides) > 1:
+        apart = [node.pod for side in sides[1:] for node in side]
+        rest = ", ".join(node.pod for node in sides[0])
+        return Verdict.false(
+            Reason.PARTITION_DETECTED,
+            f"{', '.join(apart)} {'is' if len(apart) == 1 else 'are'} partitioned from {rest}; "
+            f"a restart of {', then of '.join(reversed(apart))} ends it",
+        )
     for node in running(seen):
         if node.partitions:
             others = ", ".join(pod_of(name) for name in node.partitions)
-            return Verdict.false(
-                Reason.PARTITION_DETECTED,
-                f"{node.pod} is partitioned from {others}; a restart of {node.pod} ends it",
-            )
+            return Verdict.false(Reason.PARTITION_DETECTED, f"{node.pod} lists a partition from {others}")
     return None
 
 

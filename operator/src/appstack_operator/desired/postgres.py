@@ -98,6 +98,9 @@ def build_dynamic_configuration(stack: AppStack) -> Object:
         **loops(stack),
         # A primary that does not come up again soon is replaced; Patroni's default would wait 300 s.
         "primary_start_timeout": 15,
+        # A demoted primary's session that drops its temporary tables commits that, and waits for a standby that is cut
+        # off, for ever: its server would never stop, and the member never follow. Killed, it recovers and is rewound.
+        "primary_stop_timeout": 15,
         "maximum_lag_on_failover": MEBIBYTE,
         # Keeps WAL for a member whose pod is gone (scaled away, or not scheduled yet) for five minutes, not thirty.
         "member_slots_ttl": 300,

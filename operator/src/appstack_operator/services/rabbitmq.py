@@ -1,7 +1,9 @@
 """Asks RabbitMQ's management API which nodes run and how long the queues are. Silence is an answer."""
 
+import asyncio
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -9,7 +11,6 @@ import aiohttp
 from yarl import URL
 
 from appstack_operator.api import AppStack
-from appstack_operator.assess.pods import is_ready
 from appstack_operator.desired.context import Credentials
 from appstack_operator.objects import Object
 from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
@@ -23,17 +24,55 @@ QUEUES = f"/api/queues/%2F?{TOTALS}"
 FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one node says: of every member whether it runs, and of itself more."""
+
+    runs: Mapping[str, bool]
+    partitions: tuple[str, ...]
+    alarms: tuple[str, ...]
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """The nodes that run."""
+        return tuple(name for name, is_running in self.runs.items() if is_running)
+
+
 async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials: Credentials) -> RabbitmqAnswers:
-    """The answer of the first node that gives one; ready nodes are asked first."""
-    errors, is_late = [], False
+    """What every node says; where they differ, the word of the one that sees most of them run."""
+    errors: dict[str, Exception] = {}
+    words: dict[str, Word] = {}
     async with aiohttp.ClientSession(timeout=TIMEOUT, headers=authorization(credentials)) as session:
-        for pod in sorted(pods, key=lambda pod: (not is_ready(pod), pod["metadata"]["name"])):
+
+        async def ask(pod: Object) -> None:
             try:
-                return await ask_node(session, pod)
+                words[pod_name(pod)] = await ask_node(session, pod)
             except FAILURES as error:
-                errors.append(f"{pod['metadata']['name']}: {in_words(error)}")
-                is_late |= isinstance(error, TimeoutError)
-    return RabbitmqAnswers(error="; ".join(errors) or "no node exists", is_late=is_late)
+                errors[pod_name(pod)] = error
+
+        await asyncio.gather(*map(ask, pods))
+        answering = [pod for pod in pods if pod_name(pod) in words]
+        for pod in sorted(answering, key=lambda pod: (-len(words[pod_name(pod)].counts), pod_name(pod))):
+            try:
+                backlog = backlog_of(await get(session, root_of(pod) + QUEUES))
+            except FAILURES as error:
+                errors[pod_name(pod)] = error
+                continue
+            return RabbitmqAnswers(nodes=nodes_of(words, pod_name(pod)), backlog=backlog)
+    told = [f"{name}: {in_words(error)}" for name, error in sorted(errors.items())]
+    is_late = any(isinstance(error, TimeoutError) for error in errors.values())
+    return RabbitmqAnswers(error="; ".join(told) or "no node exists", is_late=is_late)
+
+
+def nodes_of(words: Mapping[str, Word], speaker: str) -> tuple[RabbitmqNode, ...]:
+    """Every member as the speaker's pod tells of it, with what it says itself where it answers."""
+    nodes = []
+    for name, is_running in words[speaker].runs.items():
+        node, own = RabbitmqNode(name, pod_of(name), is_running), words.get(pod_of(name))
+        if own is not None:
+            node = replace(node, partitions=own.partitions, alarms=own.alarms, counts=own.counts)
+        nodes.append(node)
+    return tuple(nodes)
 
 
 async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
@@ -68,12 +107,31 @@ def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {token}"}
 
 
-async def ask_node(session: aiohttp.ClientSession, pod: Object) -> RabbitmqAnswers:
-    """What one node says about the cluster."""
-    root = f"http://{pod['status']['podIP']}:{MANAGEMENT_PORT}"
-    nodes = await get(session, f"{root}/api/nodes?columns=name,running,partitions,mem_alarm,disk_free_alarm")
-    queues = await get(session, root + QUEUES)
-    return RabbitmqAnswers(nodes=tuple(node_of(node) for node in nodes), backlog=backlog_of(queues))
+async def ask_node(session: aiohttp.ClientSession, pod: Object) -> Word:
+    """Ask the node of one pod. Nothing here makes it ask another one, which may not answer for a long time."""
+    root = root_of(pod)
+    members = await get(session, f"{root}/api/nodes?disable_stats=true&columns=name,running")
+    runs = {str(member["name"]): bool(member.get("running")) for member in members}
+    me = next((name for name in runs if pod_of(name) == pod_name(pod)), None)
+    if me is None:  # of a cluster that has forgotten it
+        return Word(runs, (), ())
+    facts = await get(session, f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
+    alarms = {"memory": facts.get("mem_alarm"), "disk": facts.get("disk_free_alarm")}
+    return Word(
+        runs,
+        partitions=tuple(facts.get("partitions") or ()),
+        alarms=tuple(name for name, is_raised in alarms.items() if is_raised is True),
+    )
+
+
+def root_of(pod: Object) -> str:
+    """The address of a pod's management API; KeyError while it has none."""
+    return f"http://{pod['status']['podIP']}:{MANAGEMENT_PORT}"
+
+
+def pod_name(pod: Object) -> str:
+    """The name of a pod."""
+    return str(pod["metadata"]["name"])
 
 
 async def get(session: aiohttp.ClientSession, url: str | URL) -> Any:
@@ -82,16 +140,9 @@ async def get(session: aiohttp.ClientSession, url: str | URL) -> Any:
         return await response.json()
 
 
-def node_of(facts: Mapping[str, Any]) -> RabbitmqNode:
-    """RabbitMQ's words in ours."""
-    alarms = {"memory": facts.get("mem_alarm"), "disk": facts.get("disk_free_alarm")}
-    return RabbitmqNode(
-        name=facts["name"],
-        pod=facts["name"].partition("@")[2].partition(".")[0],
-        is_running=bool(facts.get("running")),
-        partitions=tuple(facts.get("partitions") or ()),
-        alarms=tuple(name for name, is_raised in alarms.items() if is_raised is True),
-    )
+def pod_of(node_name: str) -> str:
+    """rabbit@shop-rabbitmq-0.… -> shop-rabbitmq-0."""
+    return node_name.partition("@")[2].partition(".")[0]
 
 
 def backlog_of(queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -54,6 +54,18 @@ def test_three_running_nodes_are_healthy() -> None:
             id="a partition outlived the cut",
         ),
         pytest.param(
+            tuple(
+                replace(node, counts=tuple(n.name for n in of))
+                for node, of in ((N0, [N0, N1]), (N1, [N0, N1]), (N2, [N2]))
+            ),
+            Reason.PARTITION_DETECTED,
+            [
+                "shop-rabbitmq-2 is partitioned from shop-rabbitmq-0, shop-rabbitmq-1",
+                "a restart of shop-rabbitmq-2 ends it",
+            ],
+            id="all run, and nobody lists anybody",
+        ),
+        pytest.param(
             (N0, replace(N1, alarms=("disk",)), N2),
             Reason.PUBLISHERS_BLOCKED,
             ["shop-rabbitmq-1", "disk"],

@@ -101,6 +101,11 @@ def test_a_primary_that_does_not_come_up_is_soon_replaced() -> None:
     assert dynamic()["primary_start_timeout"] <= 20
 
 
+def test_a_demoted_primary_that_does_not_stop_is_killed() -> None:
+    # Patroni's default, 0, waits for ever for sessions that wait for a standby that is cut off.
+    assert 0 < dynamic()["primary_stop_timeout"] <= 20
+
+
 def test_the_lock_outlives_the_loops_that_renew_it() -> None:
     configuration = dynamic()
     assert configuration["ttl"] >= configuration["loop_wait"] + 2 * configuration["retry_timeout"]

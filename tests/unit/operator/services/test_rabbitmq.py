@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -11,39 +12,64 @@ from appstack_operator.services.rabbitmq import authorization, observe_rabbitmq
 from tests.unit.operator.factories import a_context, a_pod, a_stack
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import pytest
 
-NODES = [
-    {"name": "rabbit@shop-rabbitmq-0.pods.shop", "running": True, "partitions": [], "mem_alarm": False},
-    {"name": "rabbit@shop-rabbitmq-1.pods.shop", "running": True, "partitions": ["rabbit@x"], "disk_free_alarm": True},
-    {"name": "rabbit@shop-rabbitmq-2.pods.shop", "running": False},
-]
+    from appstack_operator.observed import RabbitmqAnswers
+
+Served = dict[str, list[dict[str, Any]]]
+NAMES = [f"rabbit@shop-rabbitmq-{number}.pods.shop" for number in range(3)]
+
+
+def a_view(running: str, **more: Any) -> list[dict[str, Any]]:
+    """What a node says of all three: who runs, and more of each."""
+    return [{"name": name, "running": str(number) in running, **more} for number, name in enumerate(NAMES)]
+
+
 QUEUES = [
     {"name": "bulk", "messages_ready": 5, "messages_unacknowledged": 2},
     {"name": "without a leader"},
 ]
 
 
-async def test_nodes_and_backlogs_are_read_from_the_first_node_that_answers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@asynccontextmanager
+async def nodes_at(views: Served, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Address -> the node there that answers so; all on one port."""
     credentials = a_context().credentials
 
     async def answer(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == authorization(credentials)["Authorization"]
-        return web.json_response(NODES if request.path == "/api/nodes" else QUEUES)
+        address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
+        if request.path == "/api/nodes":
+            assert "disable_stats" in request.query  # else a node asks those that it has lost
+            return web.json_response([{"name": node["name"], "running": node["running"]} for node in views[address]])
+        name = request.path.removeprefix("/api/nodes/")
+        return web.json_response(next((node for node in views[address] if node["name"] == name), QUEUES))
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.2", 0).start()
-    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", runner.addresses[0][1])
-    stack = a_stack()
-    pods = [a_pod(stack, "rabbitmq", 0, podIP="127.0.0.1"), a_pod(stack, "rabbitmq", 1, podIP="127.0.0.2")]
-    seen = await observe_rabbitmq(stack, pods, credentials)
+    port = 0
+    for address in views:
+        await web.TCPSite(runner, address, port).start()
+        port = runner.addresses[0][1]
+    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", port)
+    yield
     await runner.cleanup()
 
+
+async def ask(*numbers: int) -> RabbitmqAnswers:
+    stack = a_stack()
+    pods = [a_pod(stack, "rabbitmq", number, podIP=f"127.0.0.{number + 1}") for number in numbers]
+    return await observe_rabbitmq(stack, pods, a_context().credentials)
+
+
+async def test_a_node_that_is_silent_is_known_by_the_others_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = a_view("01", partitions=["rabbit@x"], disk_free_alarm=True, mem_alarm=False)
+    async with nodes_at({"127.0.0.2": view}, monkeypatch):
+        seen = await ask(0, 1)
     assert seen.error == ""
     assert [(node.pod, node.is_running) for node in seen.nodes] == [
         ("shop-rabbitmq-0", True),
@@ -52,7 +78,18 @@ async def test_nodes_and_backlogs_are_read_from_the_first_node_that_answers(
     ]
     assert seen.nodes[1].partitions == ("rabbit@x",)
     assert seen.nodes[1].alarms == ("disk",)
+    assert [node.counts is None for node in seen.nodes] == [True, False, True]
     assert seen.backlog == {"bulk": 7}
+
+
+async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application runs everywhere and nobody lists a partition: only the words of who runs differ."""
+    views = {"127.0.0.1": a_view("0"), "127.0.0.2": a_view("12"), "127.0.0.3": a_view("12", partitions=["a"])}
+    async with nodes_at(views, monkeypatch):
+        seen = await ask(0, 1, 2)
+    assert [node.is_running for node in seen.nodes] == [False, True, True]
+    assert [node.counts for node in seen.nodes] == [(NAMES[0],), (NAMES[1], NAMES[2]), (NAMES[1], NAMES[2])]
+    assert [node.partitions for node in seen.nodes] == [(), (), ("a",)]
 
 
 async def test_the_silence_of_all_nodes_names_each() -> None:
