@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Beside every member: releases the lock of a silent primary early, where release_rules.py allows it; restarts
-PostgreSQL where a changed parameter asks for it (pending_restart.py).
+PostgreSQL where a changed parameter asks for it (pending_restart.py); says which settings it refuses (parameters.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kube
+import parameters
 import patroni_api
 import pending_restart
 from release_rules import Attempt, Request, Sign, Step, Stored, Watch, address_of, holder_of, is_fit
@@ -142,9 +143,10 @@ def refuse_clients_of(loser: str) -> None:
 
 
 def main() -> None:
-    """Both tasks, for ever."""
+    """All tasks, for ever."""
     me, scope = os.environ["POD_NAME"], os.environ["PATRONI_SCOPE"]
     patience_seconds = float(os.environ.get("EARLY_FAILOVER_SECONDS") or 0)
+    threading.Thread(target=parameters.main, args=(me, say), name="parameters", daemon=True).start()
     if patience_seconds <= 0:
         pending_restart.main(me, say)
     threading.Thread(target=pending_restart.main, args=(me, say), name="restarts", daemon=True).start()

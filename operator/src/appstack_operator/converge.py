@@ -22,8 +22,10 @@ from appstack_operator.assess.status import build_status
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
-from appstack_operator.desired.context import Context, Credentials
+from appstack_operator.desired.context import Context, Credentials, Parameters
 from appstack_operator.desired.credentials import known_credentials
+from appstack_operator.desired.parameters import describe_proposals, describe_refusals, settle_parameters
+from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.events import build_events
 from appstack_operator.gates import set_gates
@@ -124,7 +126,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     actions = plan(stack, build_stack(stack, context), seen, gates)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
 
-    work = Work(pending_work(seen, actions, list(gates.closed.values())), verdicts_of(failures))
+    waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context)]
+    work = Work(pending_work(seen, actions, waiting), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)
     await report(api, stack, live, status, now)
     return next_look(settings, status, failures, now)
@@ -161,12 +164,21 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         addresses={name: address for name, address in addresses.items() if address not in ("", "None")},
         external={component: data for component, data in seen.external.items() if data is not None},
         references=seen.references,
+        parameters=settle_parameters(stack, seen, memory_limit(stack)),
         operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,
     )
 
 
-def pending_work(seen: Observed, actions: Sequence[Action], closed_gates: Sequence[str]) -> list[str]:
+def unsettled_parameters(stack: AppStack, seen: Observed, context: Context) -> list[str]:
+    """Settings of PostgreSQL that are not in force yet: not looked at, refused, or waiting for a restart."""
+    parameters = context.parameters or Parameters()
+    restarts = [f"{each.pod} waits for a restart" for each in seen.postgres.members if each.pending_restart]
+    found = [describe_proposals(parameters), describe_refusals(stack, parameters), *restarts]
+    return [each for each in found if each]
+
+
+def pending_work(seen: Observed, actions: Sequence[Action], waiting: Sequence[str]) -> list[str]:
     """What is still to be done, in sentences; empty when what was seen is what is wanted."""
     rollouts = [
         f"{kind} {obj['metadata']['name']} is being rolled out"
@@ -174,7 +186,7 @@ def pending_work(seen: Observed, actions: Sequence[Action], closed_gates: Sequen
         for obj in seen.of_kind(kind)
         if not is_complete(obj)
     ]
-    return [*(str(action) for action in actions), *closed_gates, *rollouts, *growing(seen)]
+    return [*(str(action) for action in actions), *waiting, *rollouts, *growing(seen)]
 
 
 def is_current(stateful_set: Object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Self
@@ -83,6 +84,12 @@ class Stage:
 
     async def change_spec(self, **spec: Any) -> None:
         await self.change(STACK.name, self.name, {"spec": spec})
+
+    async def postgres_settings(self) -> dict[str, str]:
+        """What Patroni is told to set."""
+        config = await self.get("ConfigMap", f"{self.name}-postgres-config")
+        found: dict[str, str] = json.loads(config["metadata"]["annotations"]["config"])["postgresql"]["parameters"]
+        return found
 
     async def put_status(self, kind: str, name: str, status: Object) -> None:
         """The whole status, as it is to be."""

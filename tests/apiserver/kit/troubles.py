@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from appstack_operator.desired.parameters import ANNOTATION
 from appstack_operator.kinds import STACK
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL
 from tests.apiserver.kit.life import BACKEND, MANAGED_SPEC, NAME
@@ -188,6 +190,43 @@ async def a_password_that_is_refused(stage: Stage) -> AsyncIterator[None]:
         yield
     finally:
         passwords[key] = before
+
+
+@asynccontextmanager
+async def a_refused_parameter(stage: Stage) -> AsyncIterator[None]:
+    """A database that runs is asked for what PostgreSQL does not take; the agents of its members say so."""
+    config = f"{NAME}-postgres-config"
+    await stage.change("ConfigMap", config, annotate(initialize="7234"))
+    await stage.change_spec(postgres={"parameters": {"work_mem": "5MB"}})
+    await stage.look()
+    await answer_about(stage, {"work_mem": "5MB"})
+    await stage.look()
+    assert (await stage.postgres_settings())["work_mem"] == "5MB"
+    await stage.change_spec(postgres={"parameters": {"work_mem": "banana", "log_lock_waits": "on"}})
+    await stage.look()
+    assert (await stage.postgres_settings())["work_mem"] == "5MB", "nobody has looked yet"
+    said = 'invalid value for parameter "work_mem": "banana"'
+    await answer_about(stage, {"work_mem": "banana", "log_lock_waits": "on"}, work_mem=["banana", said])
+    try:
+        yield
+        found = await stage.postgres_settings()
+        assert (found["work_mem"], found["log_lock_waits"]) == ("5MB", "on"), "what is good is set all the same"
+    finally:
+        await stage.change_spec(postgres={"parameters": None})
+        await stage.look()
+        await stage.change("ConfigMap", config, annotate(initialize=None))
+
+
+def annotate(**annotations: str | None) -> dict[str, Any]:
+    """A change of annotations."""
+    return {"metadata": {"annotations": annotations}}
+
+
+async def answer_about(stage: Stage, checked: dict[str, str], **refused: list[str]) -> None:
+    """What the agents beside all members of PostgreSQL say."""
+    said = json.dumps({"checked": checked, "refused": refused})
+    for number in range(2):
+        await stage.change("Pod", f"{NAME}-postgres-{number}", annotate(**{ANNOTATION: said}))
 
 
 @asynccontextmanager

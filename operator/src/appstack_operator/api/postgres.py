@@ -19,6 +19,7 @@ from appstack_operator.api.common import (
 # Replication, failover and the files of an instance are the operator's and Patroni's: a wrong value here
 # loses data or splits the cluster, so these are refused by name.
 OWNED_PARAMETERS = (
+    "archive_cleanup_command",
     "archive_mode",
     "cluster_name",
     "config_file",
@@ -35,8 +36,18 @@ OWNED_PARAMETERS = (
     "port",
     "primary_conninfo",
     "primary_slot_name",
+    "recovery_end_command",
+    "recovery_min_apply_delay",
+    "recovery_target",
+    "recovery_target_action",
+    "recovery_target_inclusive",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
     "recovery_target_timeline",
+    "recovery_target_xid",
     "restart_after_crash",
+    "restore_command",
     "synchronous_commit",
     "synchronous_standby_names",
     "unix_socket_directories",

@@ -16,6 +16,7 @@ from appstack_operator.assess.backend import (
 )
 from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
+from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
 from appstack_operator.assess.pods import ready_count
 from appstack_operator.assess.postgres import POOLER, assess_postgres
 from appstack_operator.assess.rabbitmq import assess_rabbitmq
@@ -36,7 +37,7 @@ class Assessment:
     verdicts: Mapping[str, Verdict]
     serves: Mapping[str, bool]
     old_pods_are_gone: bool = False  # no API or worker pod of an older template is left
-    edited: frozenset[str] = frozenset()  # conditions that are False only for an edited password: all is well else
+    edited: frozenset[str] = frozenset()  # False only for an edited password or a refused setting: all is well else
     missing_inputs: Verdict | None = None  # a Secret of the user's that is missing, useless, or leads nowhere
 
 
@@ -53,6 +54,10 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         for name, verdict in data.items()
         if verdict.is_true and (edit := secrets_are_in_force(COMPONENTS[name], stack, seen, context))
     }
+    if data["PostgresReady"].is_true and "PostgresReady" not in edits:
+        if refused := parameters_are_taken(stack, context):
+            edits["PostgresReady"] = refused
+        data["PostgresReady"] = parameters_are_looked_at(context) or data["PostgresReady"]
     data |= edits
     verdicts = data | {
         "MigrationsApplied": assess_migrations(stack, seen, context),

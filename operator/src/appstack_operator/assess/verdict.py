@@ -51,7 +51,7 @@ class Reason(StrEnum):
     REPLICA_LAGGING = "ReplicaLagging", "A replica is too far behind, or not linked to its primary or master."
     PARAMETER_REFUSED = (
         "ParameterRefused",
-        "A setting is the operator's own, or the service refuses its value.",
+        "PostgreSQL refuses a value of spec.postgres.parameters, or Patroni would drop or change it.",
     )
 
     # Redis

@@ -32,6 +32,15 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Parameters:
+    """The user's settings of PostgreSQL; all but `refused`, which says why, map names to values."""
+
+    in_force: Mapping[str, str] = field(default_factory=dict)
+    proposed: Mapping[str, str] = field(default_factory=dict)  # not looked at yet, or refused
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything a builder may use beside the stack."""
 
@@ -45,6 +54,7 @@ class Context:
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     # Pool of workers -> how many of them its backlog asks for now.
     worker_replicas: Mapping[str, int] = field(default_factory=dict)
+    parameters: Parameters | None = None  # None: nothing is known of a database, all of the spec's are taken
     operator_namespace: str = ""  # whose pods ask the services; empty: not known
     cluster_domain: str = "cluster.local"
 

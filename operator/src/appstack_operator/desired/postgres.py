@@ -1,10 +1,11 @@
 """What PostgreSQL of a stack should look like: members under Patroni, Services that follow roles. Pure."""
 
 import json
+from collections.abc import Mapping
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
-from appstack_operator.desired.context import RECORD, Context
+from appstack_operator.desired.context import RECORD, Context, Parameters
 from appstack_operator.desired.pods import container_security, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
 from appstack_operator.desired.stateful import (
@@ -45,7 +46,7 @@ def build_postgres(stack: AppStack, context: Context) -> list[Object]:
     return [
         *build_account(stack, COMPONENT, build_rules(stack)),
         build_config_map(stack, COMPONENT, {"patroni.yml": build_patroni_configuration(stack)}),
-        build_dynamic_configuration(stack),
+        build_dynamic_configuration(stack, context.parameters),
         *build_services(stack),
         build_disruption_budget(stack, COMPONENT),
         build_members(stack, context),
@@ -91,10 +92,11 @@ def build_patroni_configuration(stack: AppStack) -> str:
     )
 
 
-def build_dynamic_configuration(stack: AppStack) -> Object:
+def build_dynamic_configuration(stack: AppStack, parameters: Parameters | None = None) -> Object:
     """Patroni's own ConfigMap -config: it follows this annotation while it runs, and keeps others beside it."""
     mode = stack.spec.postgres.synchronous_replication
-    configuration = {
+    users = stack.spec.postgres.parameters if parameters is None else parameters.in_force
+    configuration: Object = {
         **loops(stack),
         # A primary that does not come up again soon is replaced; Patroni's default would wait 300 s.
         "primary_start_timeout": 15,
@@ -109,8 +111,11 @@ def build_dynamic_configuration(stack: AppStack) -> Object:
         # Without the API server the primary goes on while every member answers it: an outage of the API
         # server alone ends no writes. The price: then one silent member demotes it (two faults at once).
         "failsafe_mode": True,
-        "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": settings(stack)},
+        "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": settings(stack, users)},
     }
+    if parameters is not None and parameters.proposed:
+        # Patroni passes over keys that it does not know; the agents beside it read this one.
+        configuration["appstack"] = {"proposed": dict(parameters.proposed)}
     meta = metadata(
         stack,
         COMPONENT,
@@ -143,7 +148,7 @@ def synchronous_mode(stack: AppStack) -> bool | str:
     return "quorum" if stack.spec.postgres.instances >= QUORUM_INSTANCES else True
 
 
-def settings(stack: AppStack) -> dict[str, str]:
+def settings(stack: AppStack, users: Mapping[str, str]) -> dict[str, str]:
     """postgresql.conf: sized by memory and volume, the user's settings over the operator's."""
     return {
         "max_connections": "200",
@@ -160,15 +165,15 @@ def settings(stack: AppStack) -> dict[str, str]:
         "tcp_keepalives_count": "3",
         "password_encryption": "scram-sha-256",
         "jit": "off",  # the image has no LLVM
-        **memory_settings(memory_limit(stack)),
+        **memory_settings(bytes_of(memory_limit(stack))),
         **wal_settings(bytes_of(stack.spec.postgres.storage.size)),
-        **stack.spec.postgres.parameters,
+        **users,
     }
 
 
-def memory_limit(stack: AppStack) -> int:
-    """Bytes that the container may use."""
-    return bytes_of(stack.spec.postgres.resources.limits.get("memory", DEFAULT_LIMITS["memory"]))
+def memory_limit(stack: AppStack) -> str:
+    """What the container may use."""
+    return str(stack.spec.postgres.resources.limits.get("memory", DEFAULT_LIMITS["memory"]))
 
 
 def memory_settings(limit_bytes: int) -> dict[str, str]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.stack import assess_stack
-from appstack_operator.assess.verdict import Verdict
+from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.converge import build_context
-from appstack_operator.desired.context import Context, Credentials
+from appstack_operator.desired.context import Context, Credentials, Parameters
+from appstack_operator.desired.parameters import describe_refusals
 from appstack_operator.desired.stack import Stage, Wanted, build_stack
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import Ref
@@ -56,12 +57,13 @@ def build_forecast(stack: AppStack, live: Object | None, seen: Observed, setting
     wanted = build_wanted(stack, seen, settings)
     former = build_wanted(AppStack.model_validate(live), seen, settings) if live else []
     known = {Ref.of(item.manifest): item.manifest for item in former}
-    missing = assess_stack(stack, seen, context_of(stack, seen, settings)).missing_inputs
+    context = context_of(stack, seen, settings)
+    missing = assess_stack(stack, seen, context).missing_inputs
     gates = Gates({stage: missing.message for stage in Stage if stage >= Stage.ENVIRONMENT} if missing else {})
     changes = [Change(action, differences_of(action, known, seen)) for action in forecast(stack, wanted, seen, gates)]
     dumped = [each.spec.model_dump(by_alias=True, mode="json", exclude_none=True) for each in stacks_of(live, stack)]
     spec = compare_manifests({"spec": dumped[0]}, {"spec": dumped[1]}) if live else []
-    return Forecast(stack, live is None, spec, changes, notes_of(stack, missing), missing)
+    return Forecast(stack, live is None, spec, changes, notes_of(stack, missing, context.parameters), missing)
 
 
 def stacks_of(live: Object | None, stack: AppStack) -> tuple[AppStack, AppStack]:
@@ -79,16 +81,27 @@ def context_of(stack: AppStack, seen: Observed, settings: Settings) -> Context:
     fresh: Credentials = placeholder_credentials()
     context = build_context(stack, seen, fresh, settings)
     workers = scale_workers(stack, seen, ScalingMemory())
-    return replace(context, addresses=AnyAddress(context.addresses), worker_replicas=workers)
+    addresses = AnyAddress(context.addresses)
+    parameters = as_if_taken(context.parameters or Parameters())
+    return replace(context, addresses=addresses, worker_replicas=workers, parameters=parameters)
 
 
-def notes_of(stack: AppStack, missing: Verdict | None) -> list[str]:
+def as_if_taken(parameters: Parameters) -> Parameters:
+    """The settings once PostgreSQL has been asked, where it refuses no more than it does now."""
+    taken = {name: value for name, value in parameters.proposed.items() if name not in parameters.refused}
+    refused = {name: value for name, value in parameters.proposed.items() if name in parameters.refused}
+    return Parameters({**parameters.in_force, **taken}, refused, parameters.refused)
+
+
+def notes_of(stack: AppStack, missing: Verdict | None, parameters: Parameters | None) -> list[str]:
     """What a reader has to know beside the actions."""
     notes = []
     if stack.spec.paused:
         notes.append("spec.paused is true: nothing of this is done until it is false")
     if missing:
         notes.append(f"{missing.reason.value}: {missing.message}: the backend stays as it is until then")
+    if parameters and parameters.refused:
+        notes.append(f"{Reason.PARAMETER_REFUSED.value}: {describe_refusals(stack, parameters)}")
     return notes
 
 

@@ -120,12 +120,12 @@ def test_kept_wal_never_fills_the_volume(size: str) -> None:
 
 
 def test_the_user_s_settings_win_over_the_operator_s() -> None:
-    assert settings(a_stack(postgres={"parameters": {"max_connections": "50"}}))["max_connections"] == "50"
+    assert settings(a_stack(), {"max_connections": "50"})["max_connections"] == "50"
 
 
 def test_shared_buffers_follow_the_memory_limit() -> None:
     limits = {"limits": {"memory": "4Gi"}}
-    assert settings(a_stack(postgres={"resources": limits}))["shared_buffers"] == "1024MB"
+    assert settings(a_stack(postgres={"resources": limits}), {})["shared_buffers"] == "1024MB"
 
 
 def test_no_user_may_set_what_keeps_the_copies_together() -> None:

@@ -1,0 +1,93 @@
+"""Settings of PostgreSQL: good ones reach every member with the least disturbance, refused ones none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.cluster.kit.kube import wait_until
+from tests.cluster.test_failover import names_with_role
+
+if TYPE_CHECKING:
+    from tests.cluster.kit.kube import Kube
+    from tests.cluster.kit.stack import Stack
+
+HANG_LIMIT_SECONDS = 300
+REFUSED = {"work_mem": "banana", "log_timezone": "Nowhere", "shared_preload_libraries": "nothere"}
+
+
+def change(shop: Stack, kube: Kube, parameters: dict[str, str | None]) -> None:
+    patch = json.dumps({"spec": {"postgres": {"parameters": parameters}}})
+    kube.run("patch", "appstack", shop.name, "-n", shop.namespace, "--type=merge", "-p", patch)
+
+
+def ask(shop: Stack, kube: Kube, sql: str) -> dict[str, str]:
+    """Each member's answer; a member that is being restarted has none."""
+    found = {}
+    for pod in shop.pods("postgres"):
+        name = pod["metadata"]["name"]
+        psql = ["psql", "-qAtX", "-h", "/run/postgresql", "-d", "postgres", "-c", sql]
+        try:
+            found[name] = kube.run("exec", name, "-n", shop.namespace, "--", *psql).strip()
+        except AssertionError as error:
+            found[name] = f"({error})"
+    return found
+
+
+def started(shop: Stack, kube: Kube) -> dict[str, str]:
+    return ask(shop, kube, "SELECT extract(epoch FROM pg_postmaster_start_time())")
+
+
+def test_refused_settings_touch_nobody_and_are_named(shop: Stack, kube: Kube) -> None:
+    shop.wait_for("HighlyAvailable")
+    before, usual = started(shop, kube), ask(shop, kube, "SHOW work_mem")
+    try:
+        change(shop, kube, {**REFUSED, "log_lock_waits": "on"})
+        found = shop.wait_for("PostgresReady", "False", "ParameterRefused", HANG_LIMIT_SECONDS)
+        for name, value in REFUSED.items():
+            assert f'spec.postgres.parameters.{name} = "{value}" is refused' in found["message"]
+        assert 'could not access file "nothere"' in found["message"], "only a start shows that"
+        assert shop.condition("Stalled")["reason"] == "ParameterRefused"
+        assert shop.condition("Ready")["status"] == "True"
+        wait_until(
+            lambda: set(ask(shop, kube, "SHOW log_lock_waits").values()) == {"on"},
+            "the good setting of the same change is in force",
+            HANG_LIMIT_SECONDS,
+        )
+        assert ask(shop, kube, "SHOW work_mem") == usual
+        assert set(ask(shop, kube, "SELECT count(*) FROM pg_file_settings WHERE error IS NOT NULL").values()) == {"0"}
+        assert started(shop, kube) == before, "no server was restarted"
+    finally:
+        change(shop, kube, dict.fromkeys([*REFUSED, "log_lock_waits"]))
+    shop.wait_until_settled()
+    assert not shop.condition("Stalled")
+    assert started(shop, kube) == before
+
+
+def test_a_setting_that_needs_a_restart_reaches_every_member_the_primary_last(shop: Stack, kube: Kube) -> None:
+    shop.wait_for("HighlyAvailable")
+    (primary,) = names_with_role(shop, "postgres", "primary")
+    uids = {pod["metadata"]["uid"] for pod in shop.pods("postgres")}
+    usual = set(ask(shop, kube, "SHOW max_connections").values())
+    try:
+        for wanted, is_primary_last in (("210", True), ("190", False)):  # a replica never has less than its primary
+            change(shop, kube, {"max_connections": wanted})
+            wait_until(
+                lambda wanted=wanted: set(ask(shop, kube, "SHOW max_connections").values()) == {wanted},
+                f"max_connections is {wanted} on every member",
+                HANG_LIMIT_SECONDS,
+            )
+            times = started(shop, kube)
+            assert (max(times, key=lambda name: float(times[name])) == primary) is is_primary_last, times
+            shop.wait_until_settled()
+            assert names_with_role(shop, "postgres", "primary") == [primary], "nobody else had to lead"
+    finally:
+        change(shop, kube, {"max_connections": None})
+    wait_until(
+        lambda: set(ask(shop, kube, "SHOW max_connections").values()) == usual,
+        "the operator's own value is back",
+        HANG_LIMIT_SECONDS,
+    )
+    shop.wait_until_settled()
+    shop.wait_for("HighlyAvailable")
+    assert {pod["metadata"]["uid"] for pod in shop.pods("postgres")} == uids, "servers restarted, not their pods"
