@@ -38,6 +38,13 @@ def started(shop: Stack, kube: Kube) -> dict[str, str]:
     return ask(shop, kube, "SELECT extract(epoch FROM pg_postmaster_start_time())")
 
 
+def wait_until_set(shop: Stack, kube: Kube, name: str, value: str) -> None:
+    def is_set() -> bool:
+        return set(ask(shop, kube, f"SHOW {name}").values()) == {value}
+
+    wait_until(is_set, f"{name} is {value} on every member", HANG_LIMIT_SECONDS)
+
+
 def test_refused_settings_touch_nobody_and_are_named(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
     before, usual = started(shop, kube), ask(shop, kube, "SHOW work_mem")
@@ -49,11 +56,7 @@ def test_refused_settings_touch_nobody_and_are_named(shop: Stack, kube: Kube) ->
         assert 'could not access file "nothere"' in found["message"], "only a start shows that"
         assert shop.condition("Stalled")["reason"] == "ParameterRefused"
         assert shop.condition("Ready")["status"] == "True"
-        wait_until(
-            lambda: set(ask(shop, kube, "SHOW log_lock_waits").values()) == {"on"},
-            "the good setting of the same change is in force",
-            HANG_LIMIT_SECONDS,
-        )
+        wait_until_set(shop, kube, "log_lock_waits", "on")
         assert ask(shop, kube, "SHOW work_mem") == usual
         assert set(ask(shop, kube, "SELECT count(*) FROM pg_file_settings WHERE error IS NOT NULL").values()) == {"0"}
         assert started(shop, kube) == before, "no server was restarted"
@@ -68,26 +71,18 @@ def test_a_setting_that_needs_a_restart_reaches_every_member_the_primary_last(sh
     shop.wait_for("HighlyAvailable")
     (primary,) = names_with_role(shop, "postgres", "primary")
     uids = {pod["metadata"]["uid"] for pod in shop.pods("postgres")}
-    usual = set(ask(shop, kube, "SHOW max_connections").values())
+    (usual,) = set(ask(shop, kube, "SHOW max_connections").values())
     try:
         for wanted, is_primary_last in (("210", True), ("190", False)):  # a replica never has less than its primary
             change(shop, kube, {"max_connections": wanted})
-            wait_until(
-                lambda wanted=wanted: set(ask(shop, kube, "SHOW max_connections").values()) == {wanted},
-                f"max_connections is {wanted} on every member",
-                HANG_LIMIT_SECONDS,
-            )
+            wait_until_set(shop, kube, "max_connections", wanted)
             times = started(shop, kube)
             assert (max(times, key=lambda name: float(times[name])) == primary) is is_primary_last, times
             shop.wait_until_settled()
             assert names_with_role(shop, "postgres", "primary") == [primary], "nobody else had to lead"
     finally:
         change(shop, kube, {"max_connections": None})
-    wait_until(
-        lambda: set(ask(shop, kube, "SHOW max_connections").values()) == usual,
-        "the operator's own value is back",
-        HANG_LIMIT_SECONDS,
-    )
+    wait_until_set(shop, kube, "max_connections", usual)
     shop.wait_until_settled()
     shop.wait_for("HighlyAvailable")
     assert {pod["metadata"]["uid"] for pod in shop.pods("postgres")} == uids, "servers restarted, not their pods"
