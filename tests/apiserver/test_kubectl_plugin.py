@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from appstack_lab.binaries import bin_directory
-from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, STACK
+from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, LEASE, STACK
 from appstack_operator.plugin.commands import EXIT_CODES
 from appstack_operator.plugin.main import Streams, run
 from tests.apiserver.kit.cast import MERGE
@@ -277,6 +278,7 @@ async def kubectl(plugin: Plugin, *words: str, stdin: str = "") -> str:
 
 
 async def test_kubectl_finds_the_command(shop: Life, plugin: Plugin) -> None:
+    await status(shop, plugin)  # an operator is at work
     assert (await kubectl(plugin, "appstack", "status", NAME)).startswith("AppStack plugin/shop")
 
 
@@ -291,8 +293,48 @@ async def test_kubectl_scales_the_api(shop: Life, plugin: Plugin) -> None:
     await shop.undisturbed(shop.is_ready)
 
 
+async def status(shop: Life, plugin: Plugin, *words: str, silent_seconds: float | None = 0) -> Outcome:
+    """The status while the operator's Lease was renewed that long ago; None: there is no Lease."""
+    path = LEASE.path(HOME, "appstack-operator")
+    await shop.cast.client.delete(path)
+    if silent_seconds is not None:
+        renewed = datetime.now(UTC) - timedelta(seconds=silent_seconds)
+        spec = {"holderIdentity": "operator-0", "renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+        await shop.ask("POST", LEASE.path(HOME), json={"metadata": {"name": "appstack-operator"}, "spec": spec})
+    return await plugin.run("status", NAME, *words)
+
+
+@pytest.mark.parametrize(
+    ("silent_seconds", "says"), [(None, "there is no Lease"), (600.0, "has not been renewed since")]
+)
+async def test_status_says_that_no_operator_keeps_it_up_to_date(
+    shop: Life, plugin: Plugin, silent_seconds: float | None, says: str
+) -> None:
+    outcome = await status(shop, plugin, silent_seconds=silent_seconds)
+    assert outcome.code == 3
+    first = outcome.out.splitlines()[1]
+    assert "no operator is at work" in first
+    assert f"{HOME}/appstack-operator" in first
+    assert says in first
+    told = json.loads((await status(shop, plugin, "-o", "json", silent_seconds=silent_seconds)).out)["operator"]
+    assert told["isAway"] is True
+    assert told["message"] in first
+    assert bool(told["renewedAt"]) is (silent_seconds is not None)
+
+
+async def test_an_operator_that_renews_its_lease_is_no_news(shop: Life, plugin: Plugin) -> None:
+    told = json.loads((await status(shop, plugin, "-o", "json", silent_seconds=20)).out)
+    assert (told["operator"]["isAway"], told["operator"]["message"]) == (False, "")
+
+
+async def test_status_says_where_it_cannot_tell(shop: Life, plugin: Plugin) -> None:
+    outcome = await status(shop, plugin, "--operator-namespace", NAMESPACE)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[-1].startswith("! the operator's Deployment was not found")
+
+
 async def test_status_is_a_tree(shop: Life, plugin: Plugin) -> None:
-    outcome = await plugin.run("status", NAME)
+    outcome = await status(shop, plugin)
     assert steady(outcome.out) == kept("status-ready", steady(outcome.out))
     assert (outcome.code, outcome.err) == (0, "")
 
@@ -322,7 +364,7 @@ async def test_status_names_what_keeps_a_stack_from_being_ready(shop: Life, plug
     await shop.ask("PATCH", f"{pod}/status", json={"status": broken}, headers=MERGE)
     await shop.ask("PATCH", f"{claim}/status", json={"status": {"phase": "Pending"}}, headers=MERGE)
     await shop.ask("POST", EVENT.path(NAMESPACE), json=a_warning("data-shop-postgres-0", "no storage class 'fast'"))
-    outcome = await plugin.run("status", NAME)
+    outcome = await status(shop, plugin)
     assert steady(outcome.out) == kept("status-broken", steady(outcome.out))
     assert outcome.code == 2, "the operator has not seen the last change yet"
     await shop.ask("PATCH", f"{pod}/status", json={"status": {**was, "containerStatuses": None}}, headers=MERGE)

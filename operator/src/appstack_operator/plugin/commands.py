@@ -20,6 +20,7 @@ from appstack_operator.plugin.errors import UserError
 from appstack_operator.plugin.forecast import Forecast, build_forecast
 from appstack_operator.plugin.look import look
 from appstack_operator.plugin.manifests import namespace_of, read_stacks
+from appstack_operator.plugin.operator_sign import look_for_operator
 from appstack_operator.plugin.plan_view import forecasts_as_json, render_forecast
 from appstack_operator.plugin.stack_report import Report, build_report, report_as_json
 from appstack_operator.plugin.status_view import render_report
@@ -32,13 +33,14 @@ class ExitCode(IntEnum):
     FINE = 0  # nothing to do; ready
     ERROR = 1  # no answer to the question: bad input, a refused manifest, no cluster
     CHANGES = 2  # in-place or rolling actions; not ready, and the operator is at work
-    DISRUPTIVE = 3  # failover, destructive or blocked; not ready or stalled: somebody has to act
+    DISRUPTIVE = 3  # failover, destructive or blocked; not ready, stalled or unminded: somebody has to act
 
 
 EXIT_CODES = {
     "plan": """exit codes: 0 nothing to do, 1 error or refused manifest, 2 changes (in-place, rolling),
             3 disruptive changes (failover, destructive), or blocked until somebody acts (a missing Secret)""",
-    "status": """exit codes: 0 ready by this very spec, 1 error, 2 on the way there, 3 stalled or not ready""",
+    "status": """exit codes: 0 ready by this very spec, 1 error, 2 on the way there,
+            3 stalled, not ready, or no operator is at work, so that the status may be out of date""",
 }
 
 
@@ -110,7 +112,8 @@ async def show_status(arguments: argparse.Namespace, stdin: TextIO, now: datetim
     api, default = await connect(arguments.kubeconfig, arguments.context)
     try:
         live = await get_stack(api, arguments.namespace or default, arguments.name)
-        report = build_report(await look(api, live), now)
+        sign = await look_for_operator(api, arguments.operator_namespace, live["metadata"]["namespace"], now)
+        report = build_report(await look(api, live), sign, now)
     finally:
         await api.close()
     return Answer(code_of_report(report), report_as_json(report), lambda palette: render_report(report, palette))
@@ -118,7 +121,7 @@ async def show_status(arguments: argparse.Namespace, stdin: TextIO, now: datetim
 
 def code_of_report(report: Report) -> ExitCode:
     """Ready, on the way, or in need of somebody."""
-    if report.is_stalled:
+    if report.is_stalled or report.operator.is_away:
         return ExitCode.DISRUPTIVE
     if report.is_ready:
         return ExitCode.FINE

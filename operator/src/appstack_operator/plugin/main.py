@@ -123,8 +123,6 @@ def add_plan_options(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--server-side", action="store_true", help="plan for kubectl apply --server-side")
     plan.add_argument("--field-manager", default="kubectl", metavar="NAME", help="with --server-side: who applies")
     plan.add_argument("--force-conflicts", action="store_true", help="with --server-side: take fields of others over")
-    where = "where the operator runs (default: look in all namespaces)"
-    plan.add_argument("--operator-namespace", default="", metavar="NS", help=where)
 
 
 def build_shared_options() -> Parser:
@@ -132,6 +130,8 @@ def build_shared_options() -> Parser:
     shared = Parser(add_help=False)
     shared.add_argument("-n", "--namespace", metavar="NS", help="namespace (default: that of the context)")
     shared.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig (default: $KUBECONFIG, then ~/.kube/config)")
+    where = "where the operator runs (default: look in all namespaces)"
+    shared.add_argument("--operator-namespace", default="", metavar="NS", help=where)
     shared.add_argument("--context", metavar="NAME", help="context of the kubeconfig")
     shared.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="default: text")
     shared.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: on a terminal")

@@ -11,6 +11,7 @@ from appstack_operator.assess.verdict import Reason
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.plugin.look import Look, name_of
+from appstack_operator.plugin.operator_sign import OperatorSign
 from appstack_operator.plugin.text import age_of
 
 FINE = {Reason.HEALTHY, Reason.NOT_DECLARED}
@@ -92,6 +93,7 @@ class Report:
     observed_generation: int
     is_paused: bool
     is_deleting: bool
+    operator: OperatorSign
     overall: list[Statement]
     parts: list[Part]
     notes: list[str]
@@ -118,7 +120,7 @@ class Report:
         return not self.is_seen or any(each.type == "Reconciling" and each.status == "True" for each in self.overall)
 
 
-def build_report(look: Look, now: datetime) -> Report:
+def build_report(look: Look, sign: OperatorSign, now: datetime) -> Report:
     """Sort what was found under its conditions."""
     meta, status = look.stack["metadata"], look.stack.get("status") or {}
     statements = {each["type"]: statement_of(each, now) for each in status.get("conditions") or []}
@@ -134,13 +136,14 @@ def build_report(look: Look, now: datetime) -> Report:
         observed_generation=status.get("observedGeneration", 0),
         is_paused=bool(look.stack.get("spec", {}).get("paused")),
         is_deleting="deletionTimestamp" in meta,
+        operator=sign,
         overall=[statements[kind] for kind in OVERALL if kind in statements],
         parts=[
             Part(TITLES[kind], statements.get(kind), summary_of(kind, status), items[kind])
             for kind in TITLES
             if kind in statements or items[kind]
         ],
-        notes=[*look.notes, *notes_of(meta, status)],
+        notes=[*look.notes, *notes_of(meta, status), *([sign.message] if sign.is_away is None else [])],
     )
 
 
@@ -149,7 +152,7 @@ def notes_of(meta: Object, status: Object) -> Iterator[str]:
     if status.get("observedGeneration", 0) < meta.get("generation", 0):
         yield (
             f"status is about generation {status.get('observedGeneration', 0)}, the spec is at {meta['generation']}: "
-            "the operator has not looked at it yet (does it run?)"
+            "the operator has not looked at it yet"
         )
 
 

@@ -14,7 +14,8 @@ def render_report(report: Report, palette: Palette) -> Iterator[str]:
     words = [f"generation {report.generation}", f"{report.age} old"]
     words += ["paused"] if report.is_paused else []
     words += ["being deleted"] if report.is_deleting else []
-    children = [statement_node(each, each.type, palette) for each in report.overall]
+    children = [Node(palette.paint(report.operator.message, Tone.BAD))] if report.operator.is_away else []
+    children += [statement_node(each, each.type, palette) for each in report.overall]
     if not report.overall:
         children.append(Node(palette.paint("no conditions yet: the operator has not looked at it", Tone.CARE)))
     children += [part_node(part, palette) for part in report.parts]
