@@ -29,6 +29,7 @@ from tests.apiserver.kit.troubles import (
     a_failed_migration,
     a_failed_run,
     a_foreign_service,
+    a_partition,
     a_password_that_is_refused,
     a_quota,
     a_refused_parameter,
@@ -123,9 +124,7 @@ CASES = {
     R.QUORUM_LOST: Case(
         "RabbitMQReady", f"{NAME}-rabbitmq-2", answered(f"{NAME}-rabbitmq-1", f"{NAME}-rabbitmq-2", running=False)
     ),
-    R.PARTITION_DETECTED: Case(
-        "RabbitMQReady", f"{NAME}-rabbitmq-0", answered(f"{NAME}-rabbitmq-0", partitions=[f"rabbit@{NAME}-rabbitmq-1"])
-    ),
+    R.PARTITION_DETECTED: Case("RabbitMQReady", f"{NAME}-rabbitmq-0", a_partition),
     R.PUBLISHERS_BLOCKED: Case("RabbitMQReady", f"{NAME}-rabbitmq-1", answered(f"{NAME}-rabbitmq-1", mem_alarm=True)),
     R.BACKLOG_UNREADABLE: Case("WorkersReady", "pool bulk", a_password_that_is_refused),
     R.SECRET_MISSING: Case("RedisReady", "Secret theirs", with_redis_of("theirs"), is_new=True, finds_nothing=True),

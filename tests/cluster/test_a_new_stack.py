@@ -40,6 +40,16 @@ def test_kubectl_get_tells_a_person_how_it_stands(shop: Stack, kube: Kube) -> No
     assert primary.startswith("shop-postgres-")
 
 
+def test_its_start_was_no_reason_for_a_warning(shop: Stack, kube: Kube) -> None:
+    about = "regarding.kind=AppStack,regarding.name=shop"
+    found = kube.items("events.events.k8s.io", "-n", shop.namespace, "--field-selector", about)
+    told = sorted(found, key=lambda event: str(event["eventTime"]))
+    ready = next((each for each in told if (each["action"], each["reason"]) == ("Ready", "Healthy")), None)
+    assert ready, "the stack is younger than events are kept"
+    start = told[: told.index(ready) + 1]
+    assert [each["note"] for each in start if each["type"] != "Normal"] == []
+
+
 def test_kubectl_wait_works(shop: Stack, kube: Kube) -> None:
     said = kube.run("wait", "--for=condition=Ready", f"appstack/{shop.name}", "-n", shop.namespace, "--timeout=60s")
     assert "condition met" in said

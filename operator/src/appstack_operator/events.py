@@ -10,6 +10,28 @@ from appstack_operator.kinds import EVENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
 
 QUIET = {"Reconciling"}  # comes and goes with every change
+# Work that goes on by itself, or what the spec asks for: nobody has to look.
+EXPECTED = {
+    Reason.CREATING,
+    Reason.ROLLOUT_IN_PROGRESS,
+    Reason.MIGRATION_PENDING,
+    Reason.MIGRATION_RUNNING,
+    Reason.SINGLE_INSTANCE,
+    Reason.PAUSED,
+    Reason.DELETING,
+}
+# What services that come up one after the other pass through: no loss before there was anything to lose.
+PASSED_THROUGH = {
+    Reason.NO_PRIMARY,
+    Reason.NO_SYNC_STANDBY,
+    Reason.REPLICA_MISSING,
+    Reason.REPLICA_LAGGING,
+    Reason.MASTER_DISPUTED,
+    Reason.NO_SENTINEL_QUORUM,
+    Reason.QUORUM_LOST,
+    Reason.BACKLOG_UNREADABLE,
+    Reason.STATE_UNKNOWN,
+}
 
 
 def build_events(
@@ -26,12 +48,23 @@ def build_events(
         is_first_step = condition.reason in (Reason.CREATING, Reason.MIGRATION_PENDING)
         is_repetition = condition.type == "HighlyAvailable" and ready is not None and ready.status != "True"
         if condition.type not in QUIET and not is_first_step and not is_repetition:
-            yield build_event(stack, condition, now)
+            is_warning = is_worrying(condition, was_complete=was_ever_complete(before))
+            yield build_event(stack, condition, now, is_warning=is_warning)
 
 
-def build_event(stack: AppStack, condition: Condition, now: datetime) -> Object:
-    """The event about one condition."""
+def was_ever_complete(before: Sequence[Condition]) -> bool:
+    """Whether some generation of the spec was once rolled out as a whole: only then Ready speaks for one."""
+    return any(condition.type == "Ready" and condition.observed_generation for condition in before)
+
+
+def is_worrying(condition: Condition, *, was_complete: bool) -> bool:
+    """Whether a person has to look, or what was good has become bad."""
     is_good = (condition.status == "True") != (condition.type == "Stalled")
+    return not (is_good or condition.reason in EXPECTED or (condition.reason in PASSED_THROUGH and not was_complete))
+
+
+def build_event(stack: AppStack, condition: Condition, now: datetime, *, is_warning: bool) -> Object:
+    """The event about one condition."""
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     name = f"{stack.name}.{content_hash([condition.type, condition.status, condition.reason, moment])}"
     return {
@@ -43,7 +76,7 @@ def build_event(stack: AppStack, condition: Condition, now: datetime) -> Object:
         "reportingInstance": FIELD_MANAGER,
         "action": condition.type,
         "reason": condition.reason,
-        "type": "Normal" if is_good else "Warning",
+        "type": "Warning" if is_warning else "Normal",
         "note": f"{condition.type} is {condition.status}: {condition.message}"[:1024],
         "regarding": {
             "apiVersion": API_VERSION,

@@ -193,10 +193,18 @@ async def a_password_that_is_refused(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def a_partition(stage: Stage) -> AsyncIterator[None]:
+    """A node lists another one; the operator's cure is a restart of its pod, which no kubelet carries out here."""
+    pod = f"{NAME}-rabbitmq-0"
+    async with answered(pod, partitions=[f"rabbit@{NAME}-rabbitmq-1"])(stage):
+        yield
+    await stage.ask("DELETE", stage.path("Pod", pod), json=AT_ONCE)
+    await stage.cast.play()
+
+
+@asynccontextmanager
 async def a_refused_parameter(stage: Stage) -> AsyncIterator[None]:
     """A database that runs is asked for what PostgreSQL does not take; the agents of its members say so."""
-    config = f"{NAME}-postgres-config"
-    await stage.change("ConfigMap", config, annotate(initialize="7234"))
     await stage.change_spec(postgres={"parameters": {"work_mem": "5MB"}})
     await stage.look()
     await answer_about(stage, {"work_mem": "5MB"})
@@ -214,7 +222,6 @@ async def a_refused_parameter(stage: Stage) -> AsyncIterator[None]:
     finally:
         await stage.change_spec(postgres={"parameters": None})
         await stage.look()
-        await stage.change("ConfigMap", config, annotate(initialize=None))
 
 
 def annotate(**annotations: str | None) -> dict[str, Any]:
