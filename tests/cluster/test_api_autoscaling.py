@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.cluster.kit.kube import wait_until
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from tests.cluster.kit.kube import Kube
     from tests.cluster.kit.stack import Stack
+
+# Not seen on a cluster yet.
+pytestmark = pytest.mark.long
 
 HANG_LIMIT_SECONDS = 300
 
