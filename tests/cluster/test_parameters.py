@@ -1,4 +1,4 @@
-"""Settings of PostgreSQL: good ones reach every member with the least disturbance, refused ones none."""
+"""Settings of PostgreSQL that it refuses reach no member; those that need a restart: test_postgres_leader.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.kit.kube import wait_until
-from tests.cluster.test_failover import names_with_role
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
@@ -70,24 +69,3 @@ def test_refused_settings_touch_nobody_and_are_named(shop: Stack, kube: Kube) ->
     shop.wait_until_settled()
     assert not shop.condition("Stalled")
     assert started(shop, kube) == before
-
-
-def test_a_setting_that_needs_a_restart_reaches_every_member_the_primary_last(shop: Stack, kube: Kube) -> None:
-    shop.wait_for("HighlyAvailable")
-    (primary,) = names_with_role(shop, "postgres", "primary")
-    uids = {pod["metadata"]["uid"] for pod in shop.pods("postgres")}
-    (usual,) = set(ask(shop, kube, "SHOW max_connections").values())
-    try:
-        for wanted, is_primary_last in (("210", True), ("190", False)):  # a replica never has less than its primary
-            change(shop, kube, {"max_connections": wanted})
-            wait_until_set(shop, kube, "max_connections", wanted)
-            times = started(shop, kube)
-            assert (max(times, key=lambda name: float(times[name])) == primary) is is_primary_last, times
-            shop.wait_until_settled()
-            assert names_with_role(shop, "postgres", "primary") == [primary], "nobody else had to lead"
-    finally:
-        change(shop, kube, {"max_connections": None})
-    wait_until_set(shop, kube, "max_connections", usual)
-    shop.wait_until_settled()
-    shop.wait_for("HighlyAvailable")
-    assert {pod["metadata"]["uid"] for pod in shop.pods("postgres")} == uids, "servers restarted, not their pods"
