@@ -6,11 +6,18 @@ import json
 import sys
 
 from bench import bulk
+from bench.dead_redis import dead_redis
 from bench.measure import FOLDER, write
 from bench.requests import requests
 from bench.site import site
 
-BENCHMARKS = {"import": bulk.imports, "export": bulk.export, "memory": bulk.memory, "requests": requests}
+BENCHMARKS = {
+    "import": bulk.imports,
+    "export": bulk.export,
+    "memory": bulk.memory,
+    "requests": requests,
+    "dead-redis": dead_redis,
+}
 PAGE = FOLDER.parent.parent / "docs" / "bench-backend.md"
 
 
@@ -38,12 +45,18 @@ def table() -> str:
             spread, base = f["spread"], f["baseline_spread"]
             lines.append(
                 f"| {f['name']} | {f['unit']} "
-                f"| {f['value']:,.0f} ({spread[0]:,.0f}-{spread[1]:,.0f}) | {f['against']} | "
-                f"{f['baseline']:,.0f} ({base[0]:,.0f}-{base[1]:,.0f}) | {f['ratio']:.2f} | {f['aim'] or ''} | "
+                f"| {shown(f['value'], *spread)} | {f['against']} | "
+                f"{shown(f['baseline'], *base)} | {f['ratio']:.2f} | {f['aim'] or ''} | "
                 f"{f['cpu_ratio'] or ''} | {len(f['runs'])} |"
             )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def shown(value: float, smallest: float, largest: float) -> str:
+    """A median with its spread."""
+    digits = 0 if value >= 100 else 2
+    return f"{value:,.{digits}f} ({smallest:,.{digits}f}-{largest:,.{digits}f})"
 
 
 def main(names: list[str]) -> int:

@@ -3,11 +3,11 @@
 Run as `python -m bench.bare PORT DSN REDIS_URL`.
 """
 
-import asyncio
 import random
 import sys
 
 import redis.asyncio as redis
+import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from psycopg_pool import AsyncConnectionPool
@@ -54,4 +54,4 @@ async def serve(port: int, dsn: str, redis_url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    uvloop.run(serve(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

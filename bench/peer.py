@@ -4,13 +4,13 @@ One session per request, the token looked up by a dependency, models validated b
 worker, a pool of ten, the same tables and indexes, the same documents. Run as `python -m bench.peer PORT DSN`.
 """
 
-import asyncio
 import hashlib
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
+import uvloop
 from fastapi import Depends, FastAPI, Header, HTTPException
 from granian.constants import Interfaces
 from granian.server.embed import Server
@@ -120,4 +120,4 @@ async def serve(port: int, dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2]))
+    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))

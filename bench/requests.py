@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
+import uvloop
 from psycopg_pool import AsyncConnectionPool
 
 from appstack_backend.repository.catalogue import BY_SKU, PRODUCT
@@ -148,12 +149,13 @@ def pages() -> Work:
 
 
 def bare_rate(dsn: str, work: Work) -> float:
-    return asyncio.run(bare_queries(dsn, work))
+    return uvloop.run(bare_queries(dsn, work))
 
 
 async def bare_queries(dsn: str, work: Work, connections: int = 10) -> float:
     """Queries per second through a pool, the rows fetched and nothing done with them."""
-    async with AsyncConnectionPool(dsn, min_size=connections, max_size=connections, open=False) as pool:
+    size = {"min_size": connections, "max_size": connections}
+    async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, open=False, **size) as pool:
         await pool.wait()
         left = iter(work)
         count, began = 0, time.monotonic()

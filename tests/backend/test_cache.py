@@ -29,8 +29,9 @@ async def caches(redis: dict[str, str]) -> AsyncIterator[Pair]:
     """The caches of two processes of one stack."""
     name = uuid4().hex
     values = {key.lower(): value for key, value in redis.items()}
-    pair = [Cache(patient(appstack_name=name, **values)) for _ in range(2)]
-    await pair[0].remember(NO_LSN, catalogue=True)
+    pair = [Cache(patient(appstack_name=name, replica_most_stale_seconds=1e-9, **values)) for _ in range(2)]
+    for cache in pair:
+        await cache.remember(NO_LSN, catalogue=True)  # both are connected, and have greeted
     yield pair[0], pair[1]
     for cache in pair:
         await cache.close()
@@ -142,7 +143,8 @@ async def test_a_write_that_redis_was_not_told_of_is_made_up_for_when_it_answers
     name = uuid4().hex
     apart = {"redis_url": f"redis://:{redis['REDIS_PASSWORD']}@127.0.0.1:{wire.port}/0", "redis_breaker_seconds": 0.05}
     writer = Cache(Settings(database_url="x", redis_timeout_seconds=5, appstack_name=name, **apart))
-    reader = Cache(patient(appstack_name=name, redis_url=redis["REDIS_URL"], cache_ttl_seconds=3600))
+    forever = {"cache_ttl_seconds": 3600, "replica_most_stale_seconds": 1e-9}
+    reader = Cache(patient(appstack_name=name, redis_url=redis["REDIS_URL"], **forever))
     source = Source(b"old")
     await writer.remember("00000000000000AA", catalogue=True)
     assert await get(reader, source) == b"old"

@@ -4,8 +4,9 @@ An entry carries the generation of the catalogue that it was read under; a write
 commit, so an older entry is never shown again, even if a slow reader stores it late. Generations and callers carry
 the position of the write in PostgreSQL's log (LSN), so a replica is read only once it has replayed it.
 
-A Redis that was away may have missed a generation, or lost one in its own failover: every process that comes back to it
-makes a new one first, at the latest position that it knows.
+A Redis that was away may have missed a generation, or lost one in its own failover: every process makes a new one on
+each new connection before it reads there, at the latest position that it knows. A write whose generation Redis did not
+acknowledge is told only after that, if Redis comes back at once.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from appstack_backend.settings import Settings
 
 LSN_CHARACTERS, GENERATION_BYTES = 16, 48  # an LSN and 32 random characters
 NO_LSN = "0" * LSN_CHARACTERS
+HITS = CACHE.labels("hit")
 SESSION_SECONDS = 60  # a replica that lags longer than this is not read at all
 
 # KEYS: limit, session, generation, entry. ARGV: microseconds per request, burst. The limit is a GCRA: it stores
@@ -59,6 +61,7 @@ class Look:
     session_lsn: str = NO_LSN  # of the caller's last write
     generation: bytes | None = None
     entry: bytes | None = None
+    is_settled: bool = True  # Redis has been there for longer than a replica may lag: it missed no write that matters
 
     @property
     def hit(self) -> bytes | None:
@@ -70,9 +73,9 @@ class Look:
     @property
     def needed_lsn(self) -> str | None:
         """What a replica must have replayed to serve this caller; None: nobody knows, so the primary serves."""
-        if not self.is_known:
+        if not self.is_known or not self.is_settled or not self.generation:
             return None
-        return max(self.session_lsn, self.generation[:LSN_CHARACTERS].decode() if self.generation else NO_LSN)
+        return max(self.session_lsn, self.generation[:LSN_CHARACTERS].decode())
 
 
 UNKNOWN = Look()
@@ -84,6 +87,7 @@ class Cache:
     def __init__(self, settings: Settings) -> None:
         self._link = RedisLink(settings, greeting=self._new_generation)
         self._name = settings.appstack_name
+        self._settling_seconds = settings.replica_most_stale_seconds
         self._generation = f"{self._name}:catalogue:generation"
         self._ttl_seconds = settings.cache_ttl_seconds
         rate = settings.rate_limit_per_second
@@ -104,12 +108,13 @@ class Cache:
         session, generation, entry = values
         if generation is not None and len(generation) != GENERATION_BYTES:
             generation = None
-        return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry)
+        is_settled = asyncio.get_running_loop().time() - self._link.greeted_at > self._settling_seconds
+        return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry, is_settled)
 
     async def get(self, key: str, look: Look, load: Callable[[str | None], Awaitable[bytes]]) -> bytes:
         """The cached bytes, or what `load(needed_lsn)` returns; of simultaneous misses one loads for all."""
         if (hit := look.hit) is not None:
-            CACHE.labels("hit").inc()
+            HITS.inc()
             return hit
         CACHE.labels("miss" if look.is_known else "unreachable").inc()
         # Only those join who may be shown what the first one reads: it began after their last write.
@@ -122,12 +127,14 @@ class Cache:
     async def remember(self, lsn: str, caller: str | None = None, catalogue: bool = False) -> None:
         """To be called after a commit: whose it was, and whether it changed the catalogue.
 
-        Without Redis nothing is cached, and the callers' reads go to the primary.
+        Without Redis nothing is cached here, and the callers' reads go to the primary. But other processes may still
+        reach it: so when it was lost just now, wait a moment for the new generation that a new connection begins with.
         """
         self._writes += 1
         self._latest_lsn = max(self._latest_lsn, lsn)
         keys = (f"{self._name}:session:{caller}" if caller else "", self._generation if catalogue else "")
-        await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS))
+        if await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS)) is None:
+            await self._link.greeted()
 
     async def close(self) -> None:
         await self._link.close()

@@ -3,21 +3,52 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import structlog
 
-bind = structlog.contextvars.bind_contextvars
-bound = structlog.contextvars.bound_contextvars
-clear = structlog.contextvars.clear_contextvars
+Values = dict[str, Any]
+# What every line of a task carries; a bound value makes a new dictionary. (structlog's own takes a context variable
+# for each value, which is several times slower.)
+_context: ContextVar[Values] = ContextVar("log_context", default={})  # noqa: B039  # never changed in place
+
+
+def bind(**values: Any) -> Token[Values]:
+    """Put values on every further line of this task; `unbind` takes the token."""
+    return _context.set({**_context.get(), **values})
+
+
+def begin(**values: Any) -> None:
+    """Put these values, and no others, on every further line of this task."""
+    _context.set(values)
+
+
+unbind = _context.reset
+
+
+@contextmanager
+def bound(**values: Any) -> Iterator[None]:
+    """Put values on every line within."""
+    token = bind(**values)
+    try:
+        yield
+    finally:
+        unbind(token)
+
+
+def merge_context(_logger: Any, _name: str, event: Any) -> Any:
+    return {**_context.get(), **event}
 
 
 def configure_logging(level: str, component: str, pod: str) -> None:
     """Send structlog and the standard library's loggers through one JSON renderer."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        merge_context,
         structlog.processors.add_log_level,
         add_time,
         structlog.processors.format_exc_info,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import uvloop
 from pydantic import ValidationError
 
 from appstack_backend import broker, dead_letters, errors, schema, tracing
@@ -47,7 +48,7 @@ def run(settings: Settings, args: argparse.Namespace) -> None:
     elif args.role == "worker":
         asyncio.run(run_worker(settings, [queue.strip() for queue in args.queues.split(",") if queue.strip()]))
     else:
-        asyncio.run(run_api(settings))
+        uvloop.run(run_api(settings))  # requests are many and short: what the loop itself costs counts
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,10 @@
 """The link to Redis: the current master by way of the Sentinels, and a breaker that keeps a dead one out of the way.
 
-The first trouble opens the breaker: nobody asks Redis any more, so nobody waits for it. A task in the background
-asks it now and then, and closes the breaker once it answers. Its question is the owner's greeting: what must be true
-in a Redis that was away, and may have come back older than it was, before anybody reads from it.
+Each new connection begins with the owner's greeting: what must be true in a Redis that may be older than it was (a
+restart, another master) before anybody reads from it. The first trouble opens the breaker: nobody asks Redis any more,
+so nobody waits for it. A task in the background looks for it, and closes the breaker once it has been greeted. While
+all is well the same task asks every now and then whether this is still the master: an idle process notices a failover
+as a busy one does.
 """
 
 import asyncio
@@ -14,36 +16,32 @@ from functools import cache
 from typing import Any
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisGone
+from redis.exceptions import ResponseError
 
 from appstack_backend.logs import get_logger
 from appstack_backend.metrics import REDIS_BREAKER
+from appstack_backend.redis_wire import TROUBLE, Wire, address_of
 from appstack_backend.settings import Settings
 
 log = get_logger()
-TROUBLE = (RedisError, OSError, TimeoutError)
-BATCH = 100
-Arguments = tuple[Any, ...]
+FIRST_PAUSE_SECONDS = 0.05
 Call = tuple["Script", Sequence[str], Sequence[Any]]  # with its keys and arguments
 
 
 class RedisLink:
-    """One connection to the current master for the whole process.
-
-    Scripts asked for at the same time leave together: each batch is one round trip, and while it is under way the
-    next one gathers. So a stampede of requests is no stampede of connections.
-    """
+    """One connection to the current master for the whole process."""
 
     def __init__(self, settings: Settings, greeting: Callable[[], Call]) -> None:
-        self._settings = settings
-        self._greeting = greeting
+        self._settings, self._greeting = settings, greeting
         self._sentinels = settings.sentinel_addresses
-        self._client: redis.Redis | None = None
-        self._waiting: list[tuple[Script, Arguments, asyncio.Future[Any]]] = []
-        self._sending: asyncio.Task[None] | None = None
-        self._probing: asyncio.Task[None] | None = None
+        self._wire: Wire | None = None
+        self._address: tuple[str, int] | None = None  # of the master that the Sentinels named
+        self._first: asyncio.Task[None] | None = None  # the first attempt; everybody waits for its end
+        self._keeping: asyncio.Task[None] | None = None
+        self._lost, self._greeted = asyncio.Event(), asyncio.Event()
+        self._lost_at = 0.0
+        self.greeted_at = 0.0  # on the event loop's clock
         self._is_closed = False
 
     @property
@@ -52,119 +50,160 @@ class RedisLink:
 
     async def run(self, script: "Script", keys: Sequence[str], args: Sequence[Any]) -> Any:
         """The answer of a script; None when there is none within the timeout."""
-        if not self.is_configured or self._is_closed or self._probing is not None:
+        if self._first is None or not self._first.done():
+            await self._begin()
+        wire = self._wire
+        if wire is None:
             return None
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append((script, (len(keys), *keys, *args), answer))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
-        return await answer
-
-    async def _send(self) -> None:
-        """Send what waits until nothing waits; whatever fails is answered with None."""
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        try:
             try:
-                async with asyncio.timeout(self._settings.redis_timeout_seconds):
-                    answers = await self._answers(batch)
-            except TROUBLE as error:
-                answers = [None] * len(batch)
-                await self._open_breaker(error)
-                batch, self._waiting = batch + self._waiting, []
-            for _, _, future in batch:
-                if not future.done():
-                    future.set_result(answers.pop(0) if answers else None)
-        self._sending = None
+                return await wire.ask("EVALSHA", script.sha, len(keys), *keys, *args)
+            except ResponseError as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                return await wire.ask("EVAL", script.text, len(keys), *keys, *args)
+        except TROUBLE as error:
+            self._give_up(wire, error)
+            return None
 
-    async def _answers(self, batch: "list[tuple[Script, Arguments, asyncio.Future[Any]]]") -> list[Any]:
-        """One round trip; a second one for a server that does not know a script yet."""
-        client = await self._connected()
-        for _ in range(2):
-            pipeline = client.pipeline(transaction=False)
-            for script, arguments, _future in batch:
-                pipeline.evalsha(script.sha, *arguments)
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
-            if not any(isinstance(answer, NoScriptError) for answer in answers):
-                break
-            for script in {script for script, _, _ in batch}:
-                await client.script_load(script.text)
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise answer
-        return answers
+    async def greeted(self) -> None:
+        """Wait until a new connection has been greeted; not for long, and not at all if the link was lost long ago."""
+        if self._lost.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._lost_at + self._settings.redis_patience_seconds):
+                    await self._greeted.wait()
 
     async def close(self) -> None:
         self._is_closed = True
-        if self._sending is not None:
-            await self._sending
-        if self._probing is not None:
-            self._probing.cancel()
-        await self._forget()
+        for task in (self._first, self._keeping):
+            if task is not None:
+                task.cancel()
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
 
-    async def _open_breaker(self, error: BaseException) -> None:
-        if self._probing is None and not self._is_closed:
-            REDIS_BREAKER.set(1)
-            log.warning("Redis is left alone for a while", error=repr(error))
-            self._probing = asyncio.create_task(self._probe())
-        await self._forget()
+    async def _begin(self) -> None:
+        """Connect for the first time, once for all who ask."""
+        if not self.is_configured or self._is_closed:
+            return
+        if self._first is None:
+            self._first = asyncio.create_task(self._try_first())
+            self._keeping = asyncio.create_task(self._keep())
+        await asyncio.wait([self._first])
 
-    async def _probe(self) -> None:
-        """Greet until there is an answer."""
+    async def _try_first(self) -> None:
+        try:
+            await self._connect()
+        except TROUBLE as error:
+            self._give_up(None, error)
+
+    def _give_up(self, wire: Wire | None, error: Exception) -> None:
+        """Open the breaker, unless it was another connection that failed."""
+        if self._is_closed or wire is not self._wire or self._lost.is_set():
+            return
+        self._wire = None
+        self._lost.set()
+        self._greeted.clear()
+        self._lost_at = asyncio.get_running_loop().time()
+        REDIS_BREAKER.set(1)
+        log.warning("Redis is left alone for a while", error=repr(error))
+        if wire is not None:
+            wire.close()
+
+    async def _keep(self) -> None:
+        """Look for Redis while the breaker is open, and at the connection while it is closed, until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
         while True:
-            await asyncio.sleep(self._settings.redis_breaker_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.redis_watch_seconds):
+                    await self._lost.wait()
+            if not self._lost.is_set():
+                await self._look_at_master()
+                continue
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._settings.redis_breaker_seconds)
             with suppress(*TROUBLE):
-                async with asyncio.timeout(self._settings.redis_timeout_seconds):
-                    script, keys, args = self._greeting()
-                    answer = asyncio.get_running_loop().create_future()
-                    await self._answers([(script, (len(keys), *keys, *args), answer)])
-                self._probing = None
+                await self._connect()
+                self._lost.clear()
+                pause = FIRST_PAUSE_SECONDS
                 REDIS_BREAKER.set(0)
                 log.info("Redis answers again")
-                return
-            await self._forget()
 
-    async def _connected(self) -> redis.Redis:
-        if self._client is None:
-            self._client = await self._discover()
-        return self._client
+    async def _look_at_master(self) -> None:
+        """A connection to a server that is master no more is trouble."""
+        if (wire := self._wire) is None:
+            return
+        try:
+            with suppress(ResponseError):  # a user that may not ask
+                role = (await wire.ask("ROLE"))[0]
+                if role != b"master":
+                    raise Moved(f"this server is a {role.decode()} now")
+            if self._sentinels:
+                with suppress(*TROUBLE):  # Sentinels that do not answer are no news
+                    named = await self._master()
+                    if named != self._address:
+                        raise Moved(f"the master is {named[0]}:{named[1]} now")
+        except (Moved, *TROUBLE) as error:
+            self._give_up(wire, error)
 
-    async def _discover(self) -> redis.Redis:
-        """Ask the Sentinels who is master; without Sentinels use the URL."""
+    async def _connect(self) -> None:
+        """Connect to the master and greet it."""
+        address = await self._find()
+        ended: list[Exception] = []
+        made: list[Wire] = []
+
+        def on_end(error: Exception) -> None:
+            ended.append(error)
+            if made:
+                self._give_up(made[0], error)
+
+        wire = await Wire.connect(address, self._settings.redis_timeout_seconds, on_end)
+        script, keys, args = self._greeting()
+        try:
+            await wire.ask("EVAL", script.text, len(keys), *keys, *args)
+        except BaseException:
+            wire.close()
+            raise
+        if ended:
+            raise ended[0]
+        made.append(wire)
+        self._wire = wire
+        self.greeted_at = asyncio.get_running_loop().time()
+        self._greeted.set()
+
+    async def _find(self) -> redis.Connection:
+        """The master's address, by the Sentinels where there are some."""
         settings = self._settings
-        if not settings.redis_sentinels:
-            return redis.Redis.from_url(settings.redis_url, **self._options())
+        try:
+            if not settings.redis_sentinels:
+                return address_of(settings.redis_url)
+            self._address = host, port = await self._master()
+            return redis.Connection(host=host, port=port, password=settings.redis_password or None)
+        except ValueError as error:
+            raise RedisGone(f"the address of Redis is not valid: {error}") from error
+
+    async def _master(self) -> tuple[str, int]:
+        """Ask the Sentinels who is master."""
+        settings = self._settings
         for _ in range(len(self._sentinels)):
             # Whoever does not answer is asked last the next time.
             host, port = address = self._sentinels.pop(0)
             self._sentinels.append(address)
-            sentinel = redis.Redis(host=host, port=port, password=settings.redis_password or None, **self._options())
+            there = redis.Connection(host=host, port=port, password=settings.redis_password or None)
             with suppress(*TROUBLE):
-                master = await sentinel.execute_command(  # type: ignore[no-untyped-call]
-                    "SENTINEL GET-MASTER-ADDR-BY-NAME", settings.redis_sentinel_master
-                )
-                if master:
+                wire = await Wire.connect(there, settings.redis_timeout_seconds, lambda _: None)
+                try:
+                    named = await wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings.redis_sentinel_master)
+                finally:
+                    wire.close()
+                if named:
                     self._sentinels.insert(0, self._sentinels.pop())
-                    password = settings.redis_password or None
-                    return redis.Redis(host=master[0], port=int(master[1]), password=password, **self._options())
-            with suppress(*TROUBLE):
-                await sentinel.aclose()
-        raise redis.ConnectionError("no Sentinel names a master")
+                    return named[0].decode(), int(named[1])
+        raise RedisGone("no Sentinel names a master")
 
-    def _options(self) -> dict[str, Any]:
-        # No retries inside: the library's own go on asking a master that is gone.
-        timeout = self._settings.redis_timeout_seconds
-        return {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": Retry(NoBackoff(), 0),
-            "health_check_interval": 0,
-        }
 
-    async def _forget(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            with suppress(*TROUBLE):
-                await client.aclose()
+class Moved(Exception):
+    """Another server is master."""
 
 
 @dataclass(frozen=True, slots=True)

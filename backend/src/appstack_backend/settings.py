@@ -48,8 +48,12 @@ class Settings(BaseSettings):
     export_replica_wait_seconds: float = Field(5.0, ge=0)
     rate_limit_per_second: float = Field(1_000.0, ge=0)  # of one token, over all instances; 0: no limit
     rate_limit_burst: int = Field(2_000, ge=1)
+    auth_failures_per_minute: int = Field(600, ge=0)  # with unknown tokens, of one address at one instance; 0: no limit
+    trusted_proxies: int = Field(0, ge=0)  # how many entries at the end of X-Forwarded-For are believed
     redis_timeout_seconds: float = Field(0.1, gt=0)
     redis_breaker_seconds: float = Field(2.0, gt=0)
+    redis_watch_seconds: float = Field(1.0, gt=0)
+    redis_patience_seconds: float = Field(1.0, ge=0)
     cache_ttl_seconds: int = Field(30, ge=1)
     drain_pause_seconds: float = Field(5.0, ge=0)
     drain_timeout_seconds: float = Field(25.0, ge=0)
@@ -61,6 +65,8 @@ class Settings(BaseSettings):
     # Webhooks.
     webhook_allow_private: bool = False
     webhook_timeout_seconds: float = Field(10.0, gt=0)
+    webhook_concurrency: int = Field(16, ge=1, le=100)  # requests under way, of one worker
+    webhook_target_concurrency: int = Field(4, ge=1)  # of these to one target
     # After the first attempt; the intervals that Standard Webhooks recommends, two days in all.
     webhook_backoff_seconds: str = Field(
         "5,300,1800,7200,18000,36000,50400,72000", pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$"

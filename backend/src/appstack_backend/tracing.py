@@ -6,10 +6,10 @@ variables are read by the library itself.
 """
 
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from random import getrandbits
 from typing import Any
 
 from appstack_backend import logs
@@ -34,27 +34,28 @@ def parsed(traceparent: object) -> tuple[str, str, str] | None:
     return match[1], match[2], match[3]
 
 
-@contextmanager
-def span(name: str, kind: str, parent: object, **attributes: str) -> Iterator[None]:
+def span(name: str, kind: str, parent: object, **attributes: str) -> AbstractContextManager[object]:
     """A step of a trace: of the caller's if `parent` is a valid traceparent, else of a new one."""
     if _tracer is not None:
-        with _exported_span(name, kind, parent, attributes):
-            yield
-        return
-    known = parsed(parent)
-    trace_id, flags = (known[0], known[2]) if known else (secrets.token_hex(16), "00")
-    with _entered(trace_id, secrets.token_hex(8), flags):
-        yield
+        return _exported_span(name, kind, parent, attributes)
+    known = parsed(parent) if parent else None
+    trace_id, flags = (known[0], known[2]) if known else (f"{getrandbits(128):032x}", "00")
+    return Entered(trace_id, f"{getrandbits(64):016x}", flags)
 
 
-@contextmanager
-def _entered(trace_id: str, span_id: str, flags: str) -> Iterator[None]:
-    token = _current.set(f"00-{trace_id}-{span_id}-{flags}")
-    try:
-        with logs.bound(trace_id=trace_id, span_id=span_id):
-            yield
-    finally:
-        _current.reset(token)
+class Entered:
+    """While it lasts, logs and messages carry the step's ids."""
+
+    def __init__(self, trace_id: str, span_id: str, flags: str) -> None:
+        self._trace_id, self._span_id, self._flags = trace_id, span_id, flags
+
+    def __enter__(self) -> None:
+        self._current = _current.set(f"00-{self._trace_id}-{self._span_id}-{self._flags}")
+        self._bound = logs.bind(trace_id=self._trace_id, span_id=self._span_id)
+
+    def __exit__(self, *_: object) -> None:
+        logs.unbind(self._bound)
+        _current.reset(self._current)
 
 
 def export(component: str, endpoint: str) -> None:
@@ -92,5 +93,5 @@ def _exported_span(name: str, kind: str, parent: object, attributes: dict[str, s
         context = trace.set_span_in_context(trace.NonRecordingSpan(remote))
     with _tracer.start_as_current_span(name, context, trace.SpanKind[kind], attributes) as started:
         ids = started.get_span_context()
-        with _entered(f"{ids.trace_id:032x}", f"{ids.span_id:016x}", f"{int(ids.trace_flags):02x}"):
+        with Entered(f"{ids.trace_id:032x}", f"{ids.span_id:016x}", f"{int(ids.trace_flags):02x}"):
             yield

@@ -2,12 +2,14 @@
 
 import hashlib
 import hmac
+import math
 import secrets
 import time
 
 from starlette.requests import Request
 
-from appstack_backend.errors import ScopeMissing, TokenInvalid, TokenMissing
+from appstack_backend.errors import RateLimited, ScopeMissing, TokenInvalid, TokenMissing
+from appstack_backend.http.attempts import Attempts, address_of
 from appstack_backend.http.context import ApiState, Caller
 from appstack_backend.repository import tokens
 
@@ -34,31 +36,43 @@ class Authenticator:
     def __init__(self, state: ApiState) -> None:
         self._state = state
         self._admin = digest(state.settings.api_admin_token) if state.settings.api_admin_token else None
-        self._remembered: dict[bytes, tuple[float, Caller]] = {}
+        self._remembered: dict[bytes, tuple[float, Caller]] = {}  # also those whose time is over
+        self._attempts = Attempts(state.settings.auth_failures_per_minute)
 
     async def caller(self, request: Request, scope: str | None) -> Caller:
-        """Raises TokenMissing, TokenInvalid or ScopeMissing. Scope admin includes the others."""
+        """Raises TokenMissing, TokenInvalid, ScopeMissing or RateLimited. Scope admin includes the others."""
         if scope is None:
             return ANYBODY
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        kind, _, token = request.scope["appstack.headers"].get(b"authorization", b"").decode("latin-1").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             raise TokenMissing()
-        caller = await self._lookup(digest(token.strip()))
+        caller = await self._lookup(digest(token.strip()), request)
         if scope not in caller.scopes and "admin" not in caller.scopes:
             raise ScopeMissing(f"this needs a token with the scope {scope}")
         return caller
 
-    async def _lookup(self, token_digest: bytes) -> Caller:
+    async def _lookup(self, token_digest: bytes, request: Request) -> Caller:
         if self._admin and hmac.compare_digest(token_digest, self._admin):
             return ADMIN
-        until, caller = self._remembered.get(token_digest, (0.0, ANYBODY))
-        if until > time.monotonic():
+        until, caller = self._remembered.get(token_digest, (0.0, None))
+        if caller is not None and until > time.monotonic():
             return caller
+        address = self._address(request)
+        # Who has a token that was good a while ago does not suffer from a guesser behind the same address.
+        if caller is None and (wait := self._attempts.wait_seconds(address)):
+            raise RateLimited("too many tokens from this address were not valid", retry_after_seconds=math.ceil(wait))
         row = await tokens.by_hash(self._state.stores.database, token_digest)
         if row is None:
+            self._remembered.pop(token_digest, None)
+            self._attempts.count(address)
             raise TokenInvalid()
         caller = Caller(f"token:{row['id']}", frozenset(row["scopes"]))
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[token_digest] = (time.monotonic() + REMEMBERED_SECONDS, caller)
         return caller
+
+    def _address(self, request: Request) -> str:
+        forwarded_for = ",".join(request.headers.getlist("x-forwarded-for"))
+        peer = request.client.host if request.client else ""
+        return address_of(peer, forwarded_for, self._state.settings.trusted_proxies)

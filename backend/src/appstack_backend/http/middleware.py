@@ -4,10 +4,11 @@ import asyncio
 import re
 import time
 from contextlib import suppress
-from typing import Any
-from uuid import uuid4
+from functools import cache
+from random import getrandbits
 
 import psycopg
+from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -21,8 +22,8 @@ from appstack_backend.metrics import ERRORS, REQUEST_SECONDS, REQUESTS, REQUESTS
 log = logs.get_logger()
 is_request_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 STATUS_ERRORS: dict[int, type[errors.ApiError]] = {404: errors.NotFound, 405: errors.MethodNotAllowed}
-QUIET = ("livez", "readyz")
-BODY_HEADERS = (b"content-length", b"transfer-encoding")
+QUIET = ("/livez", "/readyz")
+BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 MOST_READ_BYTES, READ_SECONDS = 1 << 20, 2.0
 
 
@@ -56,19 +57,18 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, state: ApiState) -> None:
         self._app, self._state = app, state
+        REQUESTS_IN_FLIGHT.set_function(lambda: state.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers = dict(scope["headers"])
+        headers = scope["appstack.headers"] = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if is_request_id(given) else uuid4().hex
+        request_id = given if is_request_id(given) else f"{getrandbits(128):032x}"
         scope["appstack.request_id"] = request_id
-        logs.clear()
-        logs.bind(request_id=request_id)
+        logs.begin(request_id=request_id)
         exchange = Exchange(scope, receive, send, request_id)
         self._state.in_flight += 1
-        REQUESTS_IN_FLIGHT.inc()
         parent = headers.get(b"traceparent", b"").decode("latin-1")
         with tracing.span(scope["method"], "SERVER", parent, path=scope["path"], request_id=request_id):
             try:
@@ -79,7 +79,6 @@ class RequestMiddleware:
                 await exchange.fail(error)
             finally:
                 self._state.in_flight -= 1
-                REQUESTS_IN_FLIGHT.dec()
                 exchange.finish()
 
 
@@ -88,7 +87,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self._scope, self._receive, self._send, self._request_id = scope, receive, send, request_id
-        self._has_body = any(name in BODY_HEADERS for name, _ in scope["headers"])
+        self._has_body = not BODY_HEADERS.isdisjoint(scope["appstack.headers"])
         self._started = time.perf_counter()
         self.status = 0
         self.code: str | None = None
@@ -131,17 +130,19 @@ class Exchange:
     def finish(self) -> None:
         seconds = time.perf_counter() - self._started
         route = self._scope.get("appstack.route", "none")
-        method = self._scope["method"] if route != "none" else "any"
-        REQUESTS.labels(method, route, self.status).inc()
-        REQUEST_SECONDS.labels(method, route).observe(seconds)
-        if route.strip("/") not in QUIET:
-            extra: dict[str, Any] = {"code": self.code} if self.code else {}
-            log.info(
-                "request",
-                method=self._scope["method"],
-                path=self._scope["path"],
-                route=route,
-                status=self.status,
-                milliseconds=round(seconds * 1000, 1),
-                **extra,
-            )
+        method = self._scope["method"]
+        count, duration = series(method if route != "none" else "any", route, self.status)
+        count.inc()
+        duration.observe(seconds)
+        if route not in QUIET:
+            values = {"method": method, "path": self._scope["path"], "route": route, "status": self.status}
+            values["milliseconds"] = round(seconds * 1000, 1)
+            if self.code:
+                values["code"] = self.code
+            log.info("request", **values)
+
+
+@cache
+def series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The metrics of a kind of request, found once; there are only so many kinds."""
+    return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)

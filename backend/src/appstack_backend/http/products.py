@@ -59,6 +59,8 @@ def etag(body: bytes) -> str:
 
 def tags(call: Call, header: str) -> list[str]:
     """The entity tags of a header."""
+    if header.encode() not in call.request.scope["appstack.headers"]:
+        return []
     return [tag.strip().removeprefix("W/") for tag in call.request.headers.get(header, "").split(",") if tag.strip()]
 
 

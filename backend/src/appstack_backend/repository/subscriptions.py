@@ -155,10 +155,10 @@ async def open_until(database: Database, origin: str, probe: Any) -> datetime | 
     return None if probing else await open_until(database, origin, probe)
 
 
-async def defer(database: Database, delivery_id: UUID, attempt: int, until: datetime, jitter: Any) -> None:
+async def defer(database: Database, delivery_id: UUID, attempt: int, until: datetime, jitter: Any, why: str) -> None:
     """Try later, without counting this as an attempt."""
     values = {"id": delivery_id, "attempt": attempt, "until": until, "jitter": jitter}
-    await database.execute(DEFER, {**values, "error": "the target is left alone after failures"})
+    await database.execute(DEFER, {**values, "error": why})
 
 
 async def record(database: Database, values: Row, target: Row, disable_reason: str | None) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from appstack_backend.metrics import WEBHOOKS
 from appstack_backend.repository import subscriptions as repository
 from appstack_backend.settings import Settings
 from appstack_backend.webhooks.guard import AddressRefused, GuardedNetwork, origin
+from appstack_backend.webhooks.places import Places
 from appstack_backend.webhooks.sign import headers
 
 log = get_logger()
@@ -45,8 +46,9 @@ class Sender:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.webhook_timeout_seconds
+        self.places = Places(settings.webhook_concurrency, settings.webhook_target_concurrency)
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=20,
+            max_connections=settings.webhook_concurrency,
             max_keepalive_connections=0,  # the next attempt resolves and checks the name again
             network_backend=GuardedNetwork(settings.webhook_allow_private),
         )
@@ -97,12 +99,23 @@ async def deliver(
     target = origin(row["url"])
     until = await repository.open_until(database, target, timedelta(seconds=PROBE_SECONDS))
     if until is not None:
-        WEBHOOKS.labels("deferred").inc()
-        jitter = timedelta(seconds=random.uniform(0, 1))  # noqa: S311  # not a secret
-        await repository.defer(database, delivery_id, row["attempts"], until, jitter)
+        await defer(database, row, until, "the target is left alone after failures")
         return
-    outcome = await sender.send(row["url"], row["secret"], str(row["id"]), row["payload"])
+    if not await sender.places.take(target):
+        await defer(database, row, datetime.now(UTC), "other requests to the target are under way")
+        return
+    try:
+        outcome = await sender.send(row["url"], row["secret"], str(row["id"]), row["payload"])
+    finally:
+        await sender.places.give_back(target)
     await record(database, settings, row, outcome, is_last=False)
+
+
+async def defer(database: Database, row: dict[str, Any], until: datetime, why: str) -> None:
+    """Try later; this was no attempt."""
+    WEBHOOKS.labels("deferred").inc()
+    jitter = timedelta(seconds=random.uniform(0, 1))  # noqa: S311  # not a secret
+    await repository.defer(database, row["id"], row["attempts"], until, jitter, why)
 
 
 async def record(database: Database, settings: Settings, row: dict[str, Any], outcome: Outcome, is_last: bool) -> None:

@@ -15,6 +15,11 @@ from appstack_backend.worker.tasks import Services, Worker
 log = get_logger()
 
 
+def concurrency(settings: Settings, queue: str) -> int:
+    """How many messages of a queue are worked on at once: webhooks wait for others, and take no place from the rest."""
+    return settings.worker_concurrency + (settings.webhook_concurrency if queue == "notifications" else 0)
+
+
 async def run_worker(settings: Settings, queues: list[str]) -> None:
     """Work until SIGTERM; then finish what is in hand, within the drain timeout."""
     stop = asyncio.Event()
@@ -36,7 +41,7 @@ async def run_worker(settings: Settings, queues: list[str]) -> None:
                 settings.rabbitmq_url,
                 queue,
                 f"{settings.pod_name}/{queue}",
-                settings.worker_concurrency,
+                concurrency(settings, queue),
                 settings.worker_watch_seconds,
                 Worker(services, queue).work,
             ).run(stop)

@@ -1,0 +1,51 @@
+"""How often an address may present tokens that nobody was given: guessing costs a look into the database each time.
+
+Counted in the memory of one process, so that it costs nothing and works without Redis; over N instances an address may
+try N times as often.
+"""
+
+import ipaddress
+import time
+
+MINUTE_SECONDS, MOST_REMEMBERED = 60.0, 10_000
+
+
+def address_of(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
+    """Whom to count: the peer, or who the last `trusted_proxies` proxies say they had before them; IPv6 by its /64."""
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
+    told = hops[-trusted_proxies] if 0 < trusted_proxies <= len(hops) else peer
+    try:
+        address = ipaddress.ip_address(told)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+class Attempts:
+    """A bucket for each address: full at first, refilled evenly within a minute."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._full_at: dict[str, float] = {}  # when the bucket is full again
+
+    def wait_seconds(self, address: str) -> float:
+        """Until the address may try again; 0: now."""
+        if not self._per_minute:
+            return 0.0
+        step, now = MINUTE_SECONDS / self._per_minute, time.monotonic()
+        return max(0.0, self._full_at.get(address, now) + step - MINUTE_SECONDS - now)
+
+    def count(self, address: str) -> None:
+        """One that failed."""
+        if self._per_minute:
+            now = time.monotonic()
+            if len(self._full_at) >= MOST_REMEMBERED:
+                self._forget(now)
+            self._full_at[address] = max(self._full_at.get(address, now), now) + MINUTE_SECONDS / self._per_minute
+
+    def _forget(self, now: float) -> None:
+        """Those whose bucket is full again; if everybody's is not, the half that tried least."""
+        kept = sorted((at, address) for address, at in self._full_at.items() if at > now)
+        self._full_at = {address: at for at, address in kept[-MOST_REMEMBERED // 2 :]}

@@ -1,0 +1,57 @@
+"""Limits that keep one from harming the others: guessers of tokens, and webhook targets that are slow."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.backend.kit.processes import wait_until
+from tests.backend.kit.receiver import receiver
+from tests.backend.test_api import code
+from tests.backend.test_webhooks import PRIVATE, THING, deliveries, subscribe
+
+if TYPE_CHECKING:
+    from tests.backend.kit.processes import Backend
+
+
+def test_who_guesses_tokens_is_stopped_and_nobody_else_is(backend: Backend) -> None:
+    backend.start_api(AUTH_FAILURES_PER_MINUTE="3", TRUSTED_PROXIES="1")
+    api = backend.client()
+    token = api.http.post("/v1/tokens", json={"name": "n", "scopes": ["read"]}).json()["token"]
+    with httpx.Client(base_url=api.http.base_url) as anybody:
+
+        def tried(token: str, address: str) -> httpx.Response:
+            # What a client itself says of its origin stands first, and is not believed.
+            headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": f"192.0.2.{token[-1]}, {address}"}
+            return anybody.get("/v1/jobs", headers=headers)
+
+        assert tried(token, "203.0.113.1").is_success
+        guesses = [tried(f"guess-{number}", "203.0.113.1") for number in range(5)]
+        assert [code(answer)[1] for answer in guesses] == ["TOKEN_INVALID"] * 3 + ["RATE_LIMITED"] * 2
+        assert 0 < int(guesses[-1].headers["Retry-After"]) <= 20
+        assert tried(token, "203.0.113.1").is_success, "a good token from the same address"
+        assert code(tried("guess-7", "203.0.113.2"))[1] == "TOKEN_INVALID", "another address"
+        assert api.http.get("/v1/jobs").is_success
+
+
+def test_slow_targets_keep_no_other_waiting(backend: Backend) -> None:
+    """Each of them has more to be told than there are places of the worker; none ever answers."""
+    backend.start_api(**PRIVATE)
+    api = backend.client()
+    backend.start_worker(
+        **PRIVATE, WORKER_CONCURRENCY="1", WEBHOOK_TARGET_CONCURRENCY="2", WEBHOOK_TIMEOUT_SECONDS="60"
+    )
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent, receiver() as healthy:
+        slow = subscribe(api, f"http://127.0.0.1:{silent.getsockname()[1]}/", "product.changed")
+        for number in range(20):
+            assert api.http.put(f"/v1/products/S{number}", json=THING).is_success
+        wait_until(lambda: len(deliveries(api, slow)) == 20, "all its deliveries are made")
+        fine = subscribe(api, healthy.url, "product.changed")
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        wait_until(lambda: healthy.got, "the healthy target hears of it while the slow one is asked", 30)
+        wait_until(lambda: [d["state"] for d in deliveries(api, fine)] == ["delivered"], "that is recorded")
+        told = deliveries(api, slow)
+        assert {(d["state"], d["attempts"]) for d in told} == {("pending", 0)}, "waiting is no attempt"
+        assert sum(d["next_attempt_at"] is None for d in told) < 20

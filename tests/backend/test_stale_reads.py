@@ -1,0 +1,167 @@
+"""No read is answered with what was before a write that is told, whatever Redis lost in the meantime."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+import redis.asyncio as redis_client
+
+from appstack_backend.cache import NO_LSN, Cache
+from appstack_backend.settings import Settings
+from tests.backend.kit import servers
+from tests.backend.test_cache import Source, Wire, get
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+WITHOUT_SENTINELS = {"redis_sentinels": "", "redis_sentinel_master": ""}
+Make = "Callable[..., Cache]"
+
+
+@pytest.fixture
+async def cache(redis: dict[str, str]) -> AsyncIterator[Callable[..., Cache]]:
+    """Makes caches of processes of one stack; settings come as keyword arguments."""
+    name, made = uuid4().hex, []
+
+    def make(**values: Any) -> Cache:
+        common = {key.lower(): value for key, value in redis.items()} | {
+            "appstack_name": name,
+            "cache_ttl_seconds": 3_600,
+            "redis_timeout_seconds": 30,
+            "redis_patience_seconds": 60,
+        }
+        made.append(Cache(Settings(database_url="x", **{**common, **values})))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+async def greet(*caches: Cache) -> None:
+    """Let each connect."""
+    for one in caches:
+        await one.remember(NO_LSN, catalogue=True)
+
+
+async def is_known_again(one: Cache) -> None:
+    async with asyncio.timeout(60):
+        while not (await one.look("caller")).is_known:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_a_redis_that_came_back_older_is_not_believed(cache: Callable[..., Cache], redis: dict[str, str]) -> None:
+    """As a server does that restarts from its last file, or a replica that had not got everything."""
+    writer, reader = cache(**WITHOUT_SENTINELS), cache(**WITHOUT_SENTINELS)
+    await greet(writer, reader)
+    source = Source(b"old")
+    assert [await get(reader, source) for _ in range(2)] == [b"old"] * 2
+    assert source.loads == 1
+    async with redis_client.Redis.from_url(redis["REDIS_URL"]) as raw:
+        keys = [key async for key in raw.scan_iter("*:catalogue:*", 1_000)]
+        before = {key: await raw.dump(key) for key in keys}
+        source.value = b"new"  # the commit
+        await writer.remember(NO_LSN, catalogue=True)
+        assert await get(reader, source) == b"new"
+        for key, value in before.items():
+            await raw.restore(key, 0, value, replace=True)  # type: ignore[no-untyped-call]
+        await raw.client_kill_filter(_type="normal", skipme=True)
+    assert {await get(reader, source) for _ in range(20)} == {b"new"}
+    await is_known_again(reader)
+    assert {await get(reader, source) for _ in range(20)} == {b"new"}
+
+
+async def test_a_write_is_told_only_when_redis_knows_of_it(cache: Callable[..., Cache], redis: dict[str, str]) -> None:
+    """The answer to the invalidation was lost on its way: other processes may be served by Redis all the while."""
+    wire = Wire(int(redis["REDIS_URL"].rpartition("/")[0].rpartition(":")[2]))
+    await wire.mend()
+    apart = f"redis://:{redis['REDIS_PASSWORD']}@127.0.0.1:{wire.port}/0"
+    writer, reader = cache(**WITHOUT_SENTINELS, redis_url=apart), cache()
+    await greet(writer, reader)
+    source = Source(b"old")
+    assert await get(reader, source) == b"old"
+    await wire.cut()
+    source.value = b"new"  # the commit
+    telling = asyncio.create_task(writer.remember(NO_LSN, catalogue=True))
+    while (await writer.look("caller")).is_known:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert not telling.done()
+    await wire.mend()
+    await telling
+    assert await get(reader, source) == b"new"
+    await wire.cut()
+
+
+async def test_a_write_is_told_without_a_redis_that_stays_away(cache: Callable[..., Cache]) -> None:
+    writer = cache(**WITHOUT_SENTINELS, redis_url="redis://127.0.0.1:9/0", redis_patience_seconds=0.2)
+    began = asyncio.get_running_loop().time()
+    for _ in range(50):
+        await writer.remember(NO_LSN, catalogue=True)
+    assert asyncio.get_running_loop().time() - began < 1.0, "only the first ones waited"
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Redis with Sentinels that may be broken."""
+    with servers.redis(tmp_path / "redis") as environment:
+        yield environment
+
+
+async def test_what_a_failover_lost_is_not_read_from_the_new_master(
+    cache: Callable[..., Cache], fragile: dict[str, str]
+) -> None:
+    """The master acknowledged an invalidation, and died before its replica had got it."""
+    values: dict[str, Any] = {key.lower(): value for key, value in fragile.items()}
+    writer, reader = cache(**values), cache(**values)
+    await greet(writer, reader)
+    source = Source(b"old")
+    assert await get(reader, source) == b"old"
+    async with redis_client.Redis.from_url(fragile["REDIS_URL"]) as old:
+        replica = await replica_of(old, fragile)
+        async with replica:
+            await replica.config_set("masterauth", "wrong")
+            await replica.client_kill_filter(_type="master")
+            source.value = b"new"  # the commit
+            await writer.remember(NO_LSN, catalogue=True)  # acknowledged
+            entry = [key async for key in replica.scan_iter("*:catalogue:k")]
+            assert (await replica.get(entry[0]) or b"").endswith(b"old")
+            await old.shutdown(nosave=True, now=True, force=True)  # type: ignore[no-untyped-call]
+            answers = set()
+            async with asyncio.timeout(60):
+                while (await replica.role())[0] != b"master":  # type: ignore[no-untyped-call]
+                    answers.add(await get(reader, source))
+            assert (await replica.get(entry[0]) or b"").endswith(b"old"), "the new master holds the old value"
+            await is_known_again(reader)
+            answers |= {await get(reader, source) for _ in range(20)}
+    assert answers == {b"new"}
+
+
+async def replica_of(master: redis_client.Redis, environment: dict[str, str]) -> redis_client.Redis:
+    """Its replica, once it has caught up."""
+    async with asyncio.timeout(60):
+        while True:
+            _, position, replicas = await master.role()  # type: ignore[no-untyped-call]
+            if replicas and int(replicas[0][2]) >= int(position) > 0:
+                host, port = replicas[0][0].decode(), int(replicas[0][1])
+                return redis_client.Redis(host=host, port=port, password=environment["REDIS_PASSWORD"])
+            await asyncio.sleep(0.05)
+
+
+async def test_an_idle_process_leaves_a_master_that_is_none_any_more(
+    cache: Callable[..., Cache], fragile: dict[str, str]
+) -> None:
+    """Its connection goes on working; and without a limit nothing that it asks is a write."""
+    url = {**WITHOUT_SENTINELS, "redis_url": fragile["REDIS_URL"]}
+    one = cache(**url, redis_watch_seconds=0.05, rate_limit_per_second=0)
+    await greet(one)
+    async with redis_client.Redis.from_url(fragile["REDIS_URL"]) as raw:
+        await replica_of(raw, fragile)
+        await raw.execute_command("FAILOVER")  # type: ignore[no-untyped-call]
+        async with asyncio.timeout(60):
+            while (await one.look("caller")).is_known:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await raw.role())[0] == b"slave"  # type: ignore[no-untyped-call]
