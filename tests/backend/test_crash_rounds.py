@@ -6,11 +6,15 @@ was counted twice, and its subscriber was told.
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
 PROGRESS = "SELECT state, rows_received, rows_imported FROM imports WHERE idempotency_key = %s"
 UNDER_WAY = ("receiving", "queued", "running")
 PATIENCE_SECONDS = 240.0  # of a busy machine; PostgreSQL recovers in seconds
+FIRST_SEED, LONG_ROUNDS = int(os.environ.get("CRASH_SEED", "100")), int(os.environ.get("CRASH_ROUNDS", "50"))
+LONG_ROWS = int(os.environ.get("CRASH_ROWS", "1000000"))
+RESULTS = Path(__file__).resolve().parents[2] / "build" / "crash-rounds.json"
 ENVIRONMENT = {
     "IMPORT_CHUNK_ROWS": "2000",
     "IMPORT_LEASE_SECONDS": "3",
@@ -199,7 +206,22 @@ def test_a_round_of_crashes_changes_nothing(site: Site, seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("seed", range(100, 150))
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + LONG_ROUNDS))
 def test_a_long_round_of_crashes_changes_nothing(site: Site, seed: int) -> None:
-    crash_round(site, 1_000_000, seed)
-    assert sorted(site.struck) == ["api", "postgres", "rabbitmq", "worker"]
+    """CRASH_SEED and CRASH_ROUNDS go on where an earlier run ended; build/crash-rounds.json keeps what was seen."""
+    began, outcome = time.monotonic(), "failed"
+    try:
+        crash_round(site, LONG_ROWS, seed)
+        assert sorted(site.struck) == ["api", "postgres", "rabbitmq", "worker"]
+        outcome = "passed"
+    finally:
+        seconds = round(time.monotonic() - began)
+        note({"seed": seed, "rows": LONG_ROWS, "outcome": outcome, "struck": site.struck[:], "seconds": seconds})
+
+
+def note(result: dict[str, object]) -> None:
+    """Add a result to the file."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    results.append({"at": datetime.now(UTC).isoformat(timespec="seconds"), **result})
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
