@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A member's first process: starts the agent, and becomes Patroni."""
+"""A member's first process: discards what was half rewound, starts the agent, and becomes Patroni."""
 
 import os
 import signal
@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from rewind import discard_half_rewound
+
+DATA = Path("/var/lib/postgresql/data/pgdata")
 AGENT = Path(__file__).with_name("agent.py")
 PAUSE_SECONDS = 2.0
 
@@ -19,7 +22,12 @@ def keep_running(command: list[str]) -> None:
 
 
 def main() -> None:
-    """Fork; the parent keeps its number, 1, by which Patroni knows that it has to reap what others leave behind."""
+    """Look at the data, then fork.
+
+    The parent keeps its number, 1, by which Patroni knows that it has to reap what others leave behind.
+    """
+    if discard_half_rewound(DATA):
+        sys.stderr.write("the data was half rewound when this member was killed: a new copy is fetched\n")
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         keep_running([sys.executable, str(AGENT)])

@@ -55,9 +55,22 @@ class Postgres:
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
         )
 
+    @property
+    def data(self) -> Path:
+        """Its data directory."""
+        return self._box.folder / "scratch" / "data"
+
+    def run(self, *command: str) -> str:
+        """Run something in its image, beside its data."""
+        return self._box.run(*command)
+
+    def launch(self, *command: str) -> Server:
+        """Start something in its image, beside its data."""
+        return self._box.start(*command)
+
     def copy(self, primary: Postgres) -> None:
         """Become a replica of a running primary, in place of the empty database."""
-        shutil.rmtree(self._box.folder / "scratch" / "data")
+        shutil.rmtree(self.data)
         self._box.run(
             *("env", PATH, "pg_basebackup", "--pgdata=/scratch/data", "--write-recovery-conf", "--no-sync"),
             *("--checkpoint=fast", f"--dbname={primary.dsn}"),

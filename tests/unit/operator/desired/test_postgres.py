@@ -137,6 +137,7 @@ def test_a_failed_rewind_falls_back_to_a_new_copy() -> None:
     assert postgresql["remove_data_directory_on_rewind_failure"] is True
     assert postgresql["remove_data_directory_on_diverged_timelines"] is True
     assert dynamic()["postgresql"]["use_pg_rewind"] is True
+    assert postgresql["bin_name"]["pg_rewind"].endswith("/rewind.py"), "leaves a note while it works"
 
 
 def test_connections_over_the_network_need_a_scram_password() -> None:

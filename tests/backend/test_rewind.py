@@ -1,0 +1,84 @@
+"""A member's rewind on real servers: what it leaves when it ends, and when it is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.backend.kit import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "postgres" / "agent"))
+import rewind
+
+HANG_SECONDS = 60.0
+SETTINGS = "wal_log_hints = on\\nwal_keep_size = 256MB\\n"  # as in a stack
+
+
+@pytest.fixture
+def diverged(tmp_path: Path) -> Iterator[tuple[servers.Postgres, servers.Postgres]]:
+    """A former primary, stopped, with writes of its own, and the new one."""
+    with servers.postgres(tmp_path / "old") as old:
+        old.run("sh", "-c", f"printf '{SETTINGS}' >> /scratch/data/postgresql.auto.conf")
+        old.kill()
+        old.start()
+        write(old, "CREATE TABLE kept (number int)", "INSERT INTO kept VALUES (1)")
+        with servers.replica(tmp_path / "new", old) as new:
+            write(new, "SELECT pg_promote()")
+            write(new, "CHECKPOINT", "INSERT INTO kept VALUES (2)")
+            write(old, "INSERT INTO kept SELECT generate_series(100, 5000)")
+            old.kill()
+            # As Patroni does before a rewind: whatever comes after the note must be pg_rewind's own.
+            old.run("sh", "-c", f"env {servers.PATH} postgres --single -D /scratch/data postgres < /dev/null")
+            yield old, new
+
+
+def write(server: servers.Postgres, *statements: str) -> None:
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[arg-type]
+
+
+def rewind_command(source: str) -> tuple[str, ...]:
+    script = ("python3", "/usr/local/lib/appstack/rewind.py", "-D", "/scratch/data", f"--source-server={source}")
+    return ("env", servers.PATH, *script)
+
+
+def test_a_rewind_that_ends_leaves_a_directory_that_counts(diverged: tuple[servers.Postgres, servers.Postgres]) -> None:
+    old, new = diverged
+    old.run(*rewind_command(new.dsn))
+    assert not rewind.note_beside(old.data).exists()
+    assert not rewind.discard_half_rewound(old.data)
+    # As if the wrapper alone had been killed: the note is older than what pg_rewind wrote last.
+    rewind.note_beside(old.data).touch()
+    os.utime(rewind.note_beside(old.data), (0, 0))
+    assert not rewind.discard_half_rewound(old.data)
+    old.start()
+    with psycopg.connect(old.dsn) as connection:
+        assert connection.execute("SELECT number FROM kept ORDER BY 1").fetchall() == [(1,), (2,)]
+
+
+def test_a_rewind_killed_half_way_bricks_no_member(diverged: tuple[servers.Postgres, servers.Postgres]) -> None:
+    """The bug of others: PostgreSQL starts on files of two histories, or never again. Ours begins with an empty one."""
+    old, _ = diverged
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # a source that never answers holds it half-way
+        running = old.launch(*rewind_command(f"host=127.0.0.1 port={mute.getsockname()[1]} user=app dbname=postgres"))
+        give_up_at = time.monotonic() + HANG_SECONDS
+        while not rewind.note_beside(old.data).exists():
+            running.check()
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+        running.stop()
+    assert rewind.is_half_rewound(old.data)
+    assert rewind.discard_half_rewound(old.data)
+    assert not old.data.exists(), "Patroni fetches a new copy into what is not there"
+    assert not rewind.discard_half_rewound(old.data), "the copy that comes is not taken for the old directory"

@@ -1,0 +1,65 @@
+"""Whether a directory was half rewound, by a note beside it and by what is younger."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import rewind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    made = tmp_path / "pgdata"
+    (made / "global").mkdir(parents=True)
+    (made / "global" / "pg_control").touch()
+    return made
+
+
+def at(path: Path, second: int) -> None:
+    path.touch()
+    os.utime(path, (second, second))
+
+
+@pytest.mark.parametrize(
+    ("note", "control", "half"), [(20, 10, True), (20, 20, True), (20, 30, False), (20, None, True)]
+)
+def test_what_is_younger_than_the_note_is_no_half_rewound_directory(
+    data: Path, note: int, control: int | None, half: bool
+) -> None:
+    at(rewind.note_beside(data), note)
+    file = data / "global" / "pg_control"
+    if control is None:  # killed while the directory was being removed
+        file.unlink()
+    else:
+        at(file, control)
+    assert rewind.is_half_rewound(data) is half
+    assert rewind.discard_half_rewound(data) is half
+    assert data.exists() is not half
+    assert not rewind.note_beside(data).exists()
+
+
+def test_a_directory_without_a_note_is_never_removed(data: Path) -> None:
+    assert not rewind.discard_half_rewound(data)
+    assert data.exists()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_note_lies_there_while_pg_rewind_runs_and_goes_however_it_ends(
+    data: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    tool = data.parent / "pg_rewind"
+    tool.write_text(f'#!/bin/sh\n[ -e "{rewind.note_beside(data)}" ] || exit 9\nexit {code}\n')
+    tool.chmod(0o755)
+    monkeypatch.setattr(rewind, "PG_REWIND", str(tool))
+    assert rewind.main(["-D", str(data), "--source-server", "dbname=postgres"]) == code
+    assert not rewind.note_beside(data).exists()
+
+
+def test_a_question_for_help_leaves_no_note(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewind, "PG_REWIND", "true")
+    assert rewind.main(["--help"]) == 0
