@@ -21,14 +21,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "postgres" / "agen
 import rewind
 
 HANG_SECONDS = 60.0
-SETTINGS = "wal_log_hints = on\\nwal_keep_size = 256MB\\n"  # as in a stack
+SETTINGS = "wal_log_hints = on\nwal_keep_size = 256MB\n"  # as in a stack
 
 
 @pytest.fixture
 def diverged(tmp_path: Path) -> Iterator[tuple[servers.Postgres, servers.Postgres]]:
     """A former primary, stopped, with writes of its own, and the new one."""
     with servers.postgres(tmp_path / "old") as old:
-        old.run("sh", "-c", f"printf '{SETTINGS}' >> /scratch/data/postgresql.auto.conf")
+        old.append_settings(SETTINGS)
         old.kill()
         old.start()
         write(old, "CREATE TABLE kept (number int)", "INSERT INTO kept VALUES (1)")

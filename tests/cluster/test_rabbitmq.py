@@ -1,4 +1,4 @@
-"""RabbitMQ's probes on real nodes: one that waits on purpose is alive and not ready."""
+"""RabbitMQ's real nodes: one that waits on purpose is alive and not ready, one that lost the others comes back to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from tests.cluster.kit.stack import Stack
 
 NODE = "shop-rabbitmq-1"
+# Its connections to all others break and are there again at once: too short for `pause_minority`.
+LOSE_THE_OTHERS = "[erlang:disconnect_node(N) || N <- nodes()], ok."
+WHO_RUNS = 'io:format("~p", [length(mnesia:system_info(running_db_nodes))]).'
 
 
 def test_a_paused_node_is_alive_and_not_ready(shop: Stack, kube: Kube) -> None:
@@ -29,3 +32,25 @@ def test_a_paused_node_is_alive_and_not_ready(shop: Stack, kube: Kube) -> None:
         kube.run(*on_node, "rabbitmqctl", "start_app")
     wait_until(is_ready, f"{NODE} is ready again", 120)
     shop.wait_for("HighlyAvailable")
+
+
+def test_a_short_cut_leaves_no_node_apart(shop: Stack, kube: Kube) -> None:
+    """The bug of others: Mnesia never takes the others back, the application runs on, and nothing tells."""
+    shop.wait_for("HighlyAvailable")
+    pods = [f"{shop.name}-rabbitmq-{number}" for number in range(3)]
+
+    def counts() -> list[str]:
+        """How many nodes each counts in; empty for one that does not answer."""
+        found = []
+        for pod in pods:
+            try:
+                found.append(kube.run("exec", pod, "-n", shop.namespace, "--", "rabbitmqctl", "-q", "eval", WHO_RUNS))
+            except AssertionError:
+                found.append("")
+        return [each.strip()[:1] for each in found]
+
+    kube.run("exec", NODE, "-n", shop.namespace, "--", "rabbitmqctl", "eval", LOSE_THE_OTHERS)
+    assert counts() != ["3", "3", "3"], "the cut had no effect"
+    wait_until(lambda: counts() == ["3", "3", "3"], "every node counts all others in", 150, 2)
+    shop.wait_for("HighlyAvailable")
+    assert counts() == ["3", "3", "3"]

@@ -26,8 +26,8 @@ def is_half_rewound(data: Path) -> bool:
     """Whether a rewind of the directory began and did not end.
 
     pg_rewind writes pg_control last, and any server that runs on the directory writes it too: a younger one belongs to
-    a rewind that ended, or to a copy that was made since (only the wrapper was killed, and Patroni went on). Crash recovery
-    comes before: Patroni does it when it finds that the server was not shut down.
+    a rewind that ended, or to a copy that was made since (only the wrapper was killed, and Patroni went on).
+    Crash recovery comes before: Patroni does it when it finds that the server was not shut down.
     """
     note, control = note_beside(data), data / "global" / "pg_control"
     if not note.exists() or not data.exists():

@@ -1,12 +1,15 @@
 """One task per stack, from its first sight until it is gone: waits for a wake-up and runs one pass."""
 
 import asyncio
+import logging
 
 from appstack_operator import metrics
-from appstack_operator.converge import Operator, run_pass
+from appstack_operator.converge import CRASHED_SECONDS, Operator, run_pass
 from appstack_operator.health import Health
 from appstack_operator.probe import rest
 from appstack_operator.wakeups import Key, Wakeups
+
+logger = logging.getLogger(__name__)
 
 # Many events come together (a rollout): one pass for all of them, and no more than one in this time.
 PAUSE_SECONDS = 0.3
@@ -63,13 +66,21 @@ class Daemons:
                         continue  # another stack of this name has come meanwhile
                     return
                 await asyncio.sleep(PAUSE_SECONDS)
-                operator = self._operator
-                look, every_seconds = operator.looks.get(key), operator.settings.poll_seconds
-                await rest(operator.api, look, operator.scaling, self._wakeups, key, delay_seconds, every_seconds)
+                await self._rest(key, delay_seconds)
         finally:
             del self._tasks[key]
             self._wakeups.forget(*key)
             metrics.STACKS.set(len(self._tasks))
+
+    async def _rest(self, key: Key, delay_seconds: float) -> None:
+        """Until something is worth a pass. A defect in a question must not end the daemon: a pass asks anew."""
+        operator = self._operator
+        look, every_seconds = operator.looks.get(key), operator.settings.poll_seconds
+        try:
+            await rest(operator.api, look, operator.scaling, self._wakeups, key, delay_seconds, every_seconds)
+        except Exception:
+            logger.exception("the look between passes crashed")
+            await asyncio.sleep(min(delay_seconds, CRASHED_SECONDS))
 
     async def _pass(self, key: Key) -> float | None:
         """One pass, when it is its turn."""

@@ -76,9 +76,14 @@ class Postgres:
             *("--checkpoint=fast", f"--dbname={primary.dsn}"),
         )
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        settings = {**POSTGRES_SETTINGS, "port": self.port}
+    def append_settings(self, lines: str) -> None:
+        """More settings for the next start; those of the kit win."""
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.write(lines)
+
+    def start(self, **more: str) -> None:
+        """Start it and wait until it answers; `more` settings win over the kit's."""
+        settings = {**POSTGRES_SETTINGS, "port": self.port, **more}
         options = [f"--{name}={value}" for name, value in settings.items()]
         self._server = self._box.start("env", PATH, "postgres", "-D", "/scratch/data", *options)
         wait_for(self.is_up, self._server, "PostgreSQL")

@@ -116,6 +116,8 @@ async def ask_node(session: aiohttp.ClientSession, pod: Object) -> Word:
     if me is None:  # of a cluster that has forgotten it
         return Word(runs, (), ())
     facts = await get(session, f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
+    if not isinstance(facts, dict):  # Erlang's empty list: a node that has just started knows nothing of itself yet
+        facts = {}
     alarms = {"memory": facts.get("mem_alarm"), "disk": facts.get("disk_free_alarm")}
     return Word(
         runs,

@@ -35,6 +35,15 @@ def test_a_minority_pauses_and_a_lost_node_is_noticed_soon() -> None:
     assert {"cluster_partition_handling = pause_minority", "net_ticktime = 8"} <= set(conf())
 
 
+def test_no_imported_definitions_write_over_the_operators_user() -> None:
+    assert not any("definitions" in line for line in conf())
+
+
+def test_a_drain_takes_one_node_at_a_time_and_is_never_blocked() -> None:
+    for replicas in (1, 3):
+        assert built("PodDisruptionBudget", "shop-rabbitmq", replicas=replicas)["spec"]["maxUnavailable"] == 1
+
+
 def test_an_empty_node_never_gives_up_waiting_for_its_peers() -> None:
     assert "cluster_formation.discovery_retry_limit = 1000000" in conf()
 

@@ -34,7 +34,9 @@ QUEUES = [
 
 
 @asynccontextmanager
-async def nodes_at(views: Served, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+async def nodes_at(
+    views: Served, monkeypatch: pytest.MonkeyPatch, facts: list[Any] | None = None
+) -> AsyncIterator[None]:
     """Address -> the node there that answers so; all on one port."""
     credentials = a_context().credentials
 
@@ -44,6 +46,8 @@ async def nodes_at(views: Served, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         if request.path == "/api/nodes":
             assert "disable_stats" in request.query  # else a node asks those that it has lost
             return web.json_response([{"name": node["name"], "running": node["running"]} for node in views[address]])
+        if facts is not None and request.path.startswith("/api/nodes/"):
+            return web.json_response(facts)
         name = request.path.removeprefix("/api/nodes/")
         return web.json_response(next((node for node in views[address] if node["name"] == name), QUEUES))
 
@@ -90,6 +94,14 @@ async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -
     assert [node.is_running for node in seen.nodes] == [False, True, True]
     assert [node.counts for node in seen.nodes] == [(NAMES[0],), (NAMES[1], NAMES[2]), (NAMES[1], NAMES[2])]
     assert [node.partitions for node in seen.nodes] == [(), (), ("a",)]
+
+
+async def test_a_node_that_has_just_started_knows_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RabbitMQ then answers with Erlang's empty list where an object is due."""
+    view = [{"name": name, "running": True} for name in NAMES[:1]]
+    async with nodes_at({"127.0.0.1": view}, monkeypatch, facts=[]):
+        seen = await ask(0)
+    assert (seen.error, seen.nodes[0].counts, seen.nodes[0].alarms) == ("", (NAMES[0],), ())
 
 
 async def test_the_silence_of_all_nodes_names_each() -> None:
