@@ -1,4 +1,4 @@
-"""RabbitMQ's real nodes: one that waits on purpose is alive and not ready, one that lost the others comes back to them."""
+"""RabbitMQ on real nodes: one that waits on purpose is alive and not ready, one that lost the others finds them again."""
 
 from __future__ import annotations
 
