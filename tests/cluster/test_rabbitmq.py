@@ -1,4 +1,4 @@
-"""RabbitMQ on real nodes: one that waits on purpose is alive and not ready, one that lost the others finds them again."""
+"""RabbitMQ on real nodes: one that waits on purpose is alive and not ready, one that lost the others finds them."""
 
 from __future__ import annotations
 
