@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from appstack_operator.desired.parameters import ANNOTATION as PARAMETERS
 from appstack_operator.desired.postgres import PATRONI_LABEL
 from appstack_operator.kinds import BY_NAME, CHILDREN, STACK, Kind
 from appstack_operator.objects import ROLE_LABEL, STACK_LABEL, Object, component_of, content_hash
@@ -71,9 +73,26 @@ class Cast:
         for workload in [*await self.list(BY_NAME["Deployment"]), *await self.list(BY_NAME["StatefulSet"])]:
             adopted = await self.adopt(workload, pods) if workload["kind"] == "StatefulSet" else []
             await self.run_workload(workload, [*adopted, *(pod for pod in pods if is_owned_by(pod, workload))])
+        await self.speak_for_patroni()
         for job in await self.list(BY_NAME["Job"]):
             if not job.get("status", {}).get("succeeded"):
                 await self.patch(job, {"status": succeeded()}, "/status")
+
+    async def speak_for_patroni(self) -> None:
+        """Once a member runs, there is a database; the agents beside them find every proposed setting good."""
+        pods = [pod for pod in await self.list(BY_NAME["Pod"]) if component_of(pod) == "postgres"]
+        for config in await self.list(BY_NAME["ConfigMap"]):
+            notes = config["metadata"].get("annotations") or {}
+            members = [pod for pod in pods if config["metadata"]["name"] == f"{pod_set(pod)}-config"]
+            if not members or "config" not in notes:
+                continue
+            if "initialize" not in notes:
+                await self.patch(config, {"metadata": {"annotations": {"initialize": "7"}}})
+            proposed = json.loads(notes["config"]).get("appstack", {}).get("proposed")
+            report = json.dumps({"checked": proposed}) if proposed else None
+            for pod in members:
+                if (pod["metadata"].get("annotations") or {}).get(PARAMETERS) != report:
+                    await self.patch(pod, {"metadata": {"annotations": {PARAMETERS: report}}})
 
     async def collect_garbage(self) -> None:
         """Delete what has lost its owner (dependents are listed first); let go of claims without a pod."""
@@ -209,6 +228,11 @@ class Cast:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def pod_set(pod: Object) -> str:
+    """The name of a pod's StatefulSet."""
+    return str(pod["metadata"]["name"].rpartition("-")[0])
 
 
 def is_owned_by(obj: Object, owner: Object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -169,14 +169,20 @@ class Life:
             for each in answer.json().get("status", {}).get("conditions", [])
         )
 
+    def said(self) -> str:
+        """All that the operator has said."""
+        return self.operator.log.read_text() if self.operator.log.exists() else ""
+
     def tail(self) -> str:
         """The last words of the operator."""
-        return self.operator.log.read_text()[-3000:]
+        return self.said()[-3000:]
 
 
 @asynccontextmanager
-async def living(world: World, namespace: str, spec: dict[str, Any] = SPEC) -> AsyncIterator[Life]:
-    """A namespace, and a cast that plays in it."""
+async def living(
+    world: World, namespace: str, spec: dict[str, Any] = SPEC, *, is_played: bool = True
+) -> AsyncIterator[Life]:
+    """A namespace, and a cast that plays in it unless told otherwise."""
     cluster, context = world.cluster, world.cluster.client_context()
     proxy = FaultProxy(f"https://{cluster.api}", context)
     client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=context, timeout=30)
@@ -189,7 +195,7 @@ async def living(world: World, namespace: str, spec: dict[str, Any] = SPEC) -> A
         for name, data in external_secrets(cluster.loopback).items():
             secret = {"metadata": {"name": name}, "stringData": data}
             await life.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", json=secret)
-        async with life.cast.playing():
+        async with life.cast.playing() if is_played else nullcontext():
             try:
                 yield life
             finally:
