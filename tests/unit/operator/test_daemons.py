@@ -1,0 +1,41 @@
+"""What keeps looking after a stack when something in it goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from appstack_operator import daemons
+from appstack_operator.daemons import Daemons
+from appstack_operator.health import Health
+
+if TYPE_CHECKING:
+    import pytest
+
+
+async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service once answered with a list where an object was due: the stack was never looked after again."""
+    passes: list[str] = []
+    came_again = asyncio.Event()
+
+    async def one_pass(_operator: object, namespace: str, name: str) -> float:
+        passes.append(f"{namespace}/{name}")
+        if len(passes) == 2:
+            came_again.set()
+        return 600.0
+
+    async def crash(*_: object) -> None:
+        raise AttributeError("'list' object has no attribute 'get'")
+
+    monkeypatch.setattr(daemons, "run_pass", one_pass)
+    monkeypatch.setattr(daemons, "rest", crash)
+    monkeypatch.setattr(daemons, "CRASHED_SECONDS", 0.01)
+    operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
+    kept = Daemons(cast("Any", operator), Health())
+    kept.see("shop", "shop")
+    try:
+        await asyncio.wait_for(came_again.wait(), 10)
+    finally:
+        await kept.stop()
+    assert passes[:2] == ["shop/shop", "shop/shop"]
