@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.context import RECORD, Context, Credentials
-from appstack_operator.objects import Object, metadata
+from appstack_operator.objects import FIELD_MANAGER, Object, metadata
 from appstack_operator.observed import Observed
 
 # Field of Credentials -> (Secret's last name part, its key).
@@ -40,9 +40,27 @@ def known_credentials(stack: AppStack, seen: Observed, fresh: Credentials) -> Cr
 
 
 def recorded_credentials(stack: AppStack, seen: Observed) -> dict[str, str]:
-    """The operator's own copy of what is in force: it outlives an edited or deleted Secret."""
+    """The operator's own copy of what is in force: it outlives an edited or deleted Secret.
+
+    What somebody else wrote into the copy is not what a service was given: there its Secret counts, and the copy is
+    put right.
+    """
     record = seen.get("Secret", f"{stack.name}-{RECORD}")
-    return {field: value for field, value in decode(record).items() if field in PLACES} if record else {}
+    if not record:
+        return {}
+    foreign = keys_of_others(record)
+    return {field: value for field, value in decode(record).items() if field in PLACES and field not in foreign}
+
+
+def keys_of_others(secret: Object) -> set[str]:
+    """The keys of a Secret that somebody else wrote last."""
+    entries = secret["metadata"].get("managedFields") or []
+    keys = {"ours": set[str](), "others": set[str]()}
+    for entry in entries:
+        whose = "ours" if entry.get("manager") == FIELD_MANAGER else "others"
+        data = (entry.get("fieldsV1") or {}).get("f:data") or {}
+        keys[whose] |= {name.removeprefix("f:") for name in data if name.startswith("f:")}
+    return keys["others"] - keys["ours"]
 
 
 def given_credentials(stack: AppStack, seen: Observed) -> dict[str, str]:

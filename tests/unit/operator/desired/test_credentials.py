@@ -63,6 +63,23 @@ def test_a_deleted_record_is_made_again_from_the_secrets() -> None:
     assert action.manifest["data"] == RECORD["data"]
 
 
+def test_what_somebody_writes_into_the_record_is_put_right_from_the_secret() -> None:
+    """A pod that restarts would read it, and be let in nowhere."""
+    ours, data = RECORD["metadata"]["managedFields"][0], {**RECORD["data"], "redis": base64.b64encode(b"x").decode()}
+    left = {key: fields for key, fields in ours["fieldsV1"]["f:data"].items() if key != "f:redis"}
+    fields = [
+        {**ours, "fieldsV1": {**ours["fieldsV1"], "f:data": left}},
+        {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:redis": {}}}},
+    ]
+    record = {**RECORD, "data": data, "metadata": {**RECORD["metadata"], "managedFields": fields}}
+    seen = observed(*SECRETS, record)
+    assert edited_credentials(STACK, seen, known_credentials(STACK, seen, FRESH)) == {}
+    (action,) = credential_actions(seen)
+    assert action.target.name == "shop-credentials"
+    assert action.manifest is not None
+    assert action.manifest["data"] == RECORD["data"]
+
+
 def test_an_edited_secret_is_not_written_over() -> None:
     assert credential_actions(look(edited="shop-redis-auth")) == []
 

@@ -1,0 +1,100 @@
+"""Every Secret with a password, edited and deleted by a person: what happens is meant, and nobody is locked out."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.desired.context import RECORD
+from appstack_operator.desired.credentials import PLACES
+from tests.apiserver.kit.life import NAME
+from tests.apiserver.kit.stage import staging
+from tests.apiserver.kit.troubles import AT_ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from appstack_operator.client import Api
+    from tests.apiserver.kit.life import World
+    from tests.apiserver.kit.stage import Stage
+
+SPEC: dict[str, Any] = {"deletionPolicy": "Delete"}  # the bundled image: its token is a Secret too
+# Nothing here answers as PostgreSQL or takes another user of RabbitMQ: these stay to be tried again.
+NOT_YET, NEVER = "could not be set yet", "cannot be set while it runs"
+EDITED = {
+    "postgres_app": ("PostgresReady", NOT_YET),
+    "postgres_superuser": ("PostgresReady", NOT_YET),
+    "postgres_replication": ("PostgresReady", NOT_YET),
+    "postgres_rest": ("PostgresReady", NEVER),
+    "redis": ("RedisReady", NEVER),
+    "rabbitmq": ("RabbitMQReady", NOT_YET),
+    "rabbitmq_erlang_cookie": ("RabbitMQReady", NEVER),
+}
+OTHER = base64.b64encode(b"somebodys").decode()
+
+
+@pytest.fixture(scope="module")
+async def shop(world: World, api: Api) -> AsyncIterator[Stage]:
+    async with staging(world, api, "credentials") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        yield stage
+
+
+async def held(stage: Stage, name: str) -> dict[str, str]:
+    data: dict[str, str] = (await stage.get("Secret", f"{NAME}-{name}"))["data"]
+    return data
+
+
+async def remove(stage: Stage, name: str) -> None:
+    await stage.ask("DELETE", stage.path("Secret", f"{NAME}-{name}"), json=AT_ONCE)
+
+
+def test_every_password_has_a_case() -> None:
+    assert EDITED.keys() | {"api_token"} == PLACES.keys()
+
+
+@pytest.mark.parametrize("field", EDITED)
+async def test_an_edited_password_is_said_and_reaches_nobody_until_it_is_in_force(shop: Stage, field: str) -> None:
+    condition, words = EDITED[field]
+    (secret, key), given = PLACES[field], await held(shop, RECORD)
+    before = await held(shop, secret)
+    await shop.change("Secret", f"{NAME}-{secret}", {"data": {key: OTHER}})
+    told = (await shop.look())[condition]
+    assert (told["status"], told["reason"]) == ("False", "SecretInvalid")
+    assert f"Secret {NAME}-{secret}: the {key} was edited and {words}" in told["message"]
+    assert (await held(shop, secret))[key] == OTHER, "what a person wrote is not written over"
+    assert await held(shop, RECORD) == given, "pods that restart get what is in force"
+    await remove(shop, secret)
+    assert (await shop.look())[condition]["reason"] in ("SecretInvalid", "Healthy"), "the pass that makes it again"
+    assert await held(shop, secret) == before, "the way out that the message names"
+    assert (await shop.look())[condition]["reason"] == "Healthy"
+
+
+async def test_an_edited_token_is_the_token(shop: Stage) -> None:
+    await shop.change("Secret", f"{NAME}-api-token", {"data": {"token": OTHER}})
+    for _ in range(2):
+        conditions = await shop.look()
+    assert conditions["Ready"]["status"] == "True"
+    assert (await held(shop, RECORD))["api_token"] == OTHER
+
+
+@pytest.mark.parametrize("secret", sorted({RECORD, *(name for name, _ in PLACES.values())}))
+async def test_a_deleted_secret_comes_back_as_it_was(shop: Stage, secret: str) -> None:
+    before = await held(shop, secret)
+    await remove(shop, secret)
+    await shop.look()
+    assert await held(shop, secret) == before
+
+
+@pytest.mark.parametrize("field", PLACES)
+async def test_what_somebody_writes_into_the_record_is_put_right(shop: Stage, field: str) -> None:
+    before, (secret, _) = await held(shop, RECORD), PLACES[field]
+    theirs = await held(shop, secret)
+    await shop.change("Secret", f"{NAME}-{RECORD}", {"data": {field: OTHER}})
+    await shop.look()
+    assert await held(shop, RECORD) == before
+    assert await held(shop, secret) == theirs
+    assert not [each for each in (await shop.look()).values() if each["reason"] == "SecretInvalid"]
