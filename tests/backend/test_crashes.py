@@ -145,6 +145,21 @@ def test_sigterm_lets_the_message_in_hand_finish(backend: Backend, dsn: str) -> 
     assert (job["state"], job["chunks"]["redelivered"]) == ("succeeded", 0)
 
 
+def test_a_worker_gives_back_what_it_cannot_finish(backend: Backend, dsn: str) -> None:
+    backend.start_api()
+    api, feed = backend.client(), feeds.rows(400, seed=17)
+    worker = backend.start_worker(DRAIN_TIMEOUT_SECONDS="0.5")
+    with stock_locked(dsn):
+        job = api.post(feeds.as_csv(feed)).json()
+        wait_until(lambda: is_in_mid_chunk(dsn), "the worker is in mid-chunk")
+        assert worker.terminate() == 0
+        assert "they are given back" in worker.log.read_text()
+    backend.start_worker()
+    job = api.ended(job["id"])
+    assert (job["state"], job["rows"]["imported"], job["chunks"]["redelivered"]) == ("succeeded", 400, 1)
+    assert feeds.exported(api.export()) == feeds.catalogue(feed)
+
+
 def test_lost_database_connections_cost_nothing(backend: Backend, dsn: str) -> None:
     """As a failover does it: every connection dies, again and again."""
     backend.start_api()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import socket
+import threading
 import zlib
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.backend.kit import feeds
@@ -165,3 +168,32 @@ def test_a_cancelled_import_applies_no_more(backend: Backend) -> None:
     done = api.feed(feeds.as_csv(feeds.rows(3, seed=8)))
     refused = api.http.delete(f"/v1/imports/{done['id']}")
     assert (refused.status_code, refused.json()["code"]) == (409, "IMPORT_FINISHED")
+
+
+def test_an_export_is_one_consistent_snapshot(backend: Backend, dsn: str) -> None:
+    """Somebody changes all prices at once, again and again: no file has two of them."""
+    backend.start_api()
+    backend.start_worker()
+    api = backend.client()
+    api.feed(feeds.as_csv(feeds.rows(20_000, seed=37)))
+    stop, changes = threading.Event(), [0]
+
+    def change() -> None:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            while not stop.is_set():
+                changes[0] += 1
+                conn.execute("UPDATE products SET price = %s", (changes[0],))
+
+    def exported_prices() -> set[str]:
+        return {row["price"] for row in csv.DictReader(api.export().splitlines())}
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        wait_until(lambda: changes[0] > 1, "all prices are the same")
+        seen: list[set[str]] = []
+        wait_until(lambda: seen.append(exported_prices()) or len(set.union(*seen)) > 2, "files of three moments")  # type: ignore[func-returns-value]
+    finally:
+        stop.set()
+        changer.join()
+    assert {len(prices) for prices in seen} == {1}

@@ -60,6 +60,15 @@ class Publisher:
             await self.close()
             raise
 
+    async def waiting(self, queue: str) -> int:
+        """How many messages wait in a queue, those in the hands of workers left out. Raises one of TROUBLE."""
+        try:
+            state = await (await self._open()).declare_queue(queue, passive=True, timeout=CONNECT_SECONDS)
+        except BaseException:
+            await self.close()
+            raise
+        return int(state.declaration_result.message_count or 0)
+
     async def _open(self) -> AbstractChannel:
         async with self._lock:
             if self._channel is None or self._channel.is_closed or self._connection is None:

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     webhook_breaker_failures: int = Field(5, ge=1)
     webhook_breaker_seconds: float = Field(60.0, gt=0)
 
+    rescue_after_minutes: int = Field(15, ge=1)  # without progress
+
     # Retention of what purge-expired removes.
     keep_jobs_days: int = Field(30, ge=1)
     keep_payloads_hours: int = Field(24, ge=1)

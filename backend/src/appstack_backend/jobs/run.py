@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from appstack_backend.logs import get_logger
 from appstack_backend.outbox import sweep
 from appstack_backend.processes import ABANDONED, Stores
-from appstack_backend.repository import catalogue, housekeeping, imports
+from appstack_backend.repository import catalogue, housekeeping, imports, rescue
 from appstack_backend.settings import Settings
 
 log = get_logger()
@@ -25,10 +25,17 @@ async def refresh_statistics(stores: Stores) -> None:
 
 
 async def sweep_outbox(stores: Stores) -> None:
-    """Publish what no relay published, and end uploads that were abandoned."""
+    """Publish what no relay published, end uploads that were abandoned, and rescue what stands still."""
     ended = await imports.end_abandoned(stores.database, ABANDONED)
     published = await sweep(stores.database, stores.publisher)
-    log.info("swept", published=published, ended_uploads=len(ended))
+    rescued = 0
+    for queue in rescue.RESCUES:
+        if await stores.publisher.waiting(queue) == 0:
+            rescued += await rescue.rescue(stores.database, queue, stores.settings.rescue_after_minutes)
+    if rescued:
+        log.warning("work stood still; its messages were made again", messages=rescued)
+        published += await sweep(stores.database, stores.publisher)
+    log.info("swept", published=published, ended_uploads=len(ended), rescued=rescued)
 
 
 JOBS: dict[str, Callable[[Stores], Awaitable[None]]] = {

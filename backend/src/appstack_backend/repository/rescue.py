@@ -1,0 +1,38 @@
+"""SQL of the rescue: messages of work that has stood still are made again, as when a broker lost what it had confirmed.
+
+Only while the broker has none of them waiting; a message too many is harmless, since the work knows what was done.
+"""
+
+from appstack_backend.database import Database
+
+BATCH = 500
+STILL = "now() - make_interval(mins => %(minutes)s)"
+CHUNKS = f"""
+    INSERT INTO outbox (queue, message_id, body)
+    SELECT 'bulk', 'import.chunk/' || i.id || '/' || c.number, jsonb_build_object(
+        'kind', 'import.chunk', 'import_id', i.id, 'chunk', c.number, 'request_id', i.request_id,
+        'traceparent', i.traceparent)
+    FROM imports i JOIN import_chunks c ON c.import_id = i.id AND c.state = 'pending'
+    WHERE i.state IN ('queued', 'running') AND i.created_at < {STILL}
+      AND NOT EXISTS (SELECT FROM import_chunks d WHERE d.import_id = i.id AND d.done_at > {STILL})
+    LIMIT %(batch)s
+    RETURNING id"""  # noqa: S608  # of constants
+EXPORTS = f"""
+    INSERT INTO outbox (queue, message_id, body)
+    SELECT 'bulk', 'export.run/' || id, jsonb_build_object(
+        'kind', 'export.run', 'export_id', id, 'request_id', request_id, 'traceparent', traceparent)
+    FROM exports WHERE state IN ('queued', 'running') AND created_at < {STILL}
+    LIMIT %(batch)s
+    RETURNING id"""  # noqa: S608
+# A delivery without a time is on its way; one that is due is sent to the queue by whoever promotes.
+DELIVERIES = f"""
+    UPDATE deliveries SET next_attempt_at = now()
+    WHERE state = 'pending' AND next_attempt_at IS NULL AND created_at < {STILL}
+    RETURNING id"""  # noqa: S608
+RESCUES = {"bulk": (CHUNKS, EXPORTS), "notifications": (DELIVERIES,)}  # by the queue that must be empty
+
+
+async def rescue(database: Database, queue: str, minutes: int) -> int:
+    """Make the messages of one queue again; returns how many."""
+    values = {"minutes": minutes, "batch": BATCH}
+    return sum([len(await database.fetch_all(statement, values)) for statement in RESCUES[queue]])

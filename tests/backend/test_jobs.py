@@ -1,0 +1,102 @@
+"""The scheduled jobs: what each of them does, also when it runs twice at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.backend.conftest import purge_queues
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import wait_until
+from tests.backend.kit.receiver import receiver
+from tests.backend.test_webhooks import PRIVATE, THING, deliveries, subscribe
+
+if TYPE_CHECKING:
+    from tests.backend.kit.processes import Api, Backend
+
+
+@pytest.fixture
+def api(backend: Backend) -> Api:
+    backend.start_api(**PRIVATE)
+    return backend.client()
+
+
+def run_twice(backend: Backend, name: str, **environment: str) -> list[dict[str, object]]:
+    """Run a job twice at once; what a sweep told of each."""
+    both = [backend.start("job", name, **environment) for _ in range(2)]
+    assert [process.popen.wait(120) for process in both] == [0, 0], both[0].log.read_text()
+    return [line for process in both for line in process.lines() if line["event"] == "swept"]
+
+
+def outbox(dsn: str) -> int:
+    with psycopg.connect(dsn) as conn:
+        row = conn.execute("SELECT count(*) FROM outbox").fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_the_sweep_publishes_what_no_relay_did(api: Api, backend: Backend, dsn: str) -> None:
+    """The API dies between its commit and the broker's confirm; nobody else runs."""
+    backend.stop()
+    backend.start_api(RABBITMQ_URL="amqp://app:x@127.0.0.1:9/%2F")
+    job = backend.client().post(feeds.as_csv(feeds.rows(600, seed=33))).json()
+    backend.stop()
+    assert outbox(dsn) == 2
+    told = run_twice(backend, "sweep-outbox")
+    assert sum(int(str(line["published"])) for line in told) == 2
+    assert outbox(dsn) == 0
+    backend.start_api()
+    backend.start_worker(OUTBOX_POLL_SECONDS="60")
+    assert backend.client().ended(job["id"])["state"] == "succeeded"
+
+
+def test_statistics_are_refreshed(api: Api, backend: Backend) -> None:
+    backend.start_worker()
+    api.feed((feeds.HEADER + "A,n,one,s,1,EUR,1,\nB,n,one,s,1,EUR,1,\nC,n,two,s,1,EUR,1,\n").encode())
+    run_twice(backend, "refresh-statistics")
+    assert {item["name"]: item["products"] for item in api.pages("/v1/categories")} == {"one": 2, "two": 1}
+    assert {item["name"]: item["products"] for item in api.pages("/v1/suppliers")} == {"s": 3}
+
+
+def test_the_sweep_rescues_work_whose_messages_are_lost(api: Api, backend: Backend, dsn: str, rabbitmq: str) -> None:
+    """A broker that lost its disks has lost what it had confirmed; nothing would ever come again by itself."""
+    feed = feeds.rows(1_200, seed=34)
+    with receiver() as hook:
+        subscription = subscribe(api, hook.url, "product.changed")
+        worker = backend.start_worker("notifications")
+        worker.kill()
+        with psycopg.connect(dsn) as conn:  # as if its event was told, and the delivery's message lost
+            conn.execute(
+                "INSERT INTO deliveries (id, subscription_id, event_id, event, payload, request_id)"
+                " VALUES (gen_random_uuid(), %s, 'e', 'product.changed', '{}', 'r')",
+                (subscription["id"],),
+            )
+        imported = api.post(feeds.as_csv(feed)).json()
+        export = api.http.post("/v1/exports", json={"format": "csv"}).headers["Location"]
+        wait_until(lambda: outbox(dsn) == 0, "the broker has confirmed all")
+        asyncio.run(purge_queues(rabbitmq))
+        told = run_twice(backend, "sweep-outbox")
+        assert [line["rescued"] for line in told] == [0, 0], "it is too early to tell"
+        with psycopg.connect(dsn) as conn:
+            for table in ("imports", "exports", "deliveries"):
+                conn.execute(f"UPDATE {table} SET created_at = now() - interval '16 minutes'".encode())
+        told = run_twice(backend, "sweep-outbox")
+        assert sum(int(str(line["rescued"])) for line in told) >= 5, "three chunks, the export and the delivery"
+        backend.start_worker(**PRIVATE)
+        assert api.ended(imported["id"])["rows"] == {"received": 1_200, "imported": 1_200, "rejected": 0}
+        wait_until(lambda: api.http.get(export).json()["state"] == "succeeded", "the export succeeds")
+        wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["delivered"], "it is delivered")
+        assert len(hook.got) == 1
+    assert api.http.put("/v1/products/A", json=THING).is_success
+
+
+def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend, dsn: str) -> None:
+    api.post(feeds.as_csv(feeds.rows(1_200, seed=35)))
+    wait_until(lambda: outbox(dsn) == 0, "the messages wait in the queue")
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE imports SET created_at = now() - interval '1 day'")
+    told = run_twice(backend, "sweep-outbox")
+    assert [line["rescued"] for line in told] == [0, 0], json.dumps(told)

@@ -1,0 +1,53 @@
+"""What a process tells of itself: ids that lead from a request to a row's chunk, and the figures of each route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import wait_until
+
+if TYPE_CHECKING:
+    from tests.backend.kit.processes import Backend
+
+
+def test_log_lines_lead_from_the_request_to_each_chunk(backend: Backend) -> None:
+    backend.start_api()
+    worker = backend.start_worker()
+    api = backend.client()
+    job = api.feed(feeds.as_csv(feeds.rows(1_200, seed=36)), X_Request_Id="from-a-user")
+    wait_until(lambda: "notification" in {line["event"] for line in worker.lines()}, "the event is told")
+    lines = [line for line in worker.lines() if line.get("request_id") == "from-a-user"]
+    chunks = [line for line in lines if line["event"] == "chunk applied"]
+    assert sorted((line["job_id"], line["chunk"], line["rows"]) for line in chunks) == [
+        (job["id"], 0, 500),
+        (job["id"], 1, 500),
+        (job["id"], 2, 200),
+    ]
+    assert {line["message_id"] for line in chunks} == {f"import.chunk/{job['id']}/{n}" for n in range(3)}
+    assert all(line.keys() >= {"timestamp", "level", "component", "pod", "trace_id", "span_id"} for line in lines)
+
+
+def test_metrics_tell_of_requests_messages_pools_the_cache_and_rows(backend: Backend) -> None:
+    process, worker = backend.start_api(), backend.start_worker()
+    api = backend.client()
+    api.feed((feeds.HEADER + "A,n,c,s,1,EUR,1,\nB,n,c,s,no price,EUR,1,\n").encode())
+    for sku in ("A", "A", "NONE"):
+        api.http.get(f"/v1/products/{sku}")
+    told, route = process.metrics(), "/v1/products/{sku:path}"
+    assert told[f'appstack_http_requests_total{{method="GET",route="{route}",status="200"}}'] == 2
+    assert told[f'appstack_http_requests_total{{method="GET",route="{route}",status="404"}}'] == 1
+    assert told[f'appstack_http_request_seconds_count{{method="GET",route="{route}"}}'] == 3
+    assert told["appstack_http_requests_in_flight"] == 0
+    assert told['appstack_errors_total{code="NOT_FOUND"}'] == 1
+    assert (told['appstack_cache_total{result="hit"}'], told['appstack_cache_total{result="miss"}']) == (1, 2)
+    assert told['appstack_import_rows_total{outcome="received"}'] == 2
+    assert told['appstack_import_rows_total{outcome="rejected"}'] == 1
+    assert told["appstack_redis_breaker_open"] == 0
+    pool = 'appstack_database_pool{pool="primary",what="pool_size"}'
+    wait_until(lambda: process.metrics().get(pool, 0) >= 1, "the pool's figures are copied")
+    told = worker.metrics()
+    assert told['appstack_import_rows_total{outcome="imported"}'] == 1
+    assert told['appstack_messages_total{outcome="done",queue="bulk"}'] == 1
+    assert told['appstack_message_seconds_count{kind="import.chunk",queue="bulk"}'] == 1
+    assert told['appstack_messages_in_hand{queue="bulk"}'] == 0
