@@ -98,12 +98,13 @@ class RabbitmqAnswers(Answer):
     nodes: tuple[RabbitmqNode, ...] = ()
     # Queue -> ready + unacknowledged messages. Queues that do not exist are absent.
     backlog: Mapping[str, int] = field(default_factory=dict)
+    backlog_error: str = ""  # the nodes are known, and not how much waits: a queue's leader may have just been lost
     is_external: bool = False  # somebody else's broker: its queues are known, its nodes are not ours to judge
 
     @property
     def knows_backlog(self) -> bool:
         """Whether a queue that is not in `backlog` is an empty one."""
-        return not self.error and (self.is_external or bool(self.nodes))
+        return not self.error and not self.backlog_error and (self.is_external or bool(self.nodes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def backlogs_are_readable(stack: AppStack, seen: Observed) -> Iterator[Verdict]:
     """The broker tells how much waits for the pools that are scaled on it."""
     pools = [pool.name for pool in workers_of(stack) if pool.autoscaling]
     if pools and not seen.rabbitmq.knows_backlog:
-        said = seen.rabbitmq.error or "no management API is known"
+        said = seen.rabbitmq.error or seen.rabbitmq.backlog_error or "no management API is known"
         yield Verdict.false(
             Reason.BACKLOG_UNREADABLE, f"pool {pools[0]} keeps its number, its backlog cannot be read: {said}"
         )

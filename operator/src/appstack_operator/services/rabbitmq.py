@@ -52,16 +52,26 @@ async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials:
 
         await asyncio.gather(*map(ask, pods))
         answering = [pod for pod in pods if pod_name(pod) in words]
-        for pod in sorted(answering, key=lambda pod: (-len(words[pod_name(pod)].counts), pod_name(pod))):
-            try:
-                backlog = backlog_of(await get(session, root_of(pod) + QUEUES))
-            except FAILURES as error:
-                errors[pod_name(pod)] = error
-                continue
-            return RabbitmqAnswers(nodes=nodes_of(words, pod_name(pod)), backlog=backlog)
+        speakers = sorted(answering, key=lambda pod: (-len(words[pod_name(pod)].counts), pod_name(pod)))
+        if speakers:
+            nodes = nodes_of(words, pod_name(speakers[0]))
+            return await with_backlog(RabbitmqAnswers(nodes=nodes), session, speakers)
     told = [f"{name}: {in_words(error)}" for name, error in sorted(errors.items())]
     is_late = any(isinstance(error, TimeoutError) for error in errors.values())
     return RabbitmqAnswers(error="; ".join(told) or "no node exists", is_late=is_late)
+
+
+async def with_backlog(
+    answers: RabbitmqAnswers, session: aiohttp.ClientSession, speakers: Sequence[Object]
+) -> RabbitmqAnswers:
+    """How much waits, by the first of two that tells: each asks the queues' leaders, and may wait for one just lost."""
+    told = []
+    for pod in speakers[:2]:
+        try:
+            return replace(answers, backlog=backlog_of(await get(session, root_of(pod) + QUEUES)))
+        except FAILURES as error:
+            told.append(f"{pod_name(pod)}: {in_words(error)}")
+    return replace(answers, backlog_error="; ".join(told))
 
 
 def nodes_of(words: Mapping[str, Word], speaker: str) -> tuple[RabbitmqNode, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 
 from appstack_operator.services import rabbitmq
 from appstack_operator.services.rabbitmq import authorization, observe_rabbitmq
@@ -35,7 +36,7 @@ QUEUES = [
 
 @asynccontextmanager
 async def nodes_at(
-    views: Served, monkeypatch: pytest.MonkeyPatch, facts: list[Any] | None = None
+    views: Served, monkeypatch: pytest.MonkeyPatch, facts: list[Any] | None = None, *, queues_wait: bool = False
 ) -> AsyncIterator[None]:
     """Address -> the node there that answers so; all on one port."""
     credentials = a_context().credentials
@@ -48,12 +49,14 @@ async def nodes_at(
             return web.json_response([{"name": node["name"], "running": node["running"]} for node in views[address]])
         if facts is not None and request.path.startswith("/api/nodes/"):
             return web.json_response(facts)
+        if queues_wait and request.path.startswith("/api/queues"):
+            await asyncio.sleep(60)
         name = request.path.removeprefix("/api/nodes/")
         return web.json_response(next((node for node in views[address] if node["name"] == name), QUEUES))
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     port = 0
     for address in views:
@@ -94,6 +97,17 @@ async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -
     assert [node.is_running for node in seen.nodes] == [False, True, True]
     assert [node.counts for node in seen.nodes] == [(NAMES[0],), (NAMES[1], NAMES[2]), (NAMES[1], NAMES[2])]
     assert [node.partitions for node in seen.nodes] == [(), (), ("a",)]
+
+
+async def test_queues_that_do_not_tell_their_length_silence_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their leader was lost a moment ago: who asks for it waits, and the nodes that serve are still known."""
+    monkeypatch.setattr(rabbitmq, "TIMEOUT", ClientTimeout(total=0.3))
+    async with nodes_at({"127.0.0.1": a_view("0"), "127.0.0.2": a_view("01")}, monkeypatch, queues_wait=True):
+        seen = await ask(0, 1)
+    assert seen.error == ""
+    assert [node.is_running for node in seen.nodes] == [True, True, False]
+    assert not seen.knows_backlog
+    assert seen.backlog_error.startswith("shop-rabbitmq-1: ")
 
 
 async def test_a_node_that_has_just_started_knows_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
