@@ -8,7 +8,7 @@ KIND_NAME   ?= appstack
 NAMESPACE   ?= shop
 BIN         := $(VENV)/bin
 UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KIND_NAME) --namespace $(NAMESPACE)
-SOURCES     := operator/src backend/src lab/src
+SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/unit/operator tests/specs.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.

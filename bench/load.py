@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ async def _load(target: Target, seconds: float, connections: int) -> float:
     clients = []
     began = time.monotonic()
     for number in range(connections):
-        _, client = await loop.create_connection(
-            lambda number=number: Client(target, number * 100_003), "127.0.0.1", target.port
-        )
+        _, client = await loop.create_connection(partial(Client, target, number * 100_003), "127.0.0.1", target.port)
         clients.append(client)
     await asyncio.sleep(seconds)
     for client in clients:

@@ -154,8 +154,8 @@ def bare_rate(dsn: str, work: Work) -> float:
 
 async def bare_queries(dsn: str, work: Work, connections: int = 10) -> float:
     """Queries per second through a pool, the rows fetched and nothing done with them."""
-    size = {"min_size": connections, "max_size": connections}
-    async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, open=False, **size) as pool:
+    options = {"autocommit": True}
+    async with AsyncConnectionPool(dsn, kwargs=options, open=False, min_size=connections, max_size=connections) as pool:
         await pool.wait()
         left = iter(work)
         count, began = 0, time.monotonic()

@@ -130,7 +130,8 @@ class Latencies:
         patch = {"spec": {"backend": {"api": {"replicas": replicas}}}}
         headers = {"Content-Type": "application/merge-patch+json"}
         (await self.client.patch(STACK.path(namespace, NAME), json=patch, headers=headers)).raise_for_status()
-        return await asyncio.wait_for(future, 120) - begun
+        seen_at: float = await asyncio.wait_for(future, 120)
+        return seen_at - begun
 
 
 async def measure_latencies(client: httpx.AsyncClient, number: int) -> dict[str, list[float]]:

@@ -46,7 +46,7 @@ async def api(world: World) -> AsyncIterator[Api]:
     """The way of passes in this process to the API server."""
     kubeconfig = write_kubeconfig(world.cluster, world.folder / "admin.kubeconfig")
     configuration = client.Configuration()
-    await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+    await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
     api = Api(client.ApiClient(configuration), read_seconds=30, write_seconds=30)
     yield api
     await api.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
-import io
 import json
 import os
 import subprocess
@@ -20,11 +19,10 @@ import yaml
 from appstack_lab.binaries import bin_directory
 from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, LEASE, STACK
 from appstack_operator.plugin.commands import EXIT_CODES
-from appstack_operator.plugin.main import Streams, run
 from tests.apiserver.kit.cast import MERGE
 from tests.apiserver.kit.life import NAME, SPEC, Life, World, living
 from tests.apiserver.kit.operator import IMAGES
-from tests.apiserver.kit.plugin import Outcome, Plugin, kept, steady, write_kubeconfig
+from tests.apiserver.kit.plugin import Outcome, Plugin, kept, run_with, steady, write_kubeconfig
 from tests.apiserver.kit.snapshot import passwords
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ async def test_an_unchanged_manifest_leaves_nothing_to_do(shop: Life, plugin: Pl
     assert (outcome.code, outcome.out, outcome.err) == (0, "AppStack plugin/shop: nothing to do\n", "")
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[int, dict[str, Any]]] = {
     "new-image": (2, {"backend": {**SPEC["backend"], "image": "shop:2"}}),
     "parameter": (2, {"postgres": {"instances": 1, "parameters": {"work_mem": "8MB"}}}),
     "memory-of-postgres": (3, {"postgres": {"instances": 1, "resources": {"limits": {"memory": "2Gi"}}}}),
@@ -151,7 +149,7 @@ def written_by(action: dict[str, Any]) -> str:
     return plural if action["verb"] == "create" else f"{plural}/{action['name']}"
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a rule": ({"redis": {**SPEC["redis"], "replicas": 2}}, "  spec.redis.replicas: replicas must be 1 or 3 to 5"),
     "a change that no volume can take": ({"postgres": {"instances": 1, "storage": {"size": "1Gi"}}}, "cannot shrink"),
     "an immutable mode": ({"redis": {"mode": "Managed"}}, "mode cannot change"),
@@ -192,12 +190,11 @@ ERRORS = {
 @pytest.mark.parametrize("name", ERRORS)
 async def test_an_error_says_what_to_do(shop: Life, plugin: Plugin, name: str) -> None:
     words, stdin, sentence = ERRORS[name]
-    streams = Streams(io.StringIO(stdin), io.StringIO(), io.StringIO())
     options = ["--kubeconfig", str(plugin.kubeconfig)] if words else []
-    code = await asyncio.to_thread(run, [*words, *options], streams)
-    assert (code, streams.stdout.getvalue()) == (1, "")
-    assert streams.stderr.getvalue().startswith("error: ")
-    assert sentence in streams.stderr.getvalue()
+    outcome = await run_with([*words, *options], stdin)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("error: ")
+    assert sentence in outcome.err
 
 
 async def test_without_a_kubeconfig_one_is_asked_for(plugin: Plugin) -> None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.cluster.kit.kube import wait_until
 
 if TYPE_CHECKING:
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.kit.kube import Kube
     from tests.cluster.kit.stack import Stack
-
-# Not seen on a cluster yet.
-pytestmark = pytest.mark.long
 
 HANG_LIMIT_SECONDS = 300
 

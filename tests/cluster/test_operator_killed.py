@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.kit.kube import Kube, Object
 
-# Not seen on a cluster yet.
-pytestmark = pytest.mark.long
-
 HOME = "appstack-system"
 NAMESPACE = "struck"
 HANG_LIMIT_SECONDS = 300

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.cluster.kit.kube import wait_until
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
     from tests.cluster.kit.stack import Stack
-
-# Not seen on a cluster yet.
-pytestmark = pytest.mark.long
 
 HANG_LIMIT_SECONDS = 300
 REFUSED = {"work_mem": "banana", "log_timezone": "Nowhere", "shared_preload_libraries": "nothere"}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 5.0
 RESTART_SECONDS = 60.0
+AGAIN_SECONDS = 20.0
 WELL = {"running", "streaming"}
 # A replica can only start with at least what its primary had: a lower value reaches it after the primary.
 NEVER_BELOW_THE_PRIMARY = {
@@ -33,7 +34,11 @@ def reasons(member: Mapping[str, Any]) -> dict[str, Any]:
 
 def waits_for_the_primary(member: Member) -> bool:
     """Whether a restart of this replica would change nothing yet."""
-    why = reasons(member)
+    return follows_the_primary(reasons(member))
+
+
+def follows_the_primary(why: Mapping[str, Any]) -> bool:
+    """Whether all that changes goes down, and has to go down in the primary first."""
     return bool(why) and all(name in NEVER_BELOW_THE_PRIMARY and is_lower(each) for name, each in why.items())
 
 
@@ -55,21 +60,36 @@ def whose_turn(members: Sequence[Member]) -> str | None:
     return min(replicas, default=None) or (leaders[0] if leaders else None)
 
 
+def was_in_vain(member: Member, tried: Mapping[str, Any], since_seconds: float) -> bool:
+    """Whether a restart for exactly this was made and did not bring it: then another one would not either.
+
+    But a replica that had not yet replayed that its primary has less now starts with what it had, and is tried again.
+    """
+    why = reasons(member)
+    if not why or why != tried:
+        return False
+    may_follow = member["role"] != "leader" and follows_the_primary(why)
+    return not (may_follow and since_seconds >= AGAIN_SECONDS)
+
+
 def main(me: str, say: Any) -> None:
-    """Restart this member when it is its turn; for ever. What a restart did not bring is not tried twice."""
+    """Restart this member when it is its turn; for ever."""
     tried: dict[str, Any] = {}
+    tried_at = 0.0
     while True:
         time.sleep(POLL_SECONDS)
         try:
             members = ask("GET", "/cluster").get("members", [])
         except (OSError, AttributeError):
             continue  # Patroni is starting, stopping or slow: the next look will tell
-        why = next((reasons(member) for member in members if member["name"] == me), {})
-        if whose_turn(members) != me or (why and why == tried):
+        mine = next((member for member in members if member["name"] == me), {"role": "replica"})
+        if whose_turn(members) != me or was_in_vain(mine, tried, time.monotonic() - tried_at):
             continue
+        why = reasons(mine)
         say(f"restarts for {', '.join(sorted(why)) or 'changed settings'}")
         tried = why
         try:
             ask("POST", "/restart", {"restart_pending": True}, RESTART_SECONDS)
         except OSError as error:
             say(f"the restart was not done: {error}")
+        tried_at = time.monotonic()

@@ -21,8 +21,9 @@ from appstack_operator.restarts import REVISION_LABEL
 from tests.apiserver.kit.responders import PORTS, Member, Responders
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
+Objects = list[Object]  # in Cast, `list` is what a cluster is asked for
 PAUSE_SECONDS = 0.15
 MERGE = {"Content-Type": "application/merge-patch+json"}
 ROLES = {"postgres": "primary", "redis": "master"}
@@ -38,7 +39,7 @@ class Cast:
         self.responders = responders
         self.playing_task: asyncio.Task[None] | None = None
 
-    async def list(self, kind: Kind) -> list[Object]:
+    async def list(self, kind: Kind) -> Objects:
         answer = await self.client.get(kind.path(self.namespace))
         # 429: the kind is just being made.
         if kind.is_optional and answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS):
@@ -96,7 +97,7 @@ class Cast:
 
     async def collect_garbage(self) -> None:
         """Delete what has lost its owner (dependents are listed first); let go of claims without a pod."""
-        objects: list[Object] = []
+        objects: Objects = []
         for kind in (*reversed(CHILDREN), STACK):
             objects += await self.list(kind)
         for obj in objects:
@@ -116,7 +117,7 @@ class Cast:
             ):
                 await self.patch(obj, {"metadata": {"finalizers": None}})
 
-    async def tell_responders(self, pods: list[Object]) -> None:
+    async def tell_responders(self, pods: Objects) -> None:
         """Which pods are left, and which passwords and announced addresses their services have."""
         names = {pod["metadata"]["name"] for pod in pods}
         for address, member in list(self.responders.members.items()):
@@ -139,14 +140,14 @@ class Cast:
         stack, name = pod["metadata"]["labels"][STACK_LABEL], pod["metadata"]["name"]
         return await self.responders.join(Member(self.namespace, stack, component, name))
 
-    async def orphan(self, owner: Object, objects: list[Object]) -> None:
+    async def orphan(self, owner: Object, objects: Objects) -> None:
         """Let an owner go that leaves its dependents behind."""
         for obj in objects:
             if is_owned_by(obj, owner):
                 await self.patch(obj, {"metadata": {"ownerReferences": None}})
         await self.patch(owner, {"metadata": {"finalizers": None}})
 
-    async def adopt(self, workload: Object, pods: list[Object]) -> list[Object]:
+    async def adopt(self, workload: Object, pods: Objects) -> Objects:
         """A StatefulSet takes over the pods of its names that nobody owns."""
         left = [pod for pod in pods if not pod["metadata"].get("ownerReferences")]
         start = f"{workload['metadata']['name']}-"
@@ -155,7 +156,7 @@ class Cast:
             await self.patch(pod, {"metadata": {"ownerReferences": [reference_to(workload)]}})
         return ours
 
-    async def run_workload(self, workload: Object, pods: list[Object]) -> None:
+    async def run_workload(self, workload: Object, pods: Objects) -> None:
         """As many ready pods as wanted; a Deployment's are replaced at once, a StatefulSet's when deleted."""
         name, wanted = workload["metadata"]["name"], workload["spec"].get("replicas", 1)
         revision = content_hash(workload["spec"]["template"], length=10)
@@ -182,7 +183,7 @@ class Cast:
         if any(live.get(key) != value for key, value in status.items()):
             await self.patch(workload, {"status": status}, "/status")
 
-    async def make_volumes(self, workload: Object, pod_names: list[str]) -> None:
+    async def make_volumes(self, workload: Object, pod_names: Sequence[str]) -> None:
         """Claims of a StatefulSet's pods, and the memory that Patroni keeps in a ConfigMap."""
         labels = workload["spec"]["selector"]["matchLabels"]
         held = {claim["metadata"]["name"] for claim in await self.list(BY_NAME["PersistentVolumeClaim"])}
@@ -283,7 +284,7 @@ def succeeded() -> Object:
     return {"succeeded": 1, "conditions": conditions, "uncountedTerminatedPods": {}, **times}
 
 
-def build_status(workload: Object, pods: list[Object], revision: str) -> Object:
+def build_status(workload: Object, pods: Objects, revision: str) -> Object:
     """The counts that a controller keeps."""
     new = sum(pod["metadata"]["labels"][REVISION_LABEL] == revision for pod in pods)
     ready = sum(pod["status"].get("phase") == "Running" for pod in pods)

@@ -48,7 +48,7 @@ class Convergence:
 
         async def connect() -> Api:
             configuration = client.Configuration()
-            await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+            await config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
             return Api(client.ApiClient(configuration), read_seconds=30, write_seconds=30)
 
         with asyncio.Runner() as runner:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pamqp import commands, frame
 
@@ -56,7 +56,7 @@ async def answer_amqp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         commands.Connection.Close: commands.Connection.CloseOk(),
     }
 
-    def say(command: commands.Frame) -> None:
+    def say(command: Any) -> None:
         writer.write(frame.marshal(command, 0))
 
     with suppress(*GONE):

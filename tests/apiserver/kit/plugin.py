@@ -32,6 +32,13 @@ class Outcome:
     err: str
 
 
+async def run_with(words: list[str], stdin: str) -> Outcome:
+    """In a thread: the command has an event loop of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    code = await asyncio.to_thread(run, words, Streams(io.StringIO(stdin), out, err))
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """The command with a kubeconfig of its own."""
@@ -39,10 +46,8 @@ class Plugin:
     kubeconfig: Path
 
     async def run(self, *words: str, stdin: str = "") -> Outcome:
-        """In a thread: the command has an event loop of its own."""
-        streams = Streams(io.StringIO(stdin), io.StringIO(), io.StringIO())
-        code = await asyncio.to_thread(run, [*words, "--kubeconfig", str(self.kubeconfig)], streams)
-        return Outcome(code, streams.stdout.getvalue(), streams.stderr.getvalue())
+        """The command with these words."""
+        return await run_with([*words, "--kubeconfig", str(self.kubeconfig)], stdin)
 
     async def plan(self, manifest: dict[str, Any], *words: str) -> Outcome:
         """A plan for this manifest, read from standard input."""

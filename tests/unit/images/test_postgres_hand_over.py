@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hand_over import successor
-from pending_restart import whose_turn
+from pending_restart import AGAIN_SECONDS, reasons, was_in_vain, whose_turn
 
 A, B, C = "shop-postgres-0", "shop-postgres-1", "shop-postgres-2"
 
@@ -67,3 +67,17 @@ def test_other_settings_may_go_down_on_a_replica() -> None:
 
 def test_at_rest_nobody_restarts() -> None:
     assert whose_turn([member(A, "leader"), member(B)]) is None
+
+
+def test_a_restart_that_brought_nothing_is_not_repeated_but_by_a_replica_that_was_too_early() -> None:
+    higher, lower = {"max_connections": ("100", "200")}, {"max_connections": ("200", "100")}
+    for role, change, is_tried_again in (
+        ("replica", lower, True),
+        ("replica", higher, False),
+        ("leader", lower, False),
+        ("replica", {**lower, "shared_buffers": ("2", "1")}, False),
+    ):
+        found = waiting(A, role, **change)
+        assert not was_in_vain(found, {}, 0.0), "the first time"
+        assert was_in_vain(found, reasons(found), 0.0)
+        assert was_in_vain(found, reasons(found), AGAIN_SECONDS) is not is_tried_again, (role, change)

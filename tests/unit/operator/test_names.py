@@ -16,7 +16,7 @@ from appstack_operator.main import placeholder_context
 from tests.specs import Spec, specs
 
 if TYPE_CHECKING:
-    from appstack_operator.desired.pods import Object
+    from appstack_operator.objects import Object
 
 STACK_NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True)
 LONGEST_STACK = "a" * 30

@@ -10,6 +10,7 @@ from appstack_operator.desired.backend import (
 )
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.environment import container_environment
+from appstack_operator.desired.pods import http_probe
 from appstack_operator.objects import Object, metadata, selector
 
 COMPONENT = "api"
@@ -65,20 +66,10 @@ def build_api_container(stack: AppStack, context: Context) -> Object:
     if is_bundled(stack):
         container["ports"].append({"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"})
     return container | {
-        "startupProbe": probe(api.liveness_path, period=2, failures=90),
-        "livenessProbe": probe(api.liveness_path, period=10, failures=3),
-        "readinessProbe": probe(api.readiness_path, period=3, failures=2),
+        "startupProbe": http_probe(api.liveness_path, "http", period_seconds=2, failures=90),
+        "livenessProbe": http_probe(api.liveness_path, "http", period_seconds=10, failures=3),
+        "readinessProbe": http_probe(api.readiness_path, "http", period_seconds=3, failures=2),
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-    }
-
-
-def probe(path: str, *, period: int, failures: int) -> Object:
-    """An HTTP probe of the API's port."""
-    return {
-        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
-        "periodSeconds": period,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
     }
 
 

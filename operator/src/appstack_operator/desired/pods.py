@@ -70,3 +70,13 @@ def dns() -> Object:
         {"name": "attempts", "value": "4"},
     ]
     return {"dnsConfig": {"options": options}}
+
+
+def http_probe(path: str, port: int | str, *, period_seconds: int, failures: int, timeout_seconds: int = 5) -> Object:
+    """A question over HTTP that has to be answered with 200."""
+    return {
+        "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": timeout_seconds,
+        "failureThreshold": failures,
+    }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
 from appstack_operator.desired.context import RECORD, Context, Parameters
-from appstack_operator.desired.pods import container_security, resources
+from appstack_operator.desired.pods import container_security, http_probe, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
 from appstack_operator.desired.stateful import (
     build_account,
@@ -28,7 +28,8 @@ COMPONENT = "postgres"
 USER_ID = 5432
 REPLICATION_USER = "replicator"
 PORTS = {"postgres": 5432}
-POD_PORTS = {"postgres": 5432, "patroni": 8008}
+PATRONI_PORT = 8008
+POD_PORTS = {"postgres": 5432, "patroni": PATRONI_PORT}
 # Patroni finds its pods and its ConfigMaps by this label, and the operator watches another one: the lock is
 # written in every loop and must wake nobody.
 PATRONI_LABEL = "appstack.dev/patroni"
@@ -242,9 +243,9 @@ def build_container(stack: AppStack, context: Context) -> Object:
         # A planned stop (drain, new image, other resources) of the primary is a switchover first.
         "lifecycle": {"preStop": {"exec": {"command": ["/usr/local/lib/appstack/hand_over.py"]}}},
         # Patroni itself may take a minute to start on a starved node: killing it then only begins that anew.
-        "startupProbe": build_probe("/liveness", period_seconds=2, failures=150),
-        "livenessProbe": build_probe("/liveness", period_seconds=10, failures=6),
-        "readinessProbe": build_probe("/readiness", period_seconds=3, failures=3),
+        "startupProbe": http_probe("/liveness", PATRONI_PORT, period_seconds=2, failures=150),
+        "livenessProbe": http_probe("/liveness", PATRONI_PORT, period_seconds=10, failures=6),
+        "readinessProbe": http_probe("/readiness", PATRONI_PORT, period_seconds=3, failures=3),
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/postgresql/data"},
             {"name": "config", "mountPath": "/etc/patroni", "readOnly": True},
@@ -252,16 +253,6 @@ def build_container(stack: AppStack, context: Context) -> Object:
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount, not a file
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
-    }
-
-
-def build_probe(path: str, *, period_seconds: int, failures: int) -> Object:
-    """A probe of Patroni's REST API."""
-    return {
-        "httpGet": {"path": path, "port": POD_PORTS["patroni"], "scheme": "HTTP"},
-        "periodSeconds": period_seconds,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
     }
 
 

@@ -4,7 +4,7 @@ import json
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import RECORD, Context
-from appstack_operator.desired.pods import container_security, resources
+from appstack_operator.desired.pods import container_security, http_probe, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of, mebibytes
 from appstack_operator.desired.stateful import (
     build_account,
@@ -159,23 +159,13 @@ def build_member_container(stack: AppStack, context: Context) -> Object:
         "resources": resources(stack.spec.redis.resources, requests=requests, limits=limits),
         "securityContext": container_security(),
         # Sentinel replaces a dead master; a probe that restarts slow members of a busy machine only makes it busier.
-        "livenessProbe": build_keeper_probe("/livez", period_seconds=10, timeout_seconds=5, failures=6),
-        "readinessProbe": build_keeper_probe("/readyz", period_seconds=2, timeout_seconds=2, failures=3),
+        "livenessProbe": http_probe("/livez", KEEPER_PORT, period_seconds=10, timeout_seconds=5, failures=6),
+        "readinessProbe": http_probe("/readyz", KEEPER_PORT, period_seconds=2, timeout_seconds=2, failures=3),
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/redis"},
             {"name": "config", "mountPath": "/etc/appstack", "readOnly": True},
             {"name": "run", "mountPath": "/run/redis"},
         ],
-    }
-
-
-def build_keeper_probe(path: str, *, period_seconds: int, timeout_seconds: int, failures: int) -> Object:
-    """A probe of the keeper."""
-    return {
-        "httpGet": {"path": path, "port": KEEPER_PORT, "scheme": "HTTP"},
-        "periodSeconds": period_seconds,
-        "timeoutSeconds": timeout_seconds,
-        "failureThreshold": failures,
     }
 
 

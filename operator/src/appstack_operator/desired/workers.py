@@ -1,5 +1,7 @@
 """The worker pools: one Deployment each, scaled on its own. Pure."""
 
+from functools import partial
+
 from appstack_operator.api import AppStack, Worker
 from appstack_operator.desired.backend import (
     METRICS_PORT,
@@ -11,6 +13,7 @@ from appstack_operator.desired.backend import (
 )
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.environment import container_environment
+from appstack_operator.desired.pods import http_probe
 from appstack_operator.objects import Object, metadata, selector
 
 
@@ -80,11 +83,11 @@ def build_worker_container(stack: AppStack, context: Context, worker: Worker) ->
         wanted=worker.resources,
     )
     if is_bundled(stack):
-        check = {"httpGet": {"path": "/metrics", "port": "metrics", "scheme": "HTTP"}, "timeoutSeconds": 5}
+        check = partial(http_probe, "/metrics", "metrics")
         container |= {
             "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
-            "startupProbe": {**check, "periodSeconds": 2, "failureThreshold": 90},
-            "livenessProbe": {**check, "periodSeconds": 20, "failureThreshold": 3},
-            "readinessProbe": {**check, "periodSeconds": 10, "failureThreshold": 2},
+            "startupProbe": check(period_seconds=2, failures=90),
+            "livenessProbe": check(period_seconds=20, failures=3),
+            "readinessProbe": check(period_seconds=10, failures=2),
         }
     return container
