@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from subprocess import PIPE
+from threading import Event
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -49,11 +50,13 @@ def api(shop: Stack) -> Iterator[Api]:
 
 def test_a_real_feed_survives_a_killed_worker_row_by_row(shop: Stack, kube: Kube, api: Api, feed: list[Row]) -> None:
     body = gzip.compress(as_csv(feed), compresslevel=1)
-    began = time.monotonic()
+    began, is_locked = time.monotonic(), Event()
     with ThreadPoolExecutor(1) as sender:
-        posted = sender.submit(api.post_feed, body, **{"Content-Encoding": "gzip", "Idempotency-Key": str(uuid4())})
+        headers = {"Content-Encoding": "gzip", "Idempotency-Key": str(uuid4())}
+        posted = sender.submit(api.post_feed, in_halves(body, is_locked), **headers)
         wait_until(lambda: newest_job(api)["chunks"]["done"] >= 3, "the first chunks are in", 300, every_seconds=0.05)
         with stock_locked(shop, kube):  # a worker in mid-chunk stays there
+            is_locked.set()
             job = posted.result()
             wait_until(lambda: api.job(job["id"])["state"] == "running", "the job runs", 60)
             victim = wait_until(lambda: worker_in_mid_chunk(shop, kube), "a worker stands in mid-chunk", 120)
@@ -85,6 +88,14 @@ def test_the_same_key_and_body_give_the_same_job_and_another_body_is_refused(api
     assert again.json()["id"] == first["id"]
     assert other.status_code == 422
     assert other.headers["Content-Type"] == "application/problem+json"
+
+
+def in_halves(body: bytes, may_go_on: Event) -> Iterator[bytes]:
+    """A body whose second half waits: its job cannot end before."""
+    middle = len(body) // 2
+    yield body[:middle]
+    assert may_go_on.wait(timeout=300)
+    yield body[middle:]
 
 
 def newest_job(api: Api) -> Object:

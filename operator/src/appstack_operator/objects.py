@@ -16,6 +16,8 @@ STACK_LABEL = f"{GROUP}/stack"
 COMPONENT_LABEL = f"{GROUP}/component"
 ROLE_LABEL = f"{GROUP}/role"
 
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def selector(stack: AppStack, component: str) -> dict[str, str]:
     """The labels that select the pods of one component, and nothing else; they can never change."""
@@ -69,8 +71,7 @@ def owner_reference(stack: AppStack) -> Object:
 
 def content_hash(content: object, length: int = 16) -> str:
     """Hex digits that are the same for the same content, whatever the order of its keys."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(ENCODER.encode(content).encode()).hexdigest()[:length]
 
 
 def component_of(obj: Object) -> str:

@@ -83,7 +83,7 @@ class Api:
 
     http: httpx.Client
 
-    def post_feed(self, body: bytes, content_type: str = "text/csv", **headers: str) -> Object:
+    def post_feed(self, body: bytes | Iterator[bytes], content_type: str = "text/csv", **headers: str) -> Object:
         """Start an import; the accepted job."""
         answer = self.http.post("/v1/imports", content=body, headers={"Content-Type": content_type, **headers})
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text

@@ -10,6 +10,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    auto_reload=False,  # the files are part of the package: no look at the disk in each pass
     autoescape=False,  # noqa: S701 - configuration files, not HTML
 )
 
