@@ -1,11 +1,11 @@
 """The thin door to the API server: typed by kind, uncached, every request with a deadline."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from kubernetes.aio import client, config
 
 from appstack_operator.kinds import BY_NAME, Kind, Ref
@@ -190,13 +190,13 @@ class Api:
             raise ApiError(0, "NoAnswer", f"the API server does not answer: {error!r}") from error
         if response.status >= 400:
             raise error_of(response.status, content)
-        return json.loads(content) if content else None
+        return orjson.loads(content) if content else None
 
 
 def error_of(status: int, content: bytes) -> ApiError:
     """The error in an answer of the API server, whose body usually is a Status object."""
     try:
-        answer = json.loads(content)
+        answer = orjson.loads(content)
         found = (answer.get("details") or {}).get("causes") or []
         causes = [(str(each.get("field", "")), str(each.get("message", ""))) for each in found]
         return ApiError(status, str(answer.get("reason", "")), str(answer.get("message", "")), causes)

@@ -28,6 +28,7 @@ class ForEver:
 def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
     """All handlers. None of them makes kopf write: its finalizers and annotations belong to handlers of other kinds."""
     registry = kopf.OperatorRegistry()
+    news = News()
 
     @kopf.on.login(registry=registry)
     def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
@@ -42,13 +43,12 @@ def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
         apply_settings(settings, own)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def stack_changed(*, type: str | None, namespace: Any, name: str, **_: Any) -> None:
-        if type == "DELETED":
+    async def stack_changed(*, event: kopf.RawEvent, namespace: Any, name: str, **_: Any) -> None:
+        is_news = news.is_news(event["type"], dict(event["object"]))
+        if event["type"] == "DELETED":
             daemons.wake(namespace, name)
-        else:
+        elif is_news:
             daemons.see(namespace, name)
-
-    news = News()
 
     async def child_changed(*, event: kopf.RawEvent, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
         if news.is_news(event["type"], dict(event["object"])):
@@ -63,10 +63,26 @@ def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
     return registry
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """Handlers of events need no difference to a former state: kopf would copy each object twice to find it."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Nothing was kept."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
 def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
     """How kopf behaves: only our children are watched, and no lost connection is the end of a watch."""
     settings.posting.enabled = False
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NoDiffs()
     settings.networking.request_timeout = 10
     settings.networking.error_backoffs = ForEver()
     settings.scanning.disabled = True  # no rights on CRDs and namespaces are needed then

@@ -1,5 +1,6 @@
-"""Which events about pods are news: Patroni notes its position in its pod every few seconds, and no pass reads that."""
+"""Which events are news: not what pods note of themselves every few seconds, nor the status that we have written."""
 
+from appstack_operator.kinds import STACK
 from appstack_operator.metrics import CHILD_EVENTS
 from appstack_operator.objects import Object, content_hash
 
@@ -10,39 +11,52 @@ BOOKKEEPING = {"resourceVersion", "managedFields"}
 
 
 class News:
-    """What was last seen of each pod, as a hash. In doubt (a first sight, a new process) an event is news."""
+    """What was last seen of each pod and stack, as a hash. In doubt (a first sight, a new process) an event is news."""
 
     def __init__(self) -> None:
         """Nothing was seen yet."""
-        self._seen: dict[tuple[str, str], str] = {}
+        self._seen: dict[tuple[str, str, str], str] = {}
 
     def is_news(self, event_type: str | None, obj: Object) -> bool:
         """Whether an event tells something that a pass would read."""
-        if obj.get("kind") != "Pod":
+        if obj.get("kind") not in ESSENCES:
             is_new = True
         elif event_type == "DELETED":
             self._seen.pop(place_of(obj), None)
             is_new = True
         else:
-            now = content_hash(essence(obj))
+            now = content_hash(ESSENCES[obj["kind"]](obj))
             is_new = self._seen.get(place_of(obj)) != now
             self._seen[place_of(obj)] = now
         CHILD_EVENTS.labels("news" if is_new else "ignored").inc()
         return is_new
 
     def __len__(self) -> int:
-        """How many pods are remembered."""
+        """How many objects are remembered."""
         return len(self._seen)
 
 
-def place_of(obj: Object) -> tuple[str, str]:
-    """Namespace and name."""
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+def place_of(obj: Object) -> tuple[str, str, str]:
+    """Kind, namespace and name."""
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
-def essence(pod: Object) -> Object:
+def of_pod(pod: Object) -> Object:
     """A pod without what changes while nothing happens."""
-    meta = {key: value for key, value in pod["metadata"].items() if key not in BOOKKEEPING}
+    meta = metadata_of(pod)
     notes = meta.get("annotations") or {}
     meta["annotations"] = {key: value for key, value in notes.items() if key not in RENEWED}
     return {**pod, "metadata": meta}
+
+
+def of_stack(stack: Object) -> Object:
+    """A stack without its status, which passes write and do not follow: each would lead to one more."""
+    return {"metadata": metadata_of(stack), "spec": stack.get("spec")}
+
+
+def metadata_of(obj: Object) -> Object:
+    """The metadata without the API server's notes about the last write."""
+    return {key: value for key, value in obj["metadata"].items() if key not in BOOKKEEPING}
+
+
+ESSENCES = {"Pod": of_pod, STACK.name: of_stack}

@@ -14,8 +14,12 @@ from appstack_operator.observe import observe_inputs, observe_services
 from appstack_operator.observed import Observed
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.external import ask_external
+from appstack_operator.services.rabbitmq import ask_backlog
 from appstack_operator.wakeups import Key, Wakeups
 
+# As long as all is well, the services are asked less often: a change of roles shows in labels of pods, and wakes us
+# at once. Only the number of workers follows the queues at every look.
+CALM_SECONDS = 15.0
 # Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
 EXTERNAL_SECONDS = 15.0
 # Nobody tells of a change in an object without our label.
@@ -44,17 +48,20 @@ async def rest(
 ) -> None:
     """Return when a child or an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
-    asked_at = read_at = time.monotonic()
+    asked_at = asked_external_at = read_at = time.monotonic()
     while (left_seconds := ends_at - time.monotonic()) > 0:
         if await wakeups.wait(*key, min(left_seconds, every_seconds)):
             return
         if look is None:
             continue
-        is_external_due = time.monotonic() - asked_at >= EXTERNAL_SECONDS or not all_answer(look)
+        if is_calm(look) and time.monotonic() - asked_at < CALM_SECONDS and not await backlog_has_news(look, memory):
+            continue
+        is_external_due = time.monotonic() - asked_external_at >= EXTERNAL_SECONDS or not all_answer(look)
+        asked_at = time.monotonic()
         if await services_have_news(look, memory, is_external_due=is_external_due):
             return
         if is_external_due:
-            asked_at = time.monotonic()
+            asked_external_at = time.monotonic()
         if time.monotonic() - read_at >= INPUTS_SECONDS:
             read_at = time.monotonic()
             if await inputs_have_changed(api, look):
@@ -68,6 +75,23 @@ async def inputs_have_changed(api: Api, look: Look) -> bool:
     except ApiError:
         return False  # the next look tells
     return (external, references) != (look.seen.external, look.seen.references)
+
+
+def is_calm(look: Look) -> bool:
+    """Whether the last pass found everything well."""
+    return all(verdict.is_true for verdict in look.assessment.verdicts.values()) and all_answer(look)
+
+
+async def backlog_has_news(look: Look, memory: ScalingMemory) -> bool:
+    """Whether the queues ask for another number of workers, or cannot be read."""
+    pods = look.seen.pods("rabbitmq")
+    if not look.context.worker_replicas or not pods:
+        return False
+    backlog = await ask_backlog(pods, look.context.credentials)
+    if backlog is None:
+        return True
+    seen = replace(look.seen, rabbitmq=replace(look.seen.rabbitmq, backlog=backlog), now=datetime.now(UTC))
+    return scale_workers(look.stack, seen, memory) != look.context.worker_replicas
 
 
 def all_answer(look: Look) -> bool:

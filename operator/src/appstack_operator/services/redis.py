@@ -46,6 +46,7 @@ def connect(pod: Object, port: int, password: str) -> Redis:
         socket_connect_timeout=TIMEOUT_SECONDS / 2,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
+        driver_info=None,  # found out anew for each client otherwise, from the files of the installed package
     )
 
 
