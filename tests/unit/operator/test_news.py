@@ -87,3 +87,22 @@ def test_other_kinds_are_always_news() -> None:
     assert news.is_news("MODIFIED", config)
     assert news.is_news("MODIFIED", config)
     assert len(news) == 0
+
+
+def a_live_stack(**changes: Any) -> Object:
+    meta = {"name": "shop", "namespace": "shop", "uid": "1", "resourceVersion": "1", "generation": 1}
+    return {"kind": "AppStack", "metadata": meta, "spec": {"paused": False}, "status": {"summary": {}}} | changes
+
+
+def test_a_status_that_a_pass_has_written_leads_to_no_other_pass() -> None:
+    news, stack = News(), a_live_stack()
+    assert news.is_news(None, stack)  # as listed
+    written = a_live_stack(
+        status={"summary": {"ready": "True"}}, metadata={**stack["metadata"], "resourceVersion": "2"}
+    )
+    assert not news.is_news("MODIFIED", written)
+    assert news.is_news("MODIFIED", a_live_stack(spec={"paused": True}))
+    ending = {**stack["metadata"], "deletionTimestamp": "2026-01-01T12:00:00Z"}
+    assert news.is_news("MODIFIED", a_live_stack(spec={"paused": True}, metadata=ending))
+    assert news.is_news("DELETED", a_live_stack())
+    assert len(news) == 0

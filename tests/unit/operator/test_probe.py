@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-from appstack_operator.assess.stack import assess_stack
+from aiohttp import web
+
+from appstack_operator import probe
+from appstack_operator.assess.stack import Assessment, assess_stack
+from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.observed import Observed, PostgresAnswers
-from appstack_operator.probe import conclusions
-from tests.unit.operator.factories import a_context, a_stack, healthy_answers, observed
+from appstack_operator.probe import Look, conclusions, rest
+from appstack_operator.scaling import ScalingMemory
+from appstack_operator.services import rabbitmq
+from appstack_operator.wakeups import Wakeups
+from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+    from appstack_operator.client import Api
 
 STACK = a_stack()
 SEEN = observed(**healthy_answers(STACK))
@@ -36,3 +53,78 @@ def test_a_little_lag_is_no_news() -> None:
 
 def test_a_longer_queue_is_no_news_by_itself() -> None:
     assert concluded(replace(SEEN, rabbitmq=replace(SEEN.rabbitmq, backlog={"bulk": 5}))) == concluded(SEEN)
+
+
+class Broker:
+    """A management API with one queue, which remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.length = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        if request.path.startswith("/api/queues"):
+            counts = {"messages_ready": self.length, "messages_unacknowledged": 0}
+            return web.json_response([{"name": "bulk", **counts}])
+        return web.json_response([])
+
+
+@asynccontextmanager
+async def a_broker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broker]:
+    broker, app = Broker(), web.Application()
+    app.router.add_get("/{path:.*}", broker.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", runner.addresses[0][1])
+    yield broker
+    await runner.cleanup()
+
+
+def a_look(verdict: Verdict, **workers: int) -> Look:
+    """What a pass found, with a broker that can be asked; `workers` are those of pools that scale."""
+    pool = {"name": "bulk", "queues": ["bulk"], "autoscaling": {"minReplicas": 1, "maxReplicas": 5}}
+    stack = a_stack(backend={"workers": [pool]})
+    seen = observed(a_pod(stack, "rabbitmq", podIP="127.0.0.1"), **healthy_answers(stack))
+    context = replace(a_context(), worker_replicas=workers)
+    return Look(stack, seen, context, Assessment({"RabbitMQReady": verdict}, {}))
+
+
+async def looks_between(look: Look, seconds: float = 0.3) -> bool:
+    """Whether looks every few milliseconds found something worth a pass."""
+    begun = asyncio.get_running_loop().time()
+    await rest(cast("Api", None), look, ScalingMemory(), Wakeups(), ("shop", "shop"), seconds, 0.02)
+    return asyncio.get_running_loop().time() - begun < seconds
+
+
+async def test_a_calm_stack_is_asked_for_its_queues_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_broker(monkeypatch) as broker:
+        assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1))
+        assert len(broker.asked) > 3
+        assert {path.split("/")[2] for path in broker.asked} == {"queues"}
+
+
+async def test_a_calm_stack_whose_workers_do_not_scale_is_not_asked_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_broker(monkeypatch) as broker:
+        assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY)))
+        assert broker.asked == []
+
+
+async def test_a_calm_stack_is_asked_everything_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "CALM_SECONDS", 0.1)
+    async with a_broker(monkeypatch) as broker:
+        assert await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1), 5)  # its answers are others
+        assert any(path.startswith("/api/nodes") for path in broker.asked)
+
+
+async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_broker(monkeypatch) as broker:
+        broker.length = 1_000_000
+        assert await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1), 5)
+
+
+async def test_a_stack_that_is_not_well_is_asked_everything_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_broker(monkeypatch) as broker:
+        assert await looks_between(a_look(Verdict.false(Reason.PARTITION_DETECTED, "one is gone"), bulk=1), 5)
+        assert any(path.startswith("/api/nodes") for path in broker.asked)
