@@ -129,14 +129,21 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 async def ask_node(session: aiohttp.ClientSession, pod: Object) -> Word:
-    """Ask the node of one pod. Nothing here makes it ask another one, which may not answer for a long time."""
+    """Ask the node of one pod.
+
+    Only the second question makes it ask the others, one of which may have been lost just now and keep it waiting:
+    then the node has spoken all the same.
+    """
     root = root_of(pod)
     members = await get(session, f"{root}/api/nodes?disable_stats=true&columns=name,running")
     runs = {str(member["name"]): bool(member.get("running")) for member in members}
     me = next((name for name in runs if pod_of(name) == pod_name(pod)), None)
     if me is None:  # of a cluster that has forgotten it
         return Word(runs, (), ())
-    facts = await get(session, f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
+    try:
+        facts = await get(session, f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
+    except FAILURES:
+        return Word(runs, (), ())
     if not isinstance(facts, dict):  # Erlang's empty list: a node that has just started knows nothing of itself yet
         facts = {}
     alarms = {"memory": facts.get("mem_alarm"), "disk": facts.get("disk_free_alarm")}

@@ -36,7 +36,7 @@ QUEUES = [
 
 @asynccontextmanager
 async def nodes_at(
-    views: Served, monkeypatch: pytest.MonkeyPatch, facts: list[Any] | None = None, *, queues_wait: bool = False
+    views: Served, monkeypatch: pytest.MonkeyPatch, facts: list[Any] | None = None, *, others_are_lost: bool = False
 ) -> AsyncIterator[None]:
     """Address -> the node there that answers so; all on one port."""
     credentials = a_context().credentials
@@ -49,7 +49,7 @@ async def nodes_at(
             return web.json_response([{"name": node["name"], "running": node["running"]} for node in views[address]])
         if facts is not None and request.path.startswith("/api/nodes/"):
             return web.json_response(facts)
-        if queues_wait and request.path.startswith("/api/queues"):
+        if others_are_lost and request.path != "/api/nodes":
             await asyncio.sleep(60)
         name = request.path.removeprefix("/api/nodes/")
         return web.json_response(next((node for node in views[address] if node["name"] == name), QUEUES))
@@ -99,10 +99,10 @@ async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -
     assert [node.partitions for node in seen.nodes] == [(), (), ("a",)]
 
 
-async def test_queues_that_do_not_tell_their_length_silence_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their leader was lost a moment ago: who asks for it waits, and the nodes that serve are still known."""
+async def test_a_node_that_waits_for_a_lost_one_has_spoken_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics of itself and lengths of queues make it ask the others: the nodes that serve are known without."""
     monkeypatch.setattr(rabbitmq, "TIMEOUT", ClientTimeout(total=0.3))
-    async with nodes_at({"127.0.0.1": a_view("0"), "127.0.0.2": a_view("01")}, monkeypatch, queues_wait=True):
+    async with nodes_at({"127.0.0.1": a_view("0"), "127.0.0.2": a_view("01")}, monkeypatch, others_are_lost=True):
         seen = await ask(0, 1)
     assert seen.error == ""
     assert [node.is_running for node in seen.nodes] == [True, True, False]
