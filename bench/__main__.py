@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from bench import bulk
 from bench.dead_redis import dead_redis
@@ -19,6 +20,7 @@ BENCHMARKS = {
     "dead-redis": dead_redis,
 }
 PAGE = FOLDER.parent.parent / "docs" / "bench-backend.md"
+NOTES = Path(__file__).parent / "notes.md"
 
 
 def table() -> str:
@@ -50,7 +52,7 @@ def table() -> str:
                 f"{f['cpu_ratio'] or ''} | {len(f['runs'])} |"
             )
         lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines).rstrip() + "\n\n" + NOTES.read_text()
 
 
 def shown(value: float, smallest: float, largest: float) -> str:

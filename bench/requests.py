@@ -131,9 +131,16 @@ def requests(site: Site) -> list[Figure]:
                 Duel(Figure("uncached GET", RATE, "the peer", aim=3.0), ours(anyone), peers(anyone)),
                 Duel(Figure("list of 50", RATE, "the peer", aim=3.0), ours(listing), peers(listing)),
             ]
-            for name, path, work in (("uncached GET", anyone, by_sku()), ("list of 50", listing, pages())):
-                figure = Figure(name, RATE, "the bare query through psycopg, without HTTP", aim=0.6)
-                duels.append(Duel(figure, ours(path), (partial(bare_rate, dsn, work), 0)))
+            duels += [
+                Duel(
+                    Figure(name, RATE, f"the bare query through psycopg, without HTTP{how}", aim=aim), ours(path), bare
+                )
+                for name, path, work in (("uncached GET", anyone, by_sku()), ("list of 50", listing, pages()))
+                for how, aim, bare in (
+                    ("", 0.6, (partial(bare_rate, dsn, work, autocommit=False), 0)),
+                    (", in autocommit mode", None, (partial(bare_rate, dsn, work, autocommit=True), 0)),
+                )
+            ]
             return fight(duels)
 
 
@@ -148,13 +155,13 @@ def pages() -> Work:
     return [(f"{PRODUCT} ORDER BY p.sku LIMIT %(limit)s", {"limit": 50})] * 50_000
 
 
-def bare_rate(dsn: str, work: Work) -> float:
-    return uvloop.run(bare_queries(dsn, work))
+def bare_rate(dsn: str, work: Work, *, autocommit: bool) -> float:
+    return uvloop.run(bare_queries(dsn, work, autocommit))
 
 
-async def bare_queries(dsn: str, work: Work, connections: int = 10) -> float:
-    """Queries per second through a pool, the rows fetched and nothing done with them."""
-    options = {"autocommit": True}
+async def bare_queries(dsn: str, work: Work, autocommit: bool, connections: int = 10) -> float:
+    """Queries per second through a pool, each in a transaction or not; nothing is done with the rows."""
+    options = {"autocommit": autocommit}
     async with AsyncConnectionPool(dsn, kwargs=options, open=False, min_size=connections, max_size=connections) as pool:
         await pool.wait()
         left = iter(work)

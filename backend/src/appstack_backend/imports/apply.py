@@ -33,7 +33,7 @@ class ChunkRef:
 async def apply_chunk(conn: Connection, ref: ChunkRef) -> int:
     """Apply a chunk unless that was done before; returns how many rows were applied."""
     await conn.execute(TIMEOUTS)
-    row = await (await conn.execute(repository.LOCK_CHUNK, ref.key)).fetchone()
+    row = await (await conn.execute(repository.LOCK_CHUNK, ref.key, binary=True)).fetchone()
     if row is None:
         log.warning("the chunk is gone", reason="its upload was resumed or its import purged")
         return 0

@@ -132,5 +132,5 @@ async def reopen(database: Database, job_id: UUID) -> None:
 
 async def piece(database: Database, job_id: UUID, number: int) -> bytes | None:
     """One piece of the file; None behind the last."""
-    row = await database.fetch_one(PIECE, {"id": job_id, "number": number})
-    return row["content"] if row else None
+    rows = await database.fetch_all(PIECE, {"id": job_id, "number": number}, binary=True)
+    return rows[0]["content"] if rows else None
