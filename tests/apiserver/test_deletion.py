@@ -9,10 +9,11 @@ import pytest
 
 from appstack_operator.kinds import BY_NAME, STACK
 from appstack_operator.ownership import HASH, annotation
-from tests.apiserver.kit.life import NAME
+from tests.apiserver.kit.life import NAME, SPEC, living
+from tests.apiserver.kit.snapshot import passwords
 
 if TYPE_CHECKING:
-    from tests.apiserver.kit.life import Life
+    from tests.apiserver.kit.life import Life, World
 
 
 async def left_over(life: Life) -> list[str]:
@@ -55,3 +56,27 @@ async def test_a_stack_whose_namespace_is_going_goes_too(life: Life) -> None:
         BY_NAME["ConfigMap"].path(life.cast.namespace), json={"metadata": {"name": "probe"}}
     )
     assert refused.status_code == httpx.codes.FORBIDDEN, "nothing can be made there: the operator had to do without"
+
+
+async def test_a_stack_that_is_created_again_recognises_what_it_left(world: World) -> None:
+    """Retain: volumes and passwords outlive the stack, belong to nobody meanwhile, and open each other again."""
+    async with living(world, "retained", {**SPEC, "deletionPolicy": "Retain"}) as life:
+        await life.create()
+        await life.undisturbed(life.is_ready)
+        made, volumes = await passwords(life.cast), await claims(life)
+        assert made
+        assert volumes
+        await life.delete()
+        await life.undisturbed(life.has_ended)
+        assert await passwords(life.cast) == made
+        assert await claims(life) == volumes
+        await life.create()
+        await life.undisturbed(life.is_ready)
+        assert await passwords(life.cast) == made
+        assert await claims(life) == volumes
+
+
+async def claims(life: Life) -> dict[str, str]:
+    """Claim -> its uid."""
+    found = await life.cast.list(BY_NAME["PersistentVolumeClaim"])
+    return {each["metadata"]["name"]: each["metadata"]["uid"] for each in found}

@@ -73,6 +73,7 @@ class Case:
     status: str = "False"
     kind: str = ""
     finds_nothing: bool = False  # a command of the runbook has nothing to show
+    because: str = ""  # also in the message: the last words of what failed
 
 
 API = f"{NAME}-api"
@@ -95,7 +96,9 @@ CASES = {
     ),
     R.MIGRATION_PENDING: Case("MigrationsApplied", f"{NAME}-migrate-", made(SPEC), is_new=True, finds_nothing=True),
     R.MIGRATION_RUNNING: Case("MigrationsApplied", f"{NAME}-migrate-", a_running_migration, is_new=True),
-    R.MIGRATION_FAILED: Case("MigrationsApplied", f"{NAME}-migrate-", a_failed_migration, is_new=True),
+    R.MIGRATION_FAILED: Case(
+        "MigrationsApplied", f"{NAME}-migrate-", a_failed_migration, is_new=True, because="column price exists"
+    ),
     R.PAUSED: Case("Ready", "spec.paused", wished({"paused": True}, {"paused": False}), status="True"),
     R.DELETING: Case("Ready", "PostgreSQL's pods", a_deletion, is_new=True),
     R.IMAGE_PULL_FAILED: Case("APIReady", POD, waiting(POD, "ImagePullBackOff", "not found")),
@@ -135,7 +138,7 @@ CASES = {
     R.FOREIGN_OBJECT: Case("RedisReady", f"{NAME}-redis-0", a_foreign_service, is_new=True, kind="service"),
     R.SPEC_INVALID: Case("Stalled", "spec.backend.api.replicas", an_older_crd, is_new=True, status="True"),
     R.APPLY_REFUSED: Case("PostgresReady", f"data-{NAME}-postgres-0", a_volume_that_cannot_grow, is_new=True),
-    R.CRON_JOB_FAILED: Case("CronJobsReady", f"{NAME}-nightly-1", a_failed_run),
+    R.CRON_JOB_FAILED: Case("CronJobsReady", f"{NAME}-nightly-1", a_failed_run, because="no such table"),
     R.CRON_JOB_MISSED: Case("CronJobsReady", f"CronJob {NAME}-nightly", later(days=2)),
     R.STATE_UNKNOWN: Case("Ready", "APIReady", an_api_scaled_to_nothing),
 }
@@ -194,6 +197,7 @@ async def show(world: World, stage: Stage, reason: Reason, case: Case) -> None:
         told = conditions[case.condition]
         assert (told["status"], told["reason"]) == (case.status, reason.value), told["message"]
         assert case.names in told["message"]
+        assert case.because in told["message"]
         commands = list(commands_of(reason))
         assert commands, "the runbook says how to look"
         results = await asyncio.gather(*(run(world, stage, case, command) for command in commands))

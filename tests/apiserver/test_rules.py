@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from appstack_operator.api.crd import build_schema
+from appstack_operator.api.postgres import OWNED_PARAMETERS
 from appstack_operator.kinds import STACK
 from tests.apiserver.kit.cast import MERGE
 
@@ -170,6 +171,13 @@ def test_nonsense_is_refused_with_a_sentence(client: httpx.Client, sentence: str
     answer = dry(client, a_manifest(spec, "new"))
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, answer.text
     assert sentence in answer.json()["message"]
+
+
+def test_each_owned_parameter_is_refused_by_its_name(client: httpx.Client) -> None:
+    for name in OWNED_PARAMETERS:
+        answer = dry(client, a_manifest({"postgres": {"parameters": {name: "1"}}}, "new"))
+        assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, name
+        assert f"parameters.{name} is the operator's" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(("sentence", "name"), NAMES)

@@ -87,8 +87,8 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
     assert action.manifest is not None
     if action.verb is Verb.CREATE:
         await create(stack, action, action.manifest, api)
-    elif action.verb in (Verb.SCALE, Verb.GROW):
-        await api.patch(action.target, {**action.manifest, "metadata": {"uid": action.uid}})
+    elif action.verb in (Verb.SCALE, Verb.GROW, Verb.LABEL):
+        await api.patch(action.target, change_of(action.manifest, action.uid))
     else:
         await take_over_and_apply(action.manifest, action.uid, api)
 
@@ -105,8 +105,16 @@ async def create(stack: AppStack, action: Action, manifest: Object, api: Api) ->
         # Ours without its label (somebody took it off), or a leftover of a former stack of this name.
         if live is None or not is_ours(stack, live):
             raise ForeignObjectError(ref) from error
-        if not action.is_created_only:
-            await take_over_and_apply(manifest, live["metadata"]["uid"], api, live)
+        uid = live["metadata"]["uid"]
+        if action.is_created_only:
+            await api.patch(ref, change_of({"metadata": {"labels": manifest["metadata"]["labels"]}}, uid))
+        else:
+            await take_over_and_apply(manifest, uid, api, live)
+
+
+def change_of(part: Object, uid: str) -> Object:
+    """A change of a part of this very object."""
+    return {**part, "metadata": {**part.get("metadata", {}), "uid": uid}}
 
 
 def is_ours(stack: AppStack, live: Object) -> bool:

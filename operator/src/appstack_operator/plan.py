@@ -30,6 +30,7 @@ class Verb(Enum):
     RESTART = "restart"
     SCALE = "scale"
     GROW = "grow"  # a claim asks for more
+    LABEL = "label"  # nothing but the labels of what is never written over
     REPLACE = "replace"  # deleted without its pods, to be made again
 
 
@@ -159,7 +160,8 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
         return None
     uid = live["metadata"]["uid"]
     if item.is_created_only:
-        return plan_completion(target, item, manifest, live) if target.kind == "Secret" else None
+        completion = plan_completion(target, item, manifest, live) if target.kind == "Secret" else None
+        return completion or plan_labels(target, item, live)
     if not belongs_to(stack, live):
         # Left by a former stack of this name and about to be collected, or somebody else's: apply finds out.
         return Action(Verb.CREATE, target, Impact.IN_PLACE, "belongs to somebody else", item.stage, manifest)
@@ -183,6 +185,17 @@ def plan_completion(target: Ref, item: Wanted, manifest: Object, live: Object) -
     wrong = ", ".join(sorted(key for key, value in wanted.items() if held.get(key) != value))
     why = f"{wrong}: not what is in force"
     return Action(Verb.APPLY, target, Impact.IN_PLACE, why, item.stage, manifest, live["metadata"]["uid"])
+
+
+def plan_labels(target: Ref, item: Wanted, live: Object) -> Action | None:
+    """The labels of a password or a Job, of which nothing else is ever written."""
+    held = live["metadata"].get("labels") or {}
+    lost = {key: value for key, value in item.manifest["metadata"]["labels"].items() if held.get(key) != value}
+    if not lost:
+        return None
+    why = f"somebody else changed {', '.join(f'metadata.labels.{key}' for key in sorted(lost))}"
+    change: Object = {"metadata": {"labels": lost}}
+    return Action(Verb.LABEL, target, Impact.IN_PLACE, why, item.stage, change, live["metadata"]["uid"])
 
 
 def belongs_to(stack: AppStack, live: Object) -> bool:

@@ -76,7 +76,7 @@ class Cast:
             await self.run_workload(workload, [*adopted, *(pod for pod in pods if is_owned_by(pod, workload))])
         await self.speak_for_patroni()
         for job in await self.list(BY_NAME["Job"]):
-            if not job.get("status", {}).get("succeeded"):
+            if not job.get("status", {}).keys() & {"succeeded", "failed"}:
                 await self.patch(job, {"status": succeeded()}, "/status")
 
     async def speak_for_patroni(self) -> None:

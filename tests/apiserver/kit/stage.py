@@ -141,6 +141,10 @@ class Stage:
         metadata = {"labels": template["metadata"]["labels"], "ownerReferences": [owner | {"controller": True}]}
         await self.make("Pod", f"{name}-x", metadata=metadata, spec=template["spec"])
 
+    async def jobs(self) -> list[Object]:
+        """All Jobs."""
+        return await self.cast.list(BY_NAME["Job"])
+
     async def migration_job(self) -> str:
         """The name of the only migration Job."""
         jobs = await self.cast.list(BY_NAME["Job"])

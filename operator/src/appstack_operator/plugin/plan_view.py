@@ -28,6 +28,7 @@ SIGNS = {
     Verb.DELETE: "-",
     Verb.RESTART: "*",
     Verb.GROW: "~",
+    Verb.LABEL: "~",
     Verb.REPLACE: "~",
 }
 TONES = {Impact.ROLLING: Tone.CARE, Impact.FAILOVER: Tone.BAD, Impact.DESTRUCTIVE: Tone.BAD}
