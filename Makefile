@@ -7,13 +7,15 @@ CLUSTER     ?= lab
 KIND_NAME   ?= appstack
 NAMESPACE   ?= shop
 BIN         := $(VENV)/bin
-UP          := $(BIN)/python -m appstack_lab.up --cluster $(CLUSTER) --name $(KIND_NAME) --namespace $(NAMESPACE)
+quoted       = '$(subst ','\'',$(1))'
+STACK_PLACE  = --name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE))
+UP           = $(BIN)/python -m appstack_lab.up --cluster=$(CLUSTER) $(STACK_PLACE)
 SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/unit/operator tests/specs.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
 ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster
-ifneq ($(CLUSTER),$(filter lab kind current,$(firstword $(CLUSTER))))
+ifneq ($(words $(CLUSTER)) $(filter-out lab kind current,$(CLUSTER)),1 )
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
 ifeq ($(CLUSTER),kind)
@@ -32,17 +34,23 @@ help: ## List the targets
 venv:
 	@$(PYTHON) lab/bootstrap.py $(VENV)
 
-up: venv ## Cluster, images, operator, example stack, a demo import
+# Before anything is installed or built: the lab makes namespaces, mounts and control groups.
+root:
+	@[ $(CLUSTER) != lab ] || [ "$$(id -u)" = 0 ] || { \
+	echo "The lab needs root. Become root, or use Docker and kind: make $(MAKECMDGOALS) CLUSTER=kind" >&2; exit 1; }
+.PHONY: root
+
+up: root venv ## Cluster, images, operator, example stack, a demo import
 	@$(UP) up
 
-down: venv ## Remove what `make up` made; nothing is left behind
+down: root venv ## Remove what `make up` made; nothing is left behind
 	@$(UP) down
 
 env: ## Print the shell settings: eval "$(make -s env)"
 	@$(PYTHON) lab/bootstrap.py $(VENV) >&2
 	@$(UP) env
 
-tools: venv ## Build what the tests need: binaries and images (cached by content)
+tools: root venv ## Build what the tests need: binaries and images (cached by content)
 	@$(BIN)/lab build binaries $(if $(BUILDER),kubectl helm)
 	@$(BIN)/lab build images $(BUILDER)
 
@@ -57,7 +65,7 @@ else
 endif
 .PHONY: own-cluster
 
-test: own-cluster ## Everything: lint, unit, API server, lease, backend, lab and cluster tests
+test: own-cluster root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests
 	@$(MAKE) --no-print-directory venv lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
@@ -86,7 +94,7 @@ bench-operator: venv ## The operator with 20, 100 and 300 stacks: build/bench/op
 bench-%: venv tools
 	@$(BIN)/python -m bench $* table
 
-test-lab: venv ## Tests of the lab itself (root)
+test-lab: root venv ## Tests of the lab itself (root)
 	@$(BIN)/pytest tests/lab $(PYTEST_ARGS)
 
 test-backend: venv tools ## The backend against real servers on loopback (root)
@@ -106,7 +114,7 @@ pytest:
 
 chaos: own-cluster venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs
 	@$(if $(FRESH),rm -rf build/chaos/runs,:)
-	@$(BIN)/python -m tests.chaos --cluster-name $(KIND_NAME) --namespace $(NAMESPACE) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
+	@$(BIN)/python -m tests.chaos --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
 
 lint: venv ## Format check, ruff, types, layers
 	@$(BIN)/ruff format --check .

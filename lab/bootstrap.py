@@ -106,4 +106,8 @@ def say(message: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv))
+    try:
+        raise SystemExit(main(sys.argv))
+    except KeyboardInterrupt:
+        fail("interrupted. Run the same command again: it goes on where it stopped.")
+        raise SystemExit(130) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,20 @@ def test_a_current_environment_is_left_alone_at_once(tmp_path: Path) -> None:
     (venv / ".stamp").write_text(fingerprint)
     done = bootstrap(venv)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_an_interruption_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://192.0.2.1/simple\n")  # it answers nobody
+    command = [sys.executable, str(ROOT / "lab" / "bootstrap.py"), str(tmp_path / "venv")]
+    env = {**os.environ, "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as run:
+        assert run.stdout is not None
+        while "…" not in run.stdout.readline():
+            pass
+        run.send_signal(signal.SIGINT)
+        said = run.communicate(timeout=60)[1]
+    assert run.returncode == 130
+    assert said.splitlines() == ["bootstrap: interrupted. Run the same command again: it goes on where it stopped."]
 
 
 def test_a_long_command_tells_what_it_is_and_for_how_long(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def make(*words: str) -> subprocess.CompletedProcess[str]:
+def make(*words: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "CLUSTER"))}
+    env["PATH"] = path
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env, timeout=120)
 
 
@@ -33,6 +35,34 @@ def test_nobodys_own_cluster_is_tested_to_pieces(target: str) -> None:
     done = make(target, "CLUSTER=current")
     assert done.returncode == 2
     assert "CLUSTER=lab or CLUSTER=kind, not current" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["", "lab kind", "lab foo"])
+def test_a_kind_of_cluster_is_one_word(value: str) -> None:
+    done = make("help", f"CLUSTER={value}")
+    assert done.returncode == 2
+    assert f"not '{value}'" in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["KIND_NAME", "NAMESPACE"])
+@pytest.mark.parametrize("value", ["", "a b", "-x", "a'b", '"', "a;true", "a/../b"])
+def test_an_impossible_name_reaches_the_command_whole_and_is_refused_in_a_sentence(variable: str, value: str) -> None:
+    done = make("env", f"{variable}={value}", f"VENV={sys.prefix}", f"PYTHON={sys.executable}")
+    assert done.returncode == 2
+    assert f"{variable}: {value!r} cannot name a" in done.stderr
+    assert "not - at the ends" in done.stderr
+    assert "usage:" not in done.stderr
+
+
+@pytest.mark.parametrize("target", ["up", "down", "test", "tools"])
+def test_without_root_the_lab_is_refused_before_anything_is_installed(target: str, tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    done = make(target, f"VENV={tmp_path}/venv", path=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 2
+    assert f"The lab needs root. Become root, or use Docker and kind: make {target} CLUSTER=kind" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "venv").exists()
 
 
 def test_a_failure_before_the_tests_says_that_none_was_run() -> None:

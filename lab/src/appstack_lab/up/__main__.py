@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appstack_lab.cluster import NAME_VARIABLE, checked_name
 from appstack_lab.failures import LabError
-from appstack_lab.up import clusters, demo, stack
+from appstack_lab.up import access, clusters, demo, stack
 from appstack_lab.up.steps import StepFailed, Steps, say
 
 LOGS = clusters.BUILD / "logs"
@@ -160,6 +160,8 @@ def down(cluster: clusters.Cluster, choice: Choice) -> None:
     if choice.kind == "current":
         with steps.step("Stack and operator", "down", "an object is stuck in deletion; look at its finalizers."):
             cluster.find()
+            clusters.client_tools(steps)
+            access.reach(steps, cluster.kubeconfig)
             stack.remove(steps, choice.namespace)
         return
     with steps.step(f"Cluster ({choice.kind})", "down", "a process that does not end; its pid is in the log."):
@@ -169,9 +171,9 @@ def down(cluster: clusters.Cluster, choice: Choice) -> None:
 def print_env(cluster: clusters.Cluster, choice: Choice) -> None:
     """Shell settings for `eval`; also where there is no cluster yet, which is then told on standard error."""
     try:
-        cluster.find()
+        find(cluster, choice)
     except StepFailed as absent:
-        print(f"env: {absent} To make it: make up{choice}", file=sys.stderr)
+        print(f"env: {absent}", file=sys.stderr)
     settings = environment(cluster)
     names = ["KUBECONFIG", "PATH"]
     if choice.kind == "lab":
@@ -181,11 +183,21 @@ def print_env(cluster: clusters.Cluster, choice: Choice) -> None:
         print(f"export {name}={shlex.quote(settings[name])}")
 
 
+def find(cluster: clusters.Cluster, choice: Choice) -> None:
+    """Find the cluster; where it is not there, its absence comes with the command that makes it. Raises StepFailed."""
+    try:
+        cluster.find()
+    except StepFailed as absent:
+        cure = "" if choice.kind == "current" else f" To make it: make up{choice}"
+        raise StepFailed(f"{absent}{cure}") from None
+
+
 def run_operator(cluster: clusters.Cluster, choice: Choice) -> None:
     """Replace the operator of the cluster by one in this terminal, until Ctrl-C."""
     steps = Steps(total=1, log_dir=LOGS, env=environment(cluster))
     with steps.step("Pause the operator in the cluster", "run-operator", f"run `make up{choice}` first."):
-        cluster.find()
+        find(cluster, choice)
+        access.reach(steps, cluster.kubeconfig)
         steps.run("kubectl", "scale", *stack.DEPLOYMENT, "--replicas=0")
     images = {f"APPSTACK_IMAGE_{name.upper()}": ref for name, ref in clusters.image_refs().items()}
     # It waits until the pods have given the Lease back.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from appstack_lab.up import access
 from appstack_lab.up.steps import StepFailed, say
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class LabCluster:
     nodes: int = NODES
 
     def ensure(self, steps: Steps) -> None:
+        require_root()
         steps.run(LAB, "build", "binaries", show=True)
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         shape = ("--name", self.name, "--nodes", str(self.nodes))
@@ -71,6 +73,7 @@ class LabCluster:
         return refs
 
     def delete(self, steps: Steps) -> None:
+        require_root()
         steps.run(LAB, "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig), show=True)
         forget(self.kubeconfig)
 
@@ -140,13 +143,12 @@ class CurrentCluster:
     kubeconfig: Path = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
 
     def find(self) -> None:
-        if not any(Path(file).is_file() for file in str(self.kubeconfig).split(":")):
-            raise StepFailed(f"There is no kubeconfig at {self.kubeconfig}. Set KUBECONFIG, or use CLUSTER=lab.")
+        access.find(self.kubeconfig)
 
     def ensure(self, steps: Steps) -> None:
         self.find()
         client_tools(steps)
-        steps.run("kubectl", "version")
+        access.reach(steps, self.kubeconfig)
 
     def images(self, steps: Steps) -> Refs:
         registry = os.environ.get(REGISTRY_VARIABLE)
@@ -170,6 +172,15 @@ class CurrentCluster:
         """The cluster is not ours to delete; `make down` removes the operator and the stack from it."""
 
 
+def require_root() -> None:
+    """Say before anything is installed or built that a lab cluster takes root. Raises StepFailed."""
+    if os.geteuid() != 0:
+        raise StepFailed(
+            "The lab needs root: it makes namespaces, mounts and control groups. "
+            "Become root, or use Docker and kind: CLUSTER=kind"
+        )
+
+
 def client_tools(steps: Steps) -> None:
     """kubectl and helm, built where this machine has none; later commands find them."""
     missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool, path=steps.env["PATH"]) is None]
@@ -186,7 +197,9 @@ def built(steps: Steps, *options: str) -> Refs:
 
 def image_refs() -> Refs:
     """The references of this tree's images, by name, without building anything."""
-    listed = subprocess.run([LAB, "images", "-o", "json"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [LAB, "images", "-o", "json"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if listed.returncode:
         raise StepFailed(listed.stderr.strip())
     return {str(name): str(ref) for name, ref in json.loads(listed.stdout).items()}
@@ -201,7 +214,7 @@ def tools_path() -> str:
 def output_of(*command: str) -> str:
     """What a command prints, without any step around it. Raises StepFailed with what it complains about."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise StepFailed(f"'{command[0]}' is not on PATH.") from None
     if done.returncode:

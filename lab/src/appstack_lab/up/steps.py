@@ -83,7 +83,13 @@ class Steps:
     def _run_quietly(self, command: Sequence[str], log: IO[str], stdin: str | None) -> tuple[int, str]:
         with heartbeat(lambda: " ".join(command[:4]), self.tell):
             done = subprocess.run(
-                command, env=self.env, input=stdin, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+                command,
+                env=self.env,
+                input=stdin or "",  # nothing to wait for: a question would stand in the log alone
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                check=False,
             )
         return done.returncode, done.stdout
 
@@ -93,7 +99,13 @@ class Steps:
             tempfile.TemporaryFile("w+") as answer,
             heartbeat(lambda: " ".join(command[:4]), self.tell) as heard,
             subprocess.Popen(
-                command, env=self.env, stdout=answer, stderr=subprocess.PIPE, text=True, bufsize=1
+                command,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.PIPE,
+                text=True,
+                bufsize=1,
             ) as process,
         ):
             assert process.stderr is not None

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from appstack_lab.up import __main__ as command
 from appstack_lab.up import clusters, demo
@@ -101,7 +102,8 @@ def test_the_operator_of_another_cluster_is_not_touched(
     build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "--name", "nosuch", "run-operator") == 1
-    assert "There is no cluster 'nosuch'; running: review." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "There is no cluster 'nosuch'; running: review. To make it: make up KIND_NAME=nosuch" in said
 
 
 def test_a_shell_gets_the_access_and_the_name_of_its_cluster(
@@ -136,9 +138,24 @@ def test_taking_down_from_a_cluster_without_access_says_that_alone(
 
 
 def test_a_list_of_kubeconfigs_is_taken_whole(tmp_path: Path) -> None:
-    (tmp_path / "second").touch()
+    context = {"name": "a", "context": {"cluster": "a"}}
+    server = {"name": "a", "cluster": {"server": "http://127.0.0.1:8001"}}
+    whole = {"current-context": "a", "contexts": [context], "clusters": [server]}
+    (tmp_path / "second").write_text(yaml.safe_dump(whole))
     listed = clusters.CurrentCluster(tmp_path / f"first:{tmp_path}/second")
     listed.find()
     assert command.environment(listed)["KUBECONFIG"] == f"{tmp_path}/first:{tmp_path}/second"
     with pytest.raises(StepFailed, match="no kubeconfig"):
         clusters.CurrentCluster(tmp_path / "first").find()
+
+
+@pytest.mark.parametrize("words", ["cluster", "up", "down"])
+def test_without_root_a_lab_is_refused_before_anything_is_built(
+    build: Path, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert run(monkeypatch, "--name", "review", words) == 1
+    said = capsys.readouterr()
+    assert "The lab needs root" in said.err
+    assert "CLUSTER=kind" in said.err
+    assert "lab build" not in said.out

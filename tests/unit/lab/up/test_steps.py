@@ -97,3 +97,16 @@ def test_a_poll_is_logged_only_when_it_fails(steps: Steps) -> None:
         assert steps.run("echo", "polled", is_poll=True) == "polled\n"
         assert steps.log.read_text() == ""
         steps.run("bash", "-c", "echo gone; exit 1", is_poll=True)
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_no_command_waits_for_an_answer_from_the_terminal(steps: Steps, show: bool) -> None:
+    kept, (read, write) = os.dup(0), os.pipe()
+    os.dup2(read, 0)  # a terminal where nobody types
+    try:
+        with steps.step("Cluster", "cluster", "?"):
+            assert steps.run("timeout", "5", "cat", show=show) == ""
+    finally:
+        os.dup2(kept, 0)
+        for each in (kept, read, write):
+            os.close(each)
