@@ -79,9 +79,9 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 	@$(BIN)/lab build binaries etcd kube-apiserver kubectl
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
-test-long: venv tools ## The long tests: a sweep of single kills, rounds of crashes over a million rows, five faults under load
+test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, five faults under load
 	@$(BIN)/lab build binaries etcd kube-apiserver
-	@$(BIN)/pytest tests/apiserver tests/backend -m long $(PYTEST_ARGS)
+	@$(BIN)/pytest tests/unit/backend tests/apiserver tests/backend -m long $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster tests/chaos" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)

@@ -42,6 +42,12 @@ def test_no_bytes_break_the_ndjson_reader(data: bytes, piece: int) -> None:
     assert ndjson(data, piece) == ndjson(data, 5_000)
 
 
+@pytest.mark.parametrize("piece", [1, 11, 5_000])
+def test_a_line_that_is_too_long_and_no_text_is_too_long(piece: int) -> None:
+    """Whatever pieces it comes in: found by the fuzzer."""
+    assert ndjson(b"\n" + b"\xff" * 1_001 + b"\n", piece) == [(2, "IMPORT_LINE_TOO_LONG")]
+
+
 @given(st.lists(JSON | st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6), max_size=5), st.integers(1, 50))
 def test_any_json_is_a_row_or_a_reason(values: list[Any], piece: int) -> None:
     data = b"\n".join(encode(value) for value in values)

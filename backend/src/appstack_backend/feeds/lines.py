@@ -58,6 +58,10 @@ class LineSplitter:
     def _decode_each(self, block: bytes, first: int) -> list[str]:
         lines = []
         for number, line in enumerate(block.split(b"\n"), first):
+            if len(line) > self.max_line_bytes:  # whatever else is wrong with it, and in whatever pieces it came
+                self.flaws[number] = self._too_long()
+                lines.append("")
+                continue
             try:
                 lines.append(line.decode())
             except UnicodeDecodeError as error:
