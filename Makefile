@@ -14,7 +14,7 @@ SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/leas
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster
+ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster tests/chaos
 ifneq ($(words $(CLUSTER)) $(filter-out lab kind current,$(CLUSTER)),1 )
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
@@ -65,7 +65,7 @@ else
 endif
 .PHONY: own-cluster
 
-test: own-cluster root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests
+test: own-cluster root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
 	@$(MAKE) --no-print-directory venv lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
@@ -79,10 +79,10 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 	@$(BIN)/lab build binaries etcd kube-apiserver kubectl
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
-test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, five faults under load
+test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, what takes minutes on a cluster
 	@$(BIN)/lab build binaries etcd kube-apiserver
 	@$(BIN)/pytest tests/unit/backend tests/apiserver tests/backend -m long $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster tests/chaos" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
 	@$(BIN)/python -m bench import export requests dead-redis memory table
