@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from tests.apiserver.kit.life import World
     from tests.apiserver.kit.stage import Stage
 
-SPEC: dict[str, Any] = {"deletionPolicy": "Delete"}  # the bundled image: its token is a Secret too
+# The bundled image: its token is a Secret too.
+SPEC: dict[str, Any] = {
+    "deletionPolicy": "Delete",
+    "backend": {"api": {"replicas": 1}, "workers": []},
+    "cronJobs": [],
+    "postgres": {"instances": 1},
+    "redis": {"replicas": 1, "sentinels": 1},
+    "rabbitmq": {"replicas": 1},
+}
 # Nothing here answers as PostgreSQL or takes another user of RabbitMQ: these stay to be tried again.
 NOT_YET, NEVER = "could not be set yet", "cannot be set while it runs"
 EDITED = {

@@ -71,6 +71,7 @@ async def test_a_watch_that_falls_silent_is_begun_anew_where_it_was(world: World
     watched = sum(not kind.is_optional for kind in CHILDREN) + 1
     life.operator.environment["APPSTACK_WATCH_SILENCE_SECONDS"] = str(SILENCE_SECONDS)
     trouble = life.proxy.trouble = Trouble([STALLED], random.Random(0), share=1.0, budget=10**6)
+    life.spec = SPEC
     await life.create()
     life.operator.start()
     await life.settle(life.is_ready)  # passes look for themselves while something is under way
