@@ -20,6 +20,7 @@ DEFAULT_NAME = "appstack"
 NAME_VARIABLE = "APPSTACK_CLUSTER"  # the cluster a shell works with: `make env` sets it
 MAX_CLUSTERS = 32
 MAX_NODES = 20
+SIZE_PATTERN = re.compile(r"[1-9][0-9]{0,8}(Mi|Gi|Ti)")
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 
 
@@ -154,6 +155,13 @@ def checked_name(name: str) -> str:
     return name
 
 
+def checked_size(size: str) -> str:
+    """Return the size of a node's volumes if it can be one."""
+    if not SIZE_PATTERN.fullmatch(size):
+        raise LabError(f"{size!r} cannot be the size of volumes: use a whole number with Mi, Gi or Ti, such as 2Gi")
+    return size
+
+
 def build_nodes(count: int) -> tuple[Node, ...]:
     """Name `count` nodes: node1, node2, …"""
     if not 1 <= count <= MAX_NODES:
@@ -161,14 +169,17 @@ def build_nodes(count: int) -> tuple[Node, ...]:
     return tuple(Node(f"node{number}", number) for number in range(1, count + 1))
 
 
-def nodes_of_kind_config(config: dict[str, Any] | None) -> tuple[Node, ...]:
+def nodes_of_kind_config(config: object) -> tuple[Node, ...]:
     """Read the nodes of a kind `Cluster` document; every role becomes a node that takes pods."""
-    kind = (config or {}).get("kind")
-    if kind != "Cluster":
-        raise LabError(f"the configuration's kind must be Cluster, not {kind!r}")
-    entries = (config or {}).get("nodes") or [{"role": "control-plane"}]
+    if not isinstance(config, dict):
+        raise LabError("the configuration must be a document of kind Cluster, with fields")
+    if config.get("kind") != "Cluster":
+        raise LabError(f"the configuration's kind must be Cluster, not {config.get('kind')!r}")
+    entries = config.get("nodes") or [{"role": "control-plane"}]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise LabError("the configuration's nodes must be a list of entries such as {role: worker}")
+    labels = [entry.get("labels") or {} for entry in entries]
+    if not all(isinstance(each, dict) for each in labels):
+        raise LabError("the labels of a node in the configuration must be names with values")
     nodes = build_nodes(len(entries))
-    return tuple(
-        Node(node.name, node.number, dict(entry.get("labels") or {}))
-        for node, entry in zip(nodes, entries, strict=True)
-    )
+    return tuple(Node(node.name, node.number, dict(its)) for node, its in zip(nodes, labels, strict=True))

@@ -112,6 +112,14 @@ def crash(cluster: Cluster, node: Node) -> None:
 
     Its cable goes first: a machine that loses power says no goodbye to its peers.
     """
+    already = node.name in crashed_nodes(cluster)
+    take_down(cluster, node)
+    back = f"lab node restart {node.name} --name {cluster.name}"
+    say(f"  {node.name} {'was down already' if already else 'is down with all its containers'}; back: {back}")
+
+
+def take_down(cluster: Cluster, node: Node) -> None:
+    """Pull a node's cable and stop all that runs in it."""
     move_service_route(cluster, node)
     set_faults(cluster, current_cuts(cluster), crashed_nodes(cluster) | {node.name})
     order(cluster, "stop", node)
@@ -120,16 +128,20 @@ def crash(cluster: Cluster, node: Node) -> None:
 
 def restart(cluster: Cluster, node: Node) -> None:
     """Start a crashed node, or crash and start a running one; return when its processes run."""
-    if node.name not in crashed_nodes(cluster):
-        crash(cluster, node)
+    was_down = node.name in crashed_nodes(cluster)
+    if not was_down:
+        take_down(cluster, node)
     renew_node_network(cluster, node)  # a kernel that boots knows no connections and no rules
     set_faults(cluster, current_cuts(cluster), crashed_nodes(cluster) - {node.name})
     order(cluster, "start", node)
     deadline = time.monotonic() + RESTART_SECONDS
     while not runs(cluster, node):
         if time.monotonic() > deadline:
-            raise LabError(f"{node.name} does not come up: lab logs {node.name}-kubelet")
+            raise LabError(f"{node.name} does not come up: lab logs {node.name}-kubelet --name {cluster.name}")
         time.sleep(0.2)
+    say(f"  {node.name} {'runs again' if was_down else 'was taken down, and runs again'}: it is Ready in seconds")
+    if node.name in current_cuts(cluster):
+        say(f"  it is still cut off: lab node heal {node.name} --name {cluster.name}")
 
 
 def runs(cluster: Cluster, node: Node) -> bool:

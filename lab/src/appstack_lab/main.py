@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -13,12 +14,19 @@ from typing import TYPE_CHECKING
 import yaml
 
 from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, paths, prune, state, status, teardown
-from appstack_lab.cluster import DEFAULT_NAME, NAME_VARIABLE, build_nodes, nodes_of_kind_config
+from appstack_lab.cluster import (
+    DEFAULT_NAME,
+    NAME_VARIABLE,
+    build_nodes,
+    checked_name,
+    checked_size,
+    nodes_of_kind_config,
+)
 from appstack_lab.controlplane import admin_kubeconfig
 from appstack_lab.failures import LabError
 from appstack_lab.images import Image, images_of
 from appstack_lab.layers import stored
-from appstack_lab.locks import locked
+from appstack_lab.locks import discard, locked
 from appstack_lab.progress import say, step
 
 if TYPE_CHECKING:
@@ -34,10 +42,18 @@ def seconds(text: str) -> float:
     return float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
 
 
+def size(text: str) -> str:
+    """Read the limit of a node's volumes."""
+    try:
+        return checked_size(text)
+    except LabError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def create_cluster(args: argparse.Namespace) -> None:
     nodes = build_nodes(args.nodes)
     if args.config:
-        nodes = nodes_of_kind_config(yaml.safe_load(Path(args.config).read_text()))
+        nodes = nodes_of_kind_config(read_kind_config(Path(args.config)))
     wait_seconds = args.wait or WAIT_SECONDS
     cluster = create.create_cluster(args.name, nodes, args.volume_size, wait_seconds)
     path = kubeconfigs.target(args.kubeconfig)
@@ -45,15 +61,38 @@ def create_cluster(args: argparse.Namespace) -> None:
     say(f"Access is in {path} (context kind-{cluster.name}).")
 
 
+def read_kind_config(path: Path) -> object:
+    """Read a kind document; what is no YAML is refused."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise LabError(f"the configuration {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabError(f"the configuration {path} is not YAML: {error}") from None
+
+
 def delete_cluster(args: argparse.Namespace) -> None:
-    with locked(paths.LOCKS / f"{args.name}.lock"):
+    lock = paths.LOCKS / f"{args.name}.lock"
+    with locked(lock):
         cluster = state.find_cluster(args.name)
         if cluster:
             with step(f"delete cluster {args.name}"):
                 teardown.remove_cluster(cluster)
         else:
             say(state.absence(args.name))
+        lock.unlink(missing_ok=True)
     kubeconfigs.forget(args.name, kubeconfigs.target(args.kubeconfig))
+    discard_locks(args.name)
+
+
+def discard_locks(name: str) -> None:
+    """Remove the other locks of a cluster that is gone, and with the last cluster those of all."""
+    discard(paths.LOCKS / f"{name}.load.lock")
+    if not state.known_clusters():
+        for shared in ("index.lock", "kubeconfig.lock"):
+            discard(paths.LOCKS / shared)
+        with contextlib.suppress(OSError):  # somebody creates a cluster just now, or nobody ever did
+            paths.LOCKS.rmdir()
 
 
 def get_clusters(_: argparse.Namespace) -> None:
@@ -133,7 +172,7 @@ def print_logs(args: argparse.Namespace) -> None:
         print("\n".join(known))
         return
     log = cluster.logs / f"{args.component}.log"
-    if not log.exists():
+    if args.component not in known:
         raise LabError(f"there is no log of {args.component}; there are {', '.join(known)}")
     with log.open(errors="replace") as handle:
         while True:
@@ -176,7 +215,9 @@ def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     parser.add_argument("--wait", type=seconds, help="longest wait for each stage, such as 60s or 5m")
     parser.add_argument("--retain", action="store_true", help="accepted as kind does; logs always stay")
     parser.add_argument("--nodes", type=int, default=DEFAULT_NODES, help="how many nodes (default: 3)")
-    parser.add_argument("--volume-size", help="limit of each node's volumes, such as 2Gi; of a new cluster: none")
+    parser.add_argument(
+        "--volume-size", type=size, help="limit of each node's volumes, such as 2Gi; of a new cluster: none"
+    )
     parser.set_defaults(run=create_cluster)
 
     deleting = commands.add_parser("delete", help="delete a cluster, with all its data").add_subparsers(required=True)
@@ -281,6 +322,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if needs_root(args) and os.geteuid() != 0:
             raise LabError("this needs root: namespaces, mounts and control groups are made")
+        if hasattr(args, "name"):
+            checked_name(args.name)
         args.run(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)

@@ -57,3 +57,39 @@ def test_every_command_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) ->
     listed = capsys.readouterr().out
     for command in ("get", "load", "delete", "create", "status", "logs", "node", "build"):
         assert any(line.split()[:1] == [command] and len(line.split()) > 1 for line in listed.splitlines()), command
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param(None, "cannot be read: No such file", id="missing"),
+        pytest.param("::: { not", "is not YAML", id="garbage"),
+        pytest.param("- a list", "must be a document of kind Cluster", id="a list"),
+        pytest.param("", "must be a document of kind Cluster", id="empty"),
+        pytest.param("{kind: Cluster, nodes: 3}", "must be a list of entries", id="a number of nodes"),
+        pytest.param("{kind: Cluster, nodes: [worker]}", "must be a list of entries", id="names of roles"),
+        pytest.param("{kind: Cluster, nodes: [{labels: ssd}]}", "must be names with values", id="a label alone"),
+    ],
+)
+def test_a_kind_document_that_is_none_is_refused_in_a_sentence(
+    text: str | None,
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(main.create, "create_cluster", lambda *_: pytest.fail("it was created"))
+    config = tmp_path / "config.yaml"
+    if text is not None:
+        config.write_text(text)
+    assert main.main(["create", "cluster", "--name", "review", "--config", str(config)]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["abc", "", "0Gi", "-1Gi", "2", "2G", "1.5Gi", "2Gi;true"])
+def test_a_size_that_is_none_is_refused_at_once(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.build_parser().parse_args(["create", "cluster", f"--volume-size={size}"])
+    assert "use a whole number with Mi, Gi or Ti, such as 2Gi" in capsys.readouterr().err
+    assert main.build_parser().parse_args(["create", "cluster", "--volume-size=2Gi"]).volume_size == "2Gi"
