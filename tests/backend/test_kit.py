@@ -14,15 +14,16 @@ from tests.backend.kit.servers import PASSWORD, answers
 STARTER = """
 import sys
 from pathlib import Path
-from tests.backend.kit.servers import redis
-with redis(Path(sys.argv[1])) as environment:
-    print(environment["REDIS_URL"], flush=True)
+from tests.backend.kit.servers import {server}
+with {server}(Path(sys.argv[1])) as told:
+    print({url}, flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_killed_test_run_leaves_no_server(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", STARTER, str(tmp_path)]
+    starter = STARTER.format(server="redis", url="told['REDIS_URL']")
+    command = [sys.executable, "-c", starter, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         port = int(run.stdout.readline().rpartition(":")[2].split("/")[0])
@@ -32,6 +33,26 @@ def test_a_killed_test_run_leaves_no_server(tmp_path: Path) -> None:
         run.wait()
     wait_until(lambda: not answers(port, ping, b"PONG"), "Redis is gone", 5)
     wait_until(lambda: str(tmp_path) not in mounted(), "nothing is mounted", 5)
+
+
+def test_a_killed_test_run_leaves_no_shared_memory(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTER.format(server="postgres", url="'it runs'"), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "it runs\n"
+        servers = [pid for pid in descendants(run.pid) if Path(f"/proc/{pid}/comm").read_text() == "postgres\n"]
+        used = {path.name for path in Path(f"/proc/{servers[0]}/root/dev/shm").iterdir()}
+        run.kill()
+        run.wait()
+    wait_until(lambda: not Path(f"/proc/{servers[0]}").exists(), "PostgreSQL is gone", 5)
+    assert used
+    assert used.isdisjoint(path.name for path in Path("/dev/shm").iterdir())
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they did, oldest first."""
+    children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [found for child in children for found in (child, *descendants(child))]
 
 
 def mounted() -> str:

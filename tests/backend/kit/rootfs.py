@@ -21,6 +21,8 @@ set -e
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 mount -t proc proc "$2/root/proc"
 mount --rbind /dev "$2/root/dev"
+# Shared memory of its own: PostgreSQL's files would outlive it on the machine's.
+mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$2/root/dev/shm"
 mkdir -p "$2/root/scratch"
 mount --bind "$2/scratch" "$2/root/scratch"
 echo "127.0.0.1 localhost" > "$2/root/etc/hosts"
