@@ -12,6 +12,7 @@ from appstack_backend.logs import bound, get_logger
 from appstack_backend.metrics import CONSUMER_RESTARTS, MESSAGES, MESSAGES_IN_HAND, REDELIVERED
 
 log = get_logger()
+GIVE_BACK_PAUSE_SECONDS = 1.0  # it may come again at once
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 Work = Callable[[AbstractIncomingMessage], Awaitable[str]]  # returns the outcome, for the metrics
 
@@ -128,13 +129,17 @@ class Consumer:
             log.warning("a message came again", deliveries_before=count)
         try:
             outcome = await self._work(message)
-            await message.ack()
         except GiveBack:
             outcome = "given_back"
-            with suppress(*broker.TROUBLE):
-                await message.nack(requeue=True)
+        except Exception:
+            # Whatever it is: a message that nobody answers takes one of this worker's places for ever.
+            log.exception("a message could not be worked on, and is given back")
+            outcome = "given_back"
+            await asyncio.sleep(GIVE_BACK_PAUSE_SECONDS)
+        try:
+            await (message.nack(requeue=True) if outcome == "given_back" else message.ack())
         except broker.TROUBLE as error:
-            outcome = "unanswered"  # the broker delivers it again by itself
+            outcome = "unanswered"  # the channel is lost, and the broker delivers it again by itself
             log.warning("a message could not be answered", error=repr(error))
         MESSAGES.labels(self._queue, outcome).inc()
 

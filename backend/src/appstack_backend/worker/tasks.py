@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -145,6 +146,7 @@ class Worker:
 
     def __init__(self, services: Services, queue: str) -> None:
         self._services, self._queue = services, queue
+        self._buried: set[tuple[str, str]] = set()
 
     async def work(self, message: AbstractIncomingMessage) -> str:
         """Do what the message asks, or move it to the dead letters; returns the outcome."""
@@ -183,9 +185,13 @@ class Worker:
         return None
 
     async def _wait_for_services(self, task: Task) -> None:
+        return await self._with_database(lambda: TASKS[task.kind](self._services, task))
+
+    async def _with_database(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Repeat until the database answers, or this worker is to end: then the message is given back."""
         while True:
             try:
-                return await TASKS[task.kind](self._services, task)
+                return await work()
             except (DatabaseUnavailable, psycopg.OperationalError) as error:
                 await self._services.database.forget_server(error)
                 log.warning("waiting for the database", error=str(error).strip())
@@ -194,8 +200,23 @@ class Worker:
                 await asyncio.sleep(ATTEMPT_PAUSE_SECONDS)
 
     async def _bury(self, message: AbstractIncomingMessage, task: Task | None, reason: str) -> None:
-        """Publish to the dead letters with confirm; only then is the original acknowledged."""
+        """Publish to the dead letters with confirm, and tell the job; only then is the original acknowledged.
+
+        A message that comes again while its job could not be told yet has its letter already. Only another
+        process cannot know that, where this one ends in between: then two letters have one message id.
+        """
         log.error("a message is hopeless", reason=reason, queue=self._queue)
+        known_as = (message.message_id or "", str(message.headers.get(RESENT, 0)))
+        if known_as not in self._buried:
+            await self._publish_letter(message, reason)
+            if message.message_id:
+                self._buried.add(known_as)
+        with suppress(Hopeless):  # it names no job that could be told
+            await self._with_database(lambda: self._tell_job(task))
+        self._buried.discard(known_as)
+        self._services.relay.poke()
+
+    async def _publish_letter(self, message: AbstractIncomingMessage, reason: str) -> None:
         headers: dict[str, Any] = {
             "x-reason": reason,
             "x-queue": self._queue,
@@ -205,12 +226,11 @@ class Worker:
         await self._services.publisher.publish(
             broker.dead_letters(self._queue), message.message_id or "", message.body, headers
         )
-        try:
-            if task is not None and task.kind == "import.chunk":
-                ref = task.chunk()
-                await self._services.database.run(lambda conn: bury_chunk(conn, ref))
-            elif task is not None and task.kind == "export.run":
-                await fail_export(self._services.database, task.uuid("export_id"))
-        except Hopeless:
-            pass  # it names no job that could be told
-        self._services.relay.poke()
+
+    async def _tell_job(self, task: Task | None) -> None:
+        """Count what cannot be done as done and failed; harmless to repeat."""
+        if task is not None and task.kind == "import.chunk":
+            ref = task.chunk()
+            await self._services.database.run(lambda conn: bury_chunk(conn, ref))
+        elif task is not None and task.kind == "export.run":
+            await fail_export(self._services.database, task.uuid("export_id"))

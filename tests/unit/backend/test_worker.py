@@ -1,0 +1,140 @@
+"""Every message taken is answered, whatever fails; and one that is hopeless gets one letter, however often it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import aio_pika
+import pytest
+
+from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.worker import consumer as consumers
+from appstack_backend.worker import tasks
+
+CHUNK = b'{"kind": "import.chunk", "import_id": "6f1c7f1e-6a1f-4a52-8f0c-5f7f0e1d2c3b", "chunk": 1}'
+
+
+@dataclass
+class Message:
+    """What the broker delivered: it notes how it was answered."""
+
+    body: bytes = b"not JSON"
+    message_id: str = "m1"
+    redelivered: bool = False
+    headers: dict[str, Any] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+    async def ack(self) -> None:
+        self.answers.append("ack")
+        if self.error:
+            raise self.error
+
+    async def nack(self, requeue: bool) -> None:
+        self.answers.append(f"nack requeue={requeue}")
+
+
+@dataclass
+class House:
+    """The services of a worker: a database that fails with a list of errors first, and a broker that takes letters."""
+
+    failures: list[Exception] = field(default_factory=list)
+    letters: list[str] = field(default_factory=list)
+    told: int = 0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    settings: Any = field(default_factory=lambda: SimpleNamespace(worker_max_deliveries=0))
+    broken_publisher: Exception | None = None
+
+    def worker(self) -> tasks.Worker:
+        relay = SimpleNamespace(poke=lambda: None)
+        services: Any = SimpleNamespace(
+            settings=self.settings, database=self, publisher=self, relay=relay, stop=self.stop
+        )
+        return tasks.Worker(services, "bulk")
+
+    async def run(self, _: Any) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.told += 1
+
+    async def forget_server(self, _: BaseException) -> None:
+        pass
+
+    async def publish(self, queue: str, message_id: str, *_: Any) -> None:
+        if self.broken_publisher:
+            raise self.broken_publisher
+        self.letters.append(f"{queue} {message_id}")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "GIVE_BACK_PAUSE_SECONDS", 0, raising=False)
+    monkeypatch.setattr(tasks, "ATTEMPT_PAUSE_SECONDS", 0)
+
+
+async def take(message: Message, work: Any) -> list[str]:
+    consumer = consumers.Consumer("amqp://nowhere", "bulk", "test", 1, 1.0, work)
+    delivered: Any = message
+    await asyncio.wait_for(asyncio.create_task(consumer._take(delivered)), 10)
+    return message.answers
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        consumers.GiveBack(),
+        DatabaseUnavailable(),
+        KeyError("a defect"),
+        ConnectionResetError("the publisher's connection"),
+        aio_pika.exceptions.DeliveryError(None, None),
+    ],
+)
+async def test_a_message_that_cannot_be_worked_on_is_given_back(error: Exception) -> None:
+    async def work(_: Any) -> str:
+        raise error
+
+    assert await take(Message(), work) == ["nack requeue=True"]
+
+
+async def test_a_message_whose_answer_is_lost_is_answered_no_second_time() -> None:
+    async def work(_: Any) -> str:
+        return "done"
+
+    assert await take(Message(error=ConnectionResetError("gone")), work) == ["ack"]
+
+
+async def test_a_hopeless_message_waits_for_the_database_with_one_letter() -> None:
+    house = House([DatabaseUnavailable(), DatabaseUnavailable()])
+    assert await take(Message(CHUNK), house.worker().work) == ["ack"]
+    assert (house.letters, house.told) == (["bulk.dead m1"], 1)
+
+
+async def test_a_hopeless_message_that_comes_again_gets_no_second_letter() -> None:
+    house = House([KeyError("a defect")])
+    worker = house.worker()
+    assert await take(Message(CHUNK), worker.work) == ["nack requeue=True"]
+    assert await take(Message(CHUNK, redelivered=True), worker.work) == ["ack"]
+    assert (house.letters, house.told) == (["bulk.dead m1"], 1)
+
+
+async def test_a_message_that_a_person_sent_back_gets_a_letter_of_its_own() -> None:
+    house = House()
+    worker = house.worker()
+    for headers in ({}, {tasks.RESENT: 1}):
+        assert await take(Message(CHUNK, headers=headers), worker.work) == ["ack"]
+    assert house.letters == ["bulk.dead m1"] * 2
+
+
+async def test_a_worker_that_ends_gives_a_hopeless_message_back_when_the_database_is_away() -> None:
+    house = House([DatabaseUnavailable()])
+    house.stop.set()
+    assert await take(Message(CHUNK), house.worker().work) == ["nack requeue=True"]
+
+
+async def test_a_letter_that_nobody_confirmed_leaves_the_message_with_the_broker() -> None:
+    house = House(broken_publisher=TimeoutError())
+    assert await take(Message(), house.worker().work) == ["nack requeue=True"]
+    assert house.told == 0
