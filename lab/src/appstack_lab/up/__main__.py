@@ -52,7 +52,7 @@ def main() -> int:
     """Run one command; a failure is told on standard error and in the exit code."""
     arguments = parser().parse_args()
     choice = Choice(arguments.cluster, arguments.name, arguments.namespace)
-    cluster = clusters.select(choice.kind, choice.name, arguments.kubeconfig, arguments.nodes)
+    cluster = clusters.select(choice.kind, choice.name, arguments.kubeconfig, arguments.nodes, choice.namespace)
     try:
         choice.check()
         match arguments.command:

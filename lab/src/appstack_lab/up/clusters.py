@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import yaml
+
 from appstack_lab.up import access
 from appstack_lab.up.steps import StepFailed, say
 
@@ -59,6 +61,7 @@ class LabCluster:
     name: str
     kubeconfig: Path
     nodes: int = NODES
+    namespace: str = ""
 
     def ensure(self, steps: Steps) -> None:
         require_root()
@@ -66,6 +69,7 @@ class LabCluster:
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         shape = ("--name", self.name, "--nodes", str(self.nodes))
         steps.run(LAB, "create", "cluster", *shape, "--kubeconfig", str(self.kubeconfig), show=True)
+        keep_access(self.kubeconfig, self.kubeconfig.read_text(), self.namespace)
 
     def images(self, steps: Steps) -> Refs:
         refs = built(steps)
@@ -79,7 +83,7 @@ class LabCluster:
 
     def find(self) -> None:
         require(self.name, output_of(LAB, "get", "clusters").split())
-        write_private(self.kubeconfig, output_of(LAB, "get", "kubeconfig", "--name", self.name))
+        keep_access(self.kubeconfig, output_of(LAB, "get", "kubeconfig", "--name", self.name), self.namespace)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class KindCluster:
 
     name: str
     kubeconfig: Path
+    namespace: str = ""
 
     def ensure(self, steps: Steps) -> None:
         steps.run("docker", "version")
@@ -103,6 +108,7 @@ class KindCluster:
             steps.run("kind", "create", "cluster", *self.create_words(), show=True)
             self.unfinished.unlink()
         steps.run("kind", "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+        keep_access(self.kubeconfig, self.kubeconfig.read_text(), self.namespace)
 
     @property
     def unfinished(self) -> Path:
@@ -132,7 +138,7 @@ class KindCluster:
 
     def find(self) -> None:
         require(self.name, output_of("kind", "get", "clusters").split())
-        write_private(self.kubeconfig, output_of("kind", "get", "kubeconfig", "--name", self.name))
+        keep_access(self.kubeconfig, output_of("kind", "get", "kubeconfig", "--name", self.name), self.namespace)
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,16 @@ def require(name: str, running: list[str]) -> None:
         raise StepFailed(f"There is no cluster '{name}'; running: {', '.join(running) or 'none'}.")
 
 
+def keep_access(path: Path, text: str, namespace: str) -> None:
+    """Write the access to a cluster; in a file of this tree's own, its contexts begin in the stack's namespace."""
+    config = yaml.safe_load(text)
+    if namespace and path.is_relative_to(BUILD / "clusters") and isinstance(config, dict):
+        for entry in config["contexts"]:
+            entry["context"]["namespace"] = namespace
+        text = yaml.safe_dump(config, sort_keys=False)
+    write_private(path, text)
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file for its owner alone, whole or not at all."""
     if path.exists() and path.read_text() == text:
@@ -262,13 +278,13 @@ def forget(kubeconfig: Path) -> None:
         LATEST.unlink()
 
 
-def select(kind: str, name: str, kubeconfig: Path | None = None, nodes: int = NODES) -> Cluster:
+def select(kind: str, name: str, kubeconfig: Path | None = None, nodes: int = NODES, namespace: str = "") -> Cluster:
     """The cluster that CLUSTER= and KIND_NAME= name."""
     file = kubeconfig or kubeconfig_of(name)
     match kind:
         case "lab":
-            return LabCluster(name, file, nodes)
+            return LabCluster(name, file, nodes, namespace)
         case "kind":
-            return KindCluster(name, file)
+            return KindCluster(name, file, namespace)
         case _:
             return CurrentCluster()

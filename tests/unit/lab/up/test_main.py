@@ -117,6 +117,25 @@ def test_a_shell_gets_the_access_and_the_name_of_its_cluster(
     assert said.err == ""
 
 
+def test_a_shell_begins_in_the_namespace_of_its_stack(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"contexts": [{"name": "kind-review", "context": {"cluster": "a", "user": "a"}}]}
+    (tmp_path / "access").write_text(yaml.safe_dump(config))
+    (tmp_path / "lab").write_text(LAB.replace('echo "access to $4"', f"cat {tmp_path}/access"))
+    own, somebodys = build / "clusters" / "review" / "kubeconfig", tmp_path / "somebodys"
+
+    def namespace_in(file: Path, *words: str) -> str | None:
+        assert run(monkeypatch, "--name", "review", *words, "env") == 0
+        found: str | None = yaml.safe_load(file.read_text())["contexts"][0]["context"].get("namespace")
+        return found
+
+    assert namespace_in(own) == "shop"
+    assert namespace_in(own, "--namespace", "other") == "other"
+    assert namespace_in(somebodys, "--kubeconfig", str(somebodys)) is None
+    assert own.stat().st_mode & 0o077 == 0
+
+
 def test_a_shell_for_no_cluster_is_told_so_beside_the_settings(
     build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
