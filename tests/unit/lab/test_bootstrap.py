@@ -37,7 +37,9 @@ def test_a_current_environment_is_left_alone_at_once(tmp_path: Path) -> None:
 
 def test_an_interruption_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://192.0.2.1/simple\n")  # it answers nobody
-    command = [sys.executable, str(ROOT / "lab" / "bootstrap.py"), str(tmp_path / "venv")]
+    # A shell's background job, as this run may be one, begins with interruptions ignored.
+    heeding = ["env", "--default-signal=INT"]
+    command = [*heeding, sys.executable, str(ROOT / "lab" / "bootstrap.py"), str(tmp_path / "venv")]
     env = {**os.environ, "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as run:
         assert run.stdout is not None
