@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 import redis.asyncio as redis_client
 
 from appstack_backend.cache import NO_LSN, Cache
+from appstack_backend.database import Database
+from appstack_backend.imports.apply import ChunkRef, apply_chunk
 from appstack_backend.settings import Settings
-from tests.backend.kit import servers
+from tests.backend.kit import feeds, servers
+from tests.backend.kit.processes import wait_until
 from tests.backend.test_cache import Source, Wire, get
+from tests.backend.test_queries import application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from tests.backend.kit.processes import Backend
+
+THING = {"name": "old", "price": "1", "currency": "EUR"}
+FOR_EVER = {"CACHE_TTL_SECONDS": "3600"}
 WITHOUT_SENTINELS = {"redis_sentinels": "", "redis_sentinel_master": ""}
-Make = "Callable[..., Cache]"
 
 
 @pytest.fixture
@@ -165,3 +173,56 @@ async def test_an_idle_process_leaves_a_master_that_is_none_any_more(
             while (await one.look("caller")).is_known:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await raw.role())[0] == b"slave"  # type: ignore[no-untyped-call]
+
+
+def test_a_change_that_an_api_could_not_tell_of_is_told_by_its_event(backend: Backend) -> None:
+    """As when it dies between its commit and its note: the event is in the same commit."""
+    backend.start_api(REDIS_SENTINELS="", REDIS_SENTINEL_MASTER="", REDIS_URL="")
+    apart = backend.client().http
+    backend.start_api(**FOR_EVER)
+    reader = backend.client().http
+    assert apart.put("/v1/products/A", json=THING).is_success
+    assert [reader.get("/v1/products/A").json()["name"] for _ in range(2)] == ["old", "old"]
+    assert apart.put("/v1/products/A", json={**THING, "name": "new"}).is_success
+    assert reader.get("/v1/products/A").json()["name"] == "old", "nobody could know"
+    backend.start_worker()
+    wait_until(lambda: reader.get("/v1/products/A").json()["name"] == "new", "the event tells of it", 60)
+
+
+async def test_a_chunk_whose_worker_died_after_its_commit_is_told_when_it_comes_again(
+    backend: Backend, dsn: str
+) -> None:
+    backend.start_api(**FOR_EVER)
+    api = backend.client()
+    assert api.http.put("/v1/products/A", json=THING).is_success
+    assert [api.http.get("/v1/products/A").json()["name"] for _ in range(2)] == ["old", "old"]
+    job = api.post((feeds.HEADER + "A,new,c,s,1,EUR,1,\n").encode()).json()
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:  # what the worker did before it died
+        assert await apply_chunk(conn, ChunkRef(UUID(job["id"]), 0, is_redelivered=False)) == 1
+    assert api.http.get("/v1/products/A").json()["name"] == "old", "nobody could know"
+    backend.start_worker("bulk")  # without the queue of events
+    wait_until(lambda: api.http.get("/v1/products/A").json()["name"] == "new", "the message comes again", 60)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_change_whose_commits_answer_was_lost_does_not_fail_on_itself(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """The work is repeated, as after a failover, though its first commit stands."""
+    run = Database.run
+
+    async def lost_and_repeated(self: Database, work: Any, *args: Any) -> Any:
+        await run(self, work, *args)
+        return await run(self, work, *args)
+
+    async with application(dsn) as (http, _):
+        made = await http.put("/v1/products/A", json=THING)
+        monkeypatch.setattr(Database, "run", lost_and_repeated)
+        body = None if method == "DELETE" else THING | {"name": "new"}
+        answer = await http.request(method, "/v1/products/A", json=body, headers={"If-Match": made.headers["ETag"]})
+        assert answer.status_code == (204 if method == "DELETE" else 200), answer.text
+        created = await http.put("/v1/products/B", json=THING, headers={"If-None-Match": "*"})
+        assert created.status_code == 201, created.text
+    with psycopg.connect(dsn) as conn:
+        row = conn.execute("SELECT count(*) FROM outbox WHERE body->>'event' = 'product.changed'").fetchone()
+    assert row == (3,), "each change is told once"

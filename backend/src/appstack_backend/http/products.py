@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -95,12 +96,17 @@ async def delete(call: Call) -> Response:
 
 async def change(call: Call, decide: Callable[[Product | None], Product | None]) -> Response:
     """Apply what `decide` makes of the product as it is now (None: delete it), if the preconditions hold."""
-    sku = call.request.path_params["sku"]
+    sku, mark = call.request.path_params["sku"], f"change/{uuid4()}"
+    found: list[Product | None] = []  # as it was before each attempt
 
     async def work(conn: Connection) -> tuple[Product | None, Product | None]:
         before = None if "\0" in sku else await catalogue.locked_product(conn, sku)
+        # The answer to a commit may get lost; whoever then asked again would fail on its own change.
+        if found and await messages.is_marked(conn, mark):
+            return found[-1], before
         require(call, before)
         wanted = decide(before)
+        found.append(before)
         position = await catalogue.next_position(conn)
         if wanted is None:
             await catalogue.delete_product(conn, sku, position)
@@ -108,7 +114,7 @@ async def change(call: Call, decide: Callable[[Product | None], Product | None])
             await catalogue.put_product(conn, wanted, position)
         event = {"kind": "event", "event": "product.changed", "sku": sku, "request_id": call.request_id}
         event["traceparent"] = tracing.current()
-        await messages.add(conn, "notifications", f"product.changed/{position}", event)
+        await messages.add(conn, "notifications", f"product.changed/{position}", event, mark)
         return before, await catalogue.locked_product(conn, sku)
 
     before, after = await call.state.stores.database.run(work)

@@ -7,7 +7,11 @@ from psycopg.types.json import Jsonb
 
 from appstack_backend.database import Connection
 
-ADD = "INSERT INTO outbox (queue, message_id, body) VALUES (%(queue)s, %(message_id)s, %(body)s)"
+# With a mark that outlives the message: whoever repeats a transaction whose end is not known finds it.
+ADD = """
+    WITH mark AS (INSERT INTO processed_messages (message_id) VALUES (%(mark)s))
+    INSERT INTO outbox (queue, message_id, body) VALUES (%(queue)s, %(message_id)s, %(body)s)"""
+IS_MARKED = "SELECT FROM processed_messages WHERE message_id = %(mark)s"
 # Two relays never take the same message: what one has locked the other passes over.
 TAKE = """
     DELETE FROM outbox WHERE id IN (
@@ -15,9 +19,14 @@ TAKE = """
     RETURNING id, queue, message_id, body"""
 
 
-async def add(conn: Connection, queue: str, message_id: str, body: dict[str, Any]) -> None:
-    """Send a message when, and only when, the caller's transaction commits."""
-    await conn.execute(ADD, {"queue": queue, "message_id": message_id, "body": Jsonb(body)})
+async def add(conn: Connection, queue: str, message_id: str, body: dict[str, Any], mark: str) -> None:
+    """Send a message when, and only when, the caller's transaction commits, and leave a mark of that."""
+    await conn.execute(ADD, {"queue": queue, "message_id": message_id, "body": Jsonb(body), "mark": mark})
+
+
+async def is_marked(conn: Connection, mark: str) -> bool:
+    """Whether the transaction that left this mark was committed."""
+    return (await conn.execute(IS_MARKED, {"mark": mark})).rowcount > 0
 
 
 async def take(conn: Connection, limit: int) -> list[dict[str, Any]]:

@@ -91,8 +91,8 @@ async def import_chunk(services: Services, task: Task) -> None:
     ref = task.chunk()
     with bound(job_id=str(ref.import_id), chunk=ref.number):
         applied = await services.database.run(lambda conn: apply_chunk(conn, ref))
-        if applied:
-            await services.cache.remember(await services.reads.lsn(), catalogue=True)
+        # Also if it was applied before: whoever did that may have died before it was told.
+        await services.cache.remember(await services.reads.lsn(), catalogue=True)
         services.relay.poke()
         log.info("chunk applied", rows=applied)
 
@@ -112,6 +112,8 @@ async def event(services: Services, task: Task) -> None:
     if not isinstance(name, str) or not isinstance(request_id, str) or not task.message_id:
         raise Hopeless("the event has no name, request id or message id")
     data = {key: value for key, value in task.body.items() if key not in ("kind", "event", "request_id", "traceparent")}
+    if name == "product.changed":  # the API that changed it may have died before it told the cache
+        await services.cache.remember(await services.reads.lsn(), catalogue=True)
     payload = {"type": name, "timestamp": datetime.now(UTC), "data": data}
     count = await subscriptions.fan_out(
         services.database, task.message_id, name, msgspec.json.encode(payload).decode(), request_id
