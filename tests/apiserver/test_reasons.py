@@ -108,7 +108,7 @@ CASES = {
     R.VOLUME_PENDING: Case(
         "PostgresReady",
         f"data-{NAME}-postgres-1",
-        later(told("Pod", f"{NAME}-postgres-1", conditions=[NOT_READY]), minutes=1),
+        later(told("Pod", f"{NAME}-postgres-1", conditions=[NOT_READY]), minutes=3),
         finds_nothing=True,
     ),
     R.REPLICA_MISSING: Case("APIReady", POD, told("Pod", POD, conditions=[NOT_READY])),

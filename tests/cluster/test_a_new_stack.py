@@ -45,7 +45,7 @@ def test_its_start_was_no_reason_for_a_warning(shop: Stack, kube: Kube) -> None:
     found = kube.items("events.events.k8s.io", "-n", shop.namespace, "--field-selector", about)
     told = sorted(found, key=lambda event: str(event["eventTime"]))
     ready = next((each for each in told if (each["action"], each["reason"]) == ("Ready", "Healthy")), None)
-    assert ready, "the stack is younger than events are kept"
+    assert ready, "events are kept for an hour, and this stack is older: make the cluster anew"
     start = told[: told.index(ready) + 1]
     assert [each["note"] for each in start if each["type"] != "Normal"] == []
 

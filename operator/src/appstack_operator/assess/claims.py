@@ -7,7 +7,9 @@ from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
+# From then on a failure that is told of counts; where none is told, a slow disk gets its time.
 GRACE_SECONDS = 20
+SILENT_GRACE_SECONDS = 120
 # Who fails tries again, and says so again, within a few minutes: what is older may be over.
 EVENT_SECONDS = 600
 # Kubernetes says this one as a matter of course (type Normal), and it is the whole cause.
@@ -25,7 +27,7 @@ def claim_is_bound(name: str, seen: Observed, *, waits_for_a_node: bool) -> Verd
     if claim is None or not is_overdue(claim, seen):
         return None
     cause = cause_of(claim, seen)
-    if waits_for_a_node and not cause:
+    if not cause and (waits_for_a_node or age_seconds(claim, seen) <= SILENT_GRACE_SECONDS):
         return None
     wanted = claim["spec"].get("storageClassName")
     of_class = f" of storage class '{wanted}'" if wanted else ""
@@ -35,9 +37,13 @@ def claim_is_bound(name: str, seen: Observed, *, waits_for_a_node: bool) -> Verd
 
 def is_overdue(claim: Object, seen: Observed) -> bool:
     """Whether a claim waits for longer than it takes to make a volume."""
-    made_at = datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
     is_pending = claim.get("status", {}).get("phase") == "Pending"
-    return is_pending and (seen.now - made_at).total_seconds() > GRACE_SECONDS
+    return is_pending and age_seconds(claim, seen) > GRACE_SECONDS
+
+
+def age_seconds(claim: Object, seen: Observed) -> float:
+    """How long ago the claim was made."""
+    return (seen.now - datetime.fromisoformat(claim["metadata"]["creationTimestamp"])).total_seconds()
 
 
 def cause_of(claim: Object, seen: Observed) -> str:

@@ -111,7 +111,7 @@ ABSENT = event("ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not fou
     ],
 )
 def test_a_pending_volume_is_named_with_its_cause(events: list[Object], cause: str) -> None:
-    pod, claim = a_pod_and_its_pending_claim()
+    pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:57:00Z")
     verdict = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: events}))
     assert verdict is not None
     assert verdict.reason is Reason.VOLUME_PENDING
@@ -135,3 +135,11 @@ def test_a_claim_that_waits_for_a_node_is_no_cause() -> None:
 def test_a_volume_gets_the_time_that_its_making_takes() -> None:
     pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:59:55Z")
     assert pods_can_run([pod], observed(pod, claim)) is None
+
+
+def test_a_slow_disk_about_which_nobody_complains_gets_two_minutes() -> None:
+    pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:58:30Z")
+    assert pods_can_run([pod], observed(pod, claim)) is None
+    told = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: [ABSENT]}))
+    assert told is not None
+    assert told.reason is Reason.VOLUME_PENDING
