@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -15,7 +16,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.apiserver.kit.server import BareCluster
 
@@ -25,9 +26,17 @@ ALLOWED = Path(__file__).parent / "allowed_skips.toml"
 class SkipGate:
     """Turns a skip, xfail or rerun that nobody listed into a failed session."""
 
-    def __init__(self, allowed: dict[str, str]) -> None:
+    def __init__(self, allowed: dict[str, Any]) -> None:
+        self.long: dict[str, str] = allowed.pop("long", {})
         self.allowed = allowed
         self.unlisted: list[str] = []
+        self.left_out: Counter[str] = Counter()
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Long tests are left out by their mark alone: that must not become the place where tests disappear."""
+        long = [item for item in items if item.get_closest_marker("long")]
+        self.left_out.update(item.nodeid.partition("::")[0] for item in long)
+        self.unlisted += [item.nodeid for item in long if item.nodeid.partition("::")[0] not in self.long]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         is_excused = report.outcome not in ("passed", "failed") or hasattr(report, "wasxfail")
@@ -44,6 +53,9 @@ class SkipGate:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for file, count in sorted(self.left_out.items()):
+            reason = self.long.get(file, "NO REASON GIVEN")
+            terminalreporter.write_line(f"left to `make test-long`: {count} of {file}: {reason}")
         for nodeid in self.unlisted:
             terminalreporter.write_line(
                 f"NOT ALLOWED to be skipped (list it with a reason in {ALLOWED.name}): {nodeid}"

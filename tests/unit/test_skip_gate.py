@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ EXCUSES = {
     "skipped": "@pytest.mark.skip\ndef test_left_out():\n    pass\n",
     "failing as expected": "@pytest.mark.xfail\ndef test_left_out():\n    assert False\n",
     "passing against expectation": "@pytest.mark.xfail\ndef test_left_out():\n    pass\n",
+    "long": "@pytest.mark.long\ndef test_left_out():\n    pass\n",
 }
 
 
@@ -20,7 +22,7 @@ def run_with(excuse: str, allowed: str, tmp_path: Path) -> subprocess.CompletedP
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (tmp_path / "allowed_skips.toml").write_text(allowed)
     (tmp_path / "test_it.py").write_text(f"import pytest\n\n{EXCUSES[excuse]}\ndef test_kept():\n    pass\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -m 'not long'\nmarkers = long: takes long\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
@@ -36,3 +38,22 @@ def test_an_unlisted_excuse_fails_the_run_and_is_named(excuse: str, tmp_path: Pa
 def test_a_listed_skip_is_allowed(tmp_path: Path) -> None:
     done = run_with("skipped", '"test_it.py::test_left_out" = "an example of a reason"', tmp_path)
     assert done.returncode == 0
+
+
+def test_a_listed_long_test_is_left_out_and_told_with_its_reason(tmp_path: Path) -> None:
+    done = run_with("long", '[long]\n"test_it.py" = "an example of a reason"', tmp_path)
+    assert done.returncode == 0
+    assert "left to `make test-long`: 1 of test_it.py: an example of a reason" in done.stdout
+
+
+def test_the_list_of_long_tests_is_complete_and_make_runs_them_all() -> None:
+    listed = set(tomllib.loads((ROOT / "tests" / "allowed_skips.toml").read_text())["long"])
+    marked = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if "pytest.mark.long" in file.read_text() and file != Path(__file__).resolve()
+    }
+    assert listed == marked
+    recipe = (ROOT / "Makefile").read_text().partition("\ntest-long:")[2].partition("\n\n")[0]
+    run = [Path(word.removeprefix('TESTS="').rstrip('"')) for word in recipe.split() if "tests/" in word]
+    assert [file for file in sorted(marked) if not any(Path(file).is_relative_to(each) for each in run)] == []
