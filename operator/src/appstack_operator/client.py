@@ -1,5 +1,6 @@
 """The thin door to the API server: typed by kind, uncached, every request with a deadline."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -16,6 +17,9 @@ from appstack_operator.objects import FIELD_MANAGER, Object
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+# A look at a stack is some twenty reads together. Of many looks at once each would end as late as the last one, and the
+# writes that follow would stand behind them all.
+LOOKS_AT_ONCE = 4
 
 
 class ApiError(Exception):
@@ -59,6 +63,7 @@ class Api:
         write_seconds: float = 5,
     ) -> None:
         """Use a configured client; no request takes longer than this, and no write begins unless it may."""
+        self.looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._client = api_client
         self._may_write = may_write
         self._read_seconds, self._write_seconds = read_seconds, write_seconds

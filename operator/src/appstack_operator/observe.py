@@ -38,10 +38,11 @@ async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime, 
 
 async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observed:
     """What the API server knows of the stack; the services themselves are not asked."""
-    (objects, unknown), (external, references) = await asyncio.gather(
-        observe_objects(api, stack), observe_inputs(api, stack)
-    )
-    objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
+    async with api.looks:
+        (objects, unknown), (external, references) = await asyncio.gather(
+            observe_objects(api, stack), observe_inputs(api, stack)
+        )
+        objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
     seen = Observed(objects, unknown, external=external, references=references, now=now)
     return replace(seen, claim_events=await observe_claim_events(api, stack, seen))
 

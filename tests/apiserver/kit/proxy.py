@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -36,6 +36,7 @@ class FaultProxy:
         self.trouble: Trouble | None = None
         self.first_lists: dict[str, bytes] = {}  # by path and query: what a stale answer looks like
         self.is_closing = asyncio.Event()
+        self._watches: set[web.Request] = set()
         self._upstream = upstream
         self._context = context
         self._turn = asyncio.Lock()
@@ -89,10 +90,21 @@ class FaultProxy:
         async with self._session.get(url, headers=kept(request.headers)) as answer:
             response = web.StreamResponse(status=answer.status, headers=kept(answer.headers))
             await response.prepare(request)
-            with suppress(ConnectionResetError):  # the operator is gone: nobody listens to this watch
+            self._watches.add(request)
+            try:
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
+            except ConnectionResetError:
+                pass  # the operator is gone: nobody listens to this watch
+            finally:
+                self._watches.discard(request)
             return response
+
+    def cut_watches(self) -> None:
+        """Break the connection of each watch: it has to begin anew, and can fail in doing so."""
+        for request in self._watches:
+            if request.transport is not None:
+                request.transport.abort()
 
     def _count(self, request: web.Request, status: int) -> None:
         if status >= BAD_REQUEST:  # refused, or the object was gone already: nothing was written
