@@ -36,7 +36,7 @@ class FaultProxy:
         self.trouble: Trouble | None = None
         self.first_lists: dict[str, bytes] = {}  # by path and query: what a stale answer looks like
         self.is_closing = asyncio.Event()
-        self._watches: set[web.Request] = set()
+        self._watches: list[web.Request] = []
         self._upstream = upstream
         self._context = context
         self._turn = asyncio.Lock()
@@ -90,14 +90,14 @@ class FaultProxy:
         async with self._session.get(url, headers=kept(request.headers)) as answer:
             response = web.StreamResponse(status=answer.status, headers=kept(answer.headers))
             await response.prepare(request)
-            self._watches.add(request)
+            self._watches.append(request)
             try:
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
             except ConnectionResetError:
                 pass  # the operator is gone: nobody listens to this watch
             finally:
-                self._watches.discard(request)
+                self._watches.remove(request)
             return response
 
     def cut_watches(self) -> None:
