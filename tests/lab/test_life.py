@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appstack_lab import paths
 from appstack_lab.cgroups import hierarchies
 from appstack_lab.state import known_clusters
 
@@ -48,6 +49,7 @@ def traces() -> dict[str, set[str]]:
         "tables": set(run("nft", "list", "tables").stdout.splitlines()),
         "control groups": groups | roots,
         "loop devices": set(run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").stdout.splitlines()),
+        "locks": {str(path) for path in paths.LOCKS.glob(f"{NAME}.*")},
         "files": {str(path) for place in PLACES for path in [Path(place), *Path(place).glob("*")] if path.exists()},
     }
 
