@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import yaml
 from appstack_lab.binaries import bin_directory
 from appstack_lab.node import DIE_WITH_PARENT
 from tests.apiserver.kit.server import ACCOUNT
+from tests.backend.kit.rootfs import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,12 +33,6 @@ NAMESPACE = "appstack-system"
 WATCHED = ("killed", "frozen", "stopped")
 CHART = ROOT / "charts" / "appstack-operator"
 IMAGES = ("operator", "backend", "postgres", "redis", "rabbitmq")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(question: Callable[[], Any], what: str, limit_seconds: float) -> float:

@@ -90,7 +90,8 @@ async def backlog_has_news(look: Look, memory: ScalingMemory) -> bool:
     backlog = await ask_backlog(pods, look.context.credentials)
     if backlog is None:
         return True
-    seen = replace(look.seen, rabbitmq=replace(look.seen.rabbitmq, backlog=backlog), now=datetime.now(UTC))
+    rabbitmq = replace(look.seen.rabbitmq, backlog=backlog, backlog_error="")
+    seen = replace(look.seen, rabbitmq=rabbitmq, now=datetime.now(UTC))
     return scale_workers(look.stack, seen, memory) != look.context.worker_replicas
 
 

@@ -38,8 +38,7 @@ def run(settings: Settings) -> None:
 def collect_garbage_rarely() -> None:
     """Each pass reads thousands of small objects that refer to nothing in a circle, and are freed without a collector.
 
-    With Python's own thresholds it went through them again and again: a quarter of a pass
-    (docs/bench-operator.md).
+    With Python's own thresholds it went through them again and again.
     """
     gc.collect()
     gc.freeze()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +34,8 @@ chroot --userspec="$user" "$root" "$@" &
 wait $!
 """
 
+LOWEST_PORT = 16_000  # above what the machine's own services are likely to have
+
 
 @cache
 def rootfs(image: str) -> Path:
@@ -42,11 +46,13 @@ def rootfs(image: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has right now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of loopback that nobody has right now, and that no outgoing connection is given meanwhile."""
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(LOWEST_PORT, lowest_given)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(slots=True)
