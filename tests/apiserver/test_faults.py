@@ -31,9 +31,8 @@ async def lives_through(
     async with living(world, namespace, MANAGED_SPEC) as life:
         life.operator.start()
         made: dict[str, object] = {}
-        troubles = [Trouble(faults, die, SHARE, BUDGET) for _ in PHASES]
-        for phase, trouble in zip(PHASES, troubles, strict=True):
-            await pass_through(life, phase, trouble)
+        for phase in PHASES:
+            await pass_through(life, phase, Trouble(faults, die, SHARE, BUDGET))
             found = list(differences(reference[phase].objects, await take_snapshot(life.cast)))
             assert found == [], f"{namespace}, seed {seed}: {phase} ended otherwise"
             now = await passwords(life.cast)
@@ -41,7 +40,6 @@ async def lives_through(
                 name: made[name] for name in now if name in made
             }
             made = now
-    assert any(trouble.done for trouble in troubles), "nothing went wrong"
 
 
 async def pass_through(life: Life, phase: str, trouble: Trouble) -> None:
@@ -50,6 +48,7 @@ async def pass_through(life: Life, phase: str, trouble: Trouble) -> None:
     life.proxy.trouble = trouble
     life.proxy.cut_watches()  # they were begun before this phase, and would live through it
     await life.settle(await begun(life, phase))
+    assert trouble.done, "nothing went wrong"
 
 
 @pytest.mark.parametrize("seed", [1])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from appstack_operator.kinds import BY_NAME, CHILDREN
+from appstack_operator.objects import STACK_LABEL
 from appstack_operator.process import LOOK_SECONDS
 from tests.apiserver.kit import server
 from tests.apiserver.kit.faults import FAULTS, Trouble
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from aiohttp import web
+
     from tests.apiserver.kit.life import World
 
 HANG_LIMIT_SECONDS = 60.0
 SILENCE_SECONDS = 3.0
-STALLED = next(fault for fault in FAULTS if fault.name == "watch-stalled")
+STALLED, GONE = (next(fault for fault in FAULTS if fault.name == name) for name in ("watch-stalled", "list-gone"))
 
 
 async def until(holds: Callable[[], bool], what: str) -> float:
@@ -79,3 +82,20 @@ async def test_a_watch_that_falls_silent_is_begun_anew_where_it_was(world: World
     took_seconds = await drift_is_repaired(life)
     assert trouble.done.total() >= watched, "every watch was a silent one"
     print(f"repaired after {took_seconds:.1f} s")
+
+
+def is_of_a_watch(request: web.Request) -> bool:
+    """Whether it is the list before a watch: passes list by the stack's name, watches by the label's presence."""
+    return GONE.applies(request) and request.query.get("labelSelector") == STACK_LABEL
+
+
+async def test_one_list_that_is_refused_for_good_blinds_nobody(life: Life) -> None:
+    """kopf gives up then, and would wait for its other watches without an end."""
+    life.proxy.trouble = Trouble([replace(GONE, applies=is_of_a_watch)], random.Random(0), share=0.0, budget=1)
+    life.spec = SPEC
+    life.operator.start()
+    await until(lambda: "begins anew" in life.said(), "it begins anew")
+    assert life.proxy.trouble.done.total() == 1
+    await life.create()
+    await life.settle(life.is_ready)
+    print(f"repaired after {await drift_is_repaired(life):.1f} s")

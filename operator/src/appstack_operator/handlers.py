@@ -1,5 +1,6 @@
 """The door to kopf: watches, and wakes a stack's task, which runs passes. Decides and writes nothing."""
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from appstack_operator.news import News
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.settings import Settings
 
+# When one watch fails, kopf cancels all others together with the flags by which they tell being cancelled from being
+# paused: some take the one for the other, go on with a closed session, and kopf waits for them without an end.
+END_SECONDS = 15.0
+
 
 class ForEver:
     """Pauses between attempts without an end: an API server that is away is waited for, however long it takes."""
@@ -25,7 +30,11 @@ class ForEver:
         return chain((0.5, 1.0, 2.0, 5.0), repeat(10.0))
 
 
-def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
+class WatchingHangsError(Exception):
+    """kopf gave up and does not end."""
+
+
+def build_registry(daemons: Daemons, own: Settings, is_ending: asyncio.Event) -> kopf.OperatorRegistry:
     """All handlers. None of them makes kopf write: its finalizers and annotations belong to handlers of other kinds."""
     registry = kopf.OperatorRegistry()
     news = News()
@@ -41,6 +50,10 @@ def build_registry(daemons: Daemons, own: Settings) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         apply_settings(settings, own)
+
+    @kopf.on.cleanup(registry=registry)
+    def end(**_: Any) -> None:
+        is_ending.set()
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def stack_changed(*, event: kopf.RawEvent, namespace: Any, name: str, **_: Any) -> None:
@@ -96,9 +109,25 @@ def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
 async def run(daemons: Daemons, settings: Settings) -> None:
     """Watch until the process is told to stop; raises when a watch breaks off in a way that kopf gives up at."""
     namespaces = settings.watch_namespaces
-    await kopf.operator(
-        registry=build_registry(daemons, settings),
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        standalone=True,
+    is_ending, before = asyncio.Event(), asyncio.all_tasks()
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=build_registry(daemons, settings, is_ending),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+        )
     )
+    ending = asyncio.create_task(is_ending.wait())
+    try:
+        await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)
+        _, late = await asyncio.wait({watching}, timeout=END_SECONDS)
+        if late:
+            for task in asyncio.all_tasks() - before:  # a second time: now they take it for what it is
+                task.cancel()
+            await asyncio.wait({watching}, timeout=END_SECONDS)
+            raise WatchingHangsError
+        await watching  # raises what it raised
+    finally:
+        ending.cancel()
+        watching.cancel()

@@ -175,7 +175,9 @@ class Trouble:
         possible = [fault for fault in self.faults if fault.applies(request)]
         # Every list of a pass has to succeed: of reads fewer fail, or no pass would ever get anywhere.
         share = self.share / 4 if is_read(request) else self.share
-        if not possible or self.done.total() >= self.budget or self.die.random() > share:
+        if not possible or self.done.total() >= self.budget:
+            return None
+        if self.done and self.die.random() > share:  # the first that can fail does: no run is without a fault
             return None
         fault = self.die.choice(possible)
         self.done[fault.name] += 1
