@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 import redis.asyncio as redis_client
+from redis import Redis
 
 from appstack_backend.cache import NO_LSN, Cache
 from appstack_backend.database import Database
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 THING = {"name": "old", "price": "1", "currency": "EUR"}
 FOR_EVER = {"CACHE_TTL_SECONDS": "3600"}
 WITHOUT_SENTINELS = {"redis_sentinels": "", "redis_sentinel_master": ""}
+
+
+@pytest.fixture
+def redis(redis: dict[str, str]) -> dict[str, str]:
+    """The shared servers, with the URL of who is their master now: tests before these may have had a failover."""
+    host, _, port = redis["REDIS_SENTINELS"].split(",")[0].partition(":")
+    with Redis(host, int(port), password=redis["REDIS_PASSWORD"], decode_responses=True) as sentinel:
+        ip, at = sentinel.sentinel_get_master_addr_by_name(redis["REDIS_SENTINEL_MASTER"])
+    return {**redis, "REDIS_URL": f"redis://:{redis['REDIS_PASSWORD']}@{ip}:{at}/0"}
 
 
 @pytest.fixture
