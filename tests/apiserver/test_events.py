@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from appstack_operator.kinds import EVENT, STACK
@@ -19,11 +20,11 @@ STANDBY = f"{NAME}-postgres-1"
 
 
 async def events(stage: Stage) -> dict[tuple[str, str], str]:
-    """(condition, reason) -> Normal or Warning, of what was said about the stack."""
+    """(condition, reason) -> Normal or Warning, as it was last said about the stack."""
     found: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
-    return {
-        (each["action"], each["reason"]): each["type"] for each in found if each["regarding"].get("kind") == STACK.name
-    }
+    said = [each for each in found if each["regarding"].get("kind") == STACK.name]
+    # They come sorted by name, which is a hash.
+    return {(each["action"], each["reason"]): each["type"] for each in sorted(said, key=itemgetter("eventTime"))}
 
 
 async def test_only_a_loss_is_a_warning(world: World, api: Api) -> None:
