@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from appstack_operator.events import REPLICAS_IGNORED
 from appstack_operator.kinds import EVENT, STACK
 from tests.apiserver.kit.life import NAME
 from tests.apiserver.kit.stage import staging
@@ -53,3 +54,22 @@ async def test_only_a_loss_is_a_warning(world: World, api: Api) -> None:
         async with answered(STANDBY, sync_standby=False)(stage):
             await stage.look()
         assert (await events(stage))["PostgresReady", "NoSyncStandby"] == "Warning"
+
+
+async def test_a_number_that_an_autoscaler_overrules_is_told_once(world: World, api: Api) -> None:
+    scaled = {"replicas": 5, "autoscaling": {"minReplicas": 2, "maxReplicas": 4}}
+
+    async def notes(stage: Stage) -> list[str]:
+        await stage.look()
+        await stage.look()
+        found: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
+        return sorted(each["note"].partition(":")[0] for each in found if each["reason"] == REPLICAS_IGNORED)
+
+    async with staging(world, api, "ignored") as stage:
+        await stage.make_stack({**SPEC, "backend": {"api": scaled}})
+        first = "spec.backend.api.replicas (5) is ignored"
+        assert await notes(stage) == [first]
+        await stage.change_spec(redis={"maxMemory": "128Mi"})
+        assert await notes(stage) == [first]
+        await stage.change("AppStack", NAME, {"spec": {"replicas": 3}}, "/scale")
+        assert await notes(stage) == ["spec.backend.api.replicas (3) is ignored", first]

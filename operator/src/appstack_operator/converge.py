@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 
 from pydantic import ValidationError
 
@@ -27,7 +27,7 @@ from appstack_operator.desired.credentials import known_credentials
 from appstack_operator.desired.parameters import describe_proposals, describe_refusals, settle_parameters
 from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
-from appstack_operator.events import build_events
+from appstack_operator.events import build_events, build_ignored
 from appstack_operator.gates import set_gates
 from appstack_operator.kinds import STACK, Ref
 from appstack_operator.lifecycle import end, hold
@@ -129,7 +129,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context)]
     work = Work(pending_work(seen, actions, waiting), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)
-    await report(api, stack, live, status, now)
+    await report(api, stack, live, status, now, before.stack if before else None)
     return next_look(settings, status, failures, now)
 
 
@@ -213,8 +213,10 @@ def verdicts_of(failures: Sequence[Failure]) -> Mapping[str, Verdict]:
     }
 
 
-async def report(api: Api, stack: AppStack, live: Object, status: AppStackStatus, now: datetime) -> None:
-    """Write status if it has changed, and events about what changed in it."""
+async def report(
+    api: Api, stack: AppStack, live: Object, status: AppStackStatus, now: datetime, former: AppStack | None = None
+) -> None:
+    """Write status if it has changed, and events about what changed in it and since the former look."""
     wanted = status.model_dump(by_alias=True, mode="json", exclude_none=True)
     metrics.show_conditions(stack.namespace, stack.name, {each.type: each.status for each in status.conditions})
     if wanted == live.get("status"):
@@ -229,7 +231,8 @@ async def report(api: Api, stack: AppStack, live: Object, status: AppStackStatus
         subresource="status",
     )
     try:
-        for event in build_events(stack, stack.status.conditions, status.conditions, now):
+        changes = build_events(stack, stack.status.conditions, status.conditions, now)
+        for event in chain(changes, build_ignored(stack, former, now)):
             await api.create(event)
     except ApiError as error:
         logger.warning("an event could not be written: %s", error.message)

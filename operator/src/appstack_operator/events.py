@@ -1,4 +1,4 @@
-"""Kubernetes Events on transitions of conditions: built purely, one per change that a person would want to know."""
+"""Kubernetes Events on transitions: built purely, one per change that a person would want to know."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -9,6 +9,7 @@ from appstack_operator.assess.verdict import Reason
 from appstack_operator.kinds import EVENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
 
+REPLICAS_IGNORED = "ReplicasIgnored"  # no reason of a condition: all is well
 QUIET = {"Reconciling"}  # comes and goes with every change
 # Work that goes on by itself, or what the spec asks for: nobody has to look.
 EXPECTED = {
@@ -49,7 +50,27 @@ def build_events(
         is_repetition = condition.type == "HighlyAvailable" and ready is not None and ready.status != "True"
         if condition.type not in QUIET and not is_first_step and not is_repetition:
             is_warning = is_worrying(condition, was_complete=was_ever_complete(before))
-            yield build_event(stack, condition, now, is_warning=is_warning)
+            note = f"{condition.type} is {condition.status}: {condition.message}"
+            yield build_event(stack, condition.type, condition.reason, note, now, is_warning=is_warning)
+
+
+def build_ignored(stack: AppStack, former: AppStack | None, now: datetime) -> Iterator[Object]:
+    """An event about a number of API pods that does nothing, when a change of the spec has brought that about.
+
+    `former` is the stack as the last pass saw it; None: this process has not seen it before.
+    """
+    wanted = stack.spec.backend.api
+    if wanted.autoscaling is None or stack.metadata.generation == stack.status.observed_generation:
+        return
+    was = former.spec.backend.api if former else None
+    if was and was.autoscaling and was.replicas == wanted.replicas:
+        return
+    bounds = f"{wanted.autoscaling.min_replicas} to {wanted.autoscaling.max_replicas}"
+    note = (
+        f"spec.backend.api.replicas ({wanted.replicas}) is ignored: with autoscaling, HorizontalPodAutoscaler "
+        f"{stack.name}-api chooses {bounds}; change spec.backend.api.autoscaling, or take it out"
+    )
+    yield build_event(stack, "APIReady", REPLICAS_IGNORED, note, now, is_warning=False)
 
 
 def was_ever_complete(before: Sequence[Condition]) -> bool:
@@ -63,10 +84,10 @@ def is_worrying(condition: Condition, *, was_complete: bool) -> bool:
     return not (is_good or condition.reason in EXPECTED or (condition.reason in PASSED_THROUGH and not was_complete))
 
 
-def build_event(stack: AppStack, condition: Condition, now: datetime, *, is_warning: bool) -> Object:
-    """The event about one condition."""
+def build_event(stack: AppStack, action: str, reason: str, note: str, now: datetime, *, is_warning: bool) -> Object:
+    """An event about the stack; `action` is the type of the condition that it belongs to."""
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    name = f"{stack.name}.{content_hash([condition.type, condition.status, condition.reason, moment])}"
+    name = f"{stack.name}.{content_hash([action, reason, note, moment])}"
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
@@ -74,10 +95,10 @@ def build_event(stack: AppStack, condition: Condition, now: datetime, *, is_warn
         "eventTime": moment,
         "reportingController": FIELD_MANAGER,
         "reportingInstance": FIELD_MANAGER,
-        "action": condition.type,
-        "reason": condition.reason,
+        "action": action,
+        "reason": reason,
         "type": "Warning" if is_warning else "Normal",
-        "note": f"{condition.type} is {condition.status}: {condition.message}"[:1024],
+        "note": note[:1024],
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": "AppStack",

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appstack_operator.api import AppStack
 from appstack_operator.api.status import Condition
-from appstack_operator.events import PASSED_THROUGH, build_events
+from appstack_operator.events import PASSED_THROUGH, build_events, build_ignored
 from tests.unit.operator.factories import NOW, a_stack
 
 if TYPE_CHECKING:
@@ -84,3 +85,42 @@ def test_an_event_fits_into_what_kubernetes_accepts() -> None:
     (event,) = build_events(STACK, [], [a_condition(message="x" * 5000)], NOW)
     assert len(event["note"]) <= 1024
     assert event["metadata"]["namespace"] == event["regarding"]["namespace"]
+
+
+def an_autoscaled_stack(replicas: int = 5, observed_generation: int = 1, *, autoscaled: bool = True) -> AppStack:
+    """Generation 2 of a stack whose API an autoscaler looks after."""
+    api = {"replicas": replicas, "autoscaling": {"minReplicas": 2, "maxReplicas": 4} if autoscaled else None}
+    return AppStack.model_validate(
+        {
+            "metadata": {"name": "shop", "namespace": "shop", "generation": 2},
+            "spec": {"backend": {"api": api}},
+            "status": {"observedGeneration": observed_generation},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "former",
+    [
+        pytest.param(None, id="a stack seen for the first time"),
+        pytest.param(an_autoscaled_stack(autoscaled=False), id="autoscaling was turned on"),
+        pytest.param(an_autoscaled_stack(replicas=3), id="the number was changed, by kubectl scale perhaps"),
+    ],
+)
+def test_a_number_of_api_pods_that_does_nothing_is_told(former: AppStack | None) -> None:
+    (event,) = build_ignored(an_autoscaled_stack(), former, NOW)
+    assert (event["type"], event["reason"], event["action"]) == ("Normal", "ReplicasIgnored", "APIReady")
+    assert "spec.backend.api.replicas (5) is ignored" in event["note"]
+    assert "2 to 4" in event["note"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "former"),
+    [
+        pytest.param(an_autoscaled_stack(autoscaled=False), None, id="the number counts"),
+        pytest.param(an_autoscaled_stack(observed_generation=2), None, id="it was told before a restart"),
+        pytest.param(an_autoscaled_stack(), an_autoscaled_stack(), id="something else was changed"),
+    ],
+)
+def test_it_is_told_once_and_only_where_it_is_so(stack: AppStack, former: AppStack | None) -> None:
+    assert list(build_ignored(stack, former, NOW)) == []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.pods import is_ready
 from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.pooler import COMPONENT as POOLER
 from appstack_operator.observed import Observed
 
 
@@ -29,6 +30,8 @@ def groups_of(stack: AppStack) -> Iterator[Group]:
     spec = stack.spec
     if spec.postgres.mode is Mode.MANAGED:
         yield Group("postgres", spec.postgres.instances, 1)
+        if spec.postgres.pooler.enabled:  # the only door to the database then
+            yield Group(POOLER, spec.postgres.pooler.replicas, 1)
     if spec.redis.mode is Mode.MANAGED:
         yield Group("redis", spec.redis.replicas, 1)
         yield Group("redis-sentinel", spec.redis.sentinels, spec.redis.sentinels // 2 + 1)

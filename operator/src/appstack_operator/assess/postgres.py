@@ -11,10 +11,10 @@ from appstack_operator.assess.stateful import (
     set_exists,
 )
 from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.pooler import COMPONENT as POOLER
 from appstack_operator.observed import Observed, PostgresMember
 
 COMPONENT = "postgres"
-POOLER = "postgres-pooler"
 LAG_LIMIT_BYTES = 64 * 2**20
 
 

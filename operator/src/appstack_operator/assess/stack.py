@@ -18,11 +18,12 @@ from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
 from appstack_operator.assess.pods import ready_count
-from appstack_operator.assess.postgres import POOLER, assess_postgres
+from appstack_operator.assess.postgres import assess_postgres
 from appstack_operator.assess.rabbitmq import assess_rabbitmq
 from appstack_operator.assess.redis import assess_redis
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
+from appstack_operator.desired.pooler import COMPONENT as POOLER
 from appstack_operator.observed import Observed
 
 # Causes before symptoms: the first that does not serve is what Ready reports.

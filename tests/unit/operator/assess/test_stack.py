@@ -45,6 +45,7 @@ def a_running_stack(stack: AppStack, **replaced: Any) -> Observed:
         ("redis", spec.redis.replicas),
         ("redis-sentinel", spec.redis.sentinels),
         ("rabbitmq", spec.rabbitmq.replicas),
+        ("postgres-pooler", spec.postgres.pooler.replicas if spec.postgres.pooler.enabled else 0),
         ("api", spec.backend.api.replicas),
         ("worker-bulk", 2),
     ):
@@ -108,10 +109,20 @@ def test_two_pods_on_one_node_are_not_highly_available() -> None:
     assert "node-0" in available.message
 
 
+def test_poolers_on_one_node_are_not_highly_available() -> None:
+    stack = a_stack(postgres={"pooler": {"enabled": True}})
+    assert verdicts(stack, a_running_stack(stack))["HighlyAvailable"].is_true
+    seen = with_object(a_running_stack(stack), a_pod(stack, "postgres-pooler", 1, node="node-0"))
+    available = verdicts(stack, seen)["HighlyAvailable"]
+    assert available.reason is Reason.SHARED_NODE
+    assert "postgres-pooler" in available.message
+
+
 @pytest.mark.parametrize(
     "spec",
     [
         pytest.param({"postgres": {"instances": 1}}, id="PostgreSQL"),
+        pytest.param({"postgres": {"pooler": {"enabled": True, "replicas": 1}}}, id="pooler"),
         pytest.param({"redis": {"sentinels": 1}}, id="Sentinel"),
         pytest.param({"rabbitmq": {"replicas": 1}}, id="RabbitMQ"),
         pytest.param({"backend": {"api": {"replicas": 1}}}, id="API"),
