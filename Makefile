@@ -19,8 +19,9 @@ ifneq ($(words $(CLUSTER)) $(filter-out lab kind current,$(CLUSTER)),1 )
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
 ifeq ($(CLUSTER),kind)
-# Without root: the lab's tests and the backend's own servers need it.
-ALL_TESTS   := tests/unit tests/cluster
+# Without root: the lab's tests and the backend's own servers need it, and faults of nodes are the lab's.
+ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/cluster
+LEFT_OUT    := tests/backend and tests/lab (root: make test-backend test-lab), tests/chaos (breaks nodes of the lab)
 BUILDER     := --builder docker
 endif
 
@@ -29,7 +30,8 @@ endif
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo; echo "  CLUSTER=lab|kind|current   where (now: $(CLUSTER)); NAMESPACE=$(NAMESPACE)"
+	@echo; echo "  CLUSTER=lab|kind|current   where (now: $(CLUSTER)); KIND_NAME=$(KIND_NAME) NAMESPACE=$(NAMESPACE)"
+	@echo "  PYTEST_ARGS=\"-k NAME\"       more for pytest, in every target that runs tests"
 
 venv:
 	@$(PYTHON) lab/bootstrap.py $(VENV)
@@ -51,7 +53,7 @@ env: ## Print the shell settings: eval "$(make -s env)"
 	@$(UP) env
 
 tools: root venv ## Build what the tests need: binaries and images (cached by content)
-	@$(BIN)/lab build binaries $(if $(BUILDER),kubectl helm)
+	@$(BIN)/lab build binaries $(if $(BUILDER),kubectl helm etcd kube-apiserver)
 	@$(BIN)/lab build images $(BUILDER)
 
 # Tests make clusters, break nodes and load images into them: nothing to do to a cluster that stays.
@@ -66,6 +68,7 @@ endif
 .PHONY: own-cluster
 
 test: own-cluster root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
+	@$(if $(LEFT_OUT),echo "CLUSTER=$(CLUSTER) leaves out $(LEFT_OUT).",:)
 	@$(MAKE) --no-print-directory venv lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 

@@ -293,4 +293,6 @@ def main(sizes: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    if not all(size.isdecimal() and int(size) for size in sys.argv[1:]):
+        sys.exit('SIZES are numbers of stacks, for example: make bench-operator SIZES="20 100"')
     main([int(size) for size in sys.argv[1:]] or [20, 100, 300])

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from appstack_lab.failures import LabError
 from tests.chaos import plots, scorecard
 from tests.chaos.run import execute
 from tests.chaos.scenarios import CORE, SCENARIOS
@@ -36,10 +37,18 @@ def main() -> int:
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     if args.publish:
+        if not runs():
+            parser.error(f"no run of a row is kept in {BUILD}: run make chaos first")
         publish()
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an interrupted run mends its fault
-    site = Site.at(args.cluster_name, args.kubeconfig, args.namespace)
+    try:
+        site = Site.at(args.cluster_name, args.kubeconfig, args.namespace)
+    except LabError as absent:
+        print(
+            f"make chaos: {absent}\nIt breaks the nodes of a cluster of the lab: run `make up` first.", file=sys.stderr
+        )
+        return 1
     failures = [each for each in plan(names, args.repeats) if not attempt(site, *each)]
     for name, number in failures:
         print(f"could not be run: {name}, repeat {number}: {place(name, number)}/error.txt", file=sys.stderr)

@@ -9,8 +9,11 @@ from typing import Any
 import yaml
 
 from appstack_lab import paths
-from appstack_lab.config.kubeconfig import context_name, merge_kubeconfig, remove_from_kubeconfig
+from appstack_lab.config.kubeconfig import LISTS, context_name, merge_kubeconfig, remove_from_kubeconfig
+from appstack_lab.failures import LabError
 from appstack_lab.locks import locked
+
+OTHER = "give another with --kubeconfig, or mend it; nothing of it was changed"
 
 
 def target(option: str | None) -> Path:
@@ -20,9 +23,27 @@ def target(option: str | None) -> Path:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Read a kubeconfig; None for a missing or empty one."""
-    loaded = yaml.safe_load(path.read_text()) if path.exists() else None
-    return loaded if isinstance(loaded, dict) else None
+    """Read a kubeconfig; None for a missing or empty one. Raises LabError for a file that is something else."""
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LabError(f"the kubeconfig {path} cannot be read: {error.strerror}; {OTHER}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise LabError(f"the kubeconfig {path} is not YAML; {OTHER}") from None
+    if loaded and not is_kubeconfig(loaded):
+        raise LabError(f"{path} is no kubeconfig: it does not hold lists of named entries; {OTHER}")
+    return loaded or None
+
+
+def is_kubeconfig(document: object) -> bool:
+    """Whether a document has the form of a kubeconfig, as far as entries of it are added and removed here."""
+    return isinstance(document, dict) and all(
+        isinstance(entries := document.get(key) or [], list)
+        and all(isinstance(entry, dict) and "name" in entry for entry in entries)
+        for key in LISTS
+    )
 
 
 def write(path: Path, config: dict[str, Any]) -> None:

@@ -55,8 +55,9 @@ def create_cluster(args: argparse.Namespace) -> None:
     if args.config:
         nodes = nodes_of_kind_config(read_kind_config(Path(args.config)))
     wait_seconds = args.wait or WAIT_SECONDS
-    cluster = create.create_cluster(args.name, nodes, args.volume_size, wait_seconds)
     path = kubeconfigs.target(args.kubeconfig)
+    kubeconfigs.read(path)  # one that cannot take the access is refused before anything is made
+    cluster = create.create_cluster(args.name, nodes, args.volume_size, wait_seconds)
     kubeconfigs.export(admin_kubeconfig(cluster), path)
     say(f"Access is in {path} (context kind-{cluster.name}).")
 
@@ -81,8 +82,8 @@ def delete_cluster(args: argparse.Namespace) -> None:
         else:
             say(state.absence(args.name))
         lock.unlink(missing_ok=True)
-    kubeconfigs.forget(args.name, kubeconfigs.target(args.kubeconfig))
     discard_locks(args.name)
+    kubeconfigs.forget(args.name, kubeconfigs.target(args.kubeconfig))
 
 
 def discard_locks(name: str) -> None:

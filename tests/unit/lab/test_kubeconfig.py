@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+
+from appstack_lab import create, paths
 from appstack_lab.config.kubeconfig import build_kubeconfig, merge_kubeconfig, remove_from_kubeconfig
+from appstack_lab.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def a_kubeconfig(name: str, server: str = "https://one:6443"):
@@ -33,3 +42,34 @@ def test_removing_leaves_the_others_and_no_dangling_context():
     left = remove_from_kubeconfig(merged, "kind-shop")
     assert names(left, "clusters") == names(left, "users") == names(left, "contexts") == ["work"]
     assert left["current-context"] == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"a: b: c", "is not YAML"),
+        (b"just words", "is no kubeconfig"),
+        (b"contexts: none", "is no kubeconfig"),
+        (b"clusters: [one, two]", "is no kubeconfig"),
+        (None, "cannot be read: Is a directory"),
+    ],
+)
+def test_a_file_that_is_no_kubeconfig_is_refused_in_a_sentence_and_left_as_it_is(
+    content: bytes | None, complaint: str, tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.setattr(paths, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(paths, "STATE", tmp_path / "state")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(create, "create_cluster", lambda *_: pytest.fail("a cluster was made"))
+    file = tmp_path / "file"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    for command in ("create", "delete"):
+        assert main([command, "cluster", "--name", "no-such", "--kubeconfig", str(file)]) == 1
+        said = capsys.readouterr().err
+        assert complaint in said
+        assert "give another with --kubeconfig" in said
+    assert content is None or file.read_bytes() == content

@@ -19,8 +19,29 @@ def make(*words: str, path: str = os.environ["PATH"]) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env, timeout=120)
 
 
-def test_the_help_shows_what_can_be_pasted() -> None:
-    assert 'eval "$(make -s env)"' in make("help").stdout
+def folders_of_tests() -> set[str]:
+    return {"/".join(path.relative_to(ROOT).parts[:2]) for path in (ROOT / "tests").glob("*/**/test_*.py")}
+
+
+def test_the_help_shows_what_can_be_pasted_and_chosen() -> None:
+    said = make("help", "KIND_NAME=review").stdout
+    assert 'eval "$(make -s env)"' in said
+    assert "CLUSTER=lab|kind|current" in said
+    assert "KIND_NAME=review NAMESPACE=shop" in said
+
+
+def test_on_kind_everything_is_run_that_needs_no_root_and_the_rest_is_named() -> None:
+    said = make("--dry-run", "test", "CLUSTER=kind").stdout
+    (command,) = (line for line in said.splitlines() if "pytest tests/" in line)
+    chosen = command.partition("pytest ")[2].split(" --")[0].split()
+    assert chosen == ["tests/unit", "tests/apiserver", "tests/lease", "tests/cluster"]
+    (left_out,) = (line for line in said.splitlines() if "leaves out" in line)
+    assert folders_of_tests() - set(chosen) == {name for name in folders_of_tests() if name in left_out}
+
+
+def test_on_the_lab_every_test_is_run() -> None:
+    (command,) = (line for line in make("--dry-run", "test").stdout.splitlines() if "pytest tests/" in line)
+    assert folders_of_tests() <= set(command.split())
 
 
 @pytest.mark.parametrize("target", ["help", "up", "down", "env", "test", "lint"])

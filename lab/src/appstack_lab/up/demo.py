@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ ROWS = 20_000
 LIMIT_SECONDS = 300
 HEADER = "sku,name,category,supplier,price,currency,quantity,warehouse\n"
 FINAL = {"succeeded", "failed", "cancelled"}
+LOGS = ("logs", "-l", "appstack.dev/component in (api,worker-bulk)", "--all-containers", "--prefix", "--tail=5")
 THINGS = ("Kettle", "Lamp", "Desk", "Chair", "Drill", "Rope", "Tent", "Mug", "Bottle", "Clock")
 
 
@@ -38,20 +39,35 @@ class Numbers:
     total_seconds: float
 
 
+class ApiFailed(Exception):
+    """The API did not do what the demo asked of it; the message says what it did."""
+
+
+@contextmanager
+def explained(steps: Steps, namespace: str) -> Iterator[None]:
+    """Tell a failure of the API with the log to read, into which its pods' own words go, and the probable cause."""
+    try:
+        yield
+    except ApiFailed as failure:
+        with suppress(StepFailed):  # the first failure is the one to tell
+            steps.run("kubectl", *LOGS, "-n", namespace)
+        raise StepFailed(steps.explain(str(failure))) from failure
+
+
 def run(steps: Steps, namespace: str) -> Numbers:
     """Import ROWS products and read one back. Raises StepFailed with the API's own words."""
     token = api_token(steps, namespace)
-    with api_connection(steps, namespace) as connect:
+    with api_connection(steps, namespace) as connect, explained(steps, namespace):
         begun = time.monotonic()
         job = post_feed(connect(), token)
         uploaded = time.monotonic()
-        job = wait_for(steps, connect(), token, job["id"], begun + LIMIT_SECONDS)
+        job = wait_for(connect(), token, job["id"], begun + LIMIT_SECONDS)
         done = time.monotonic()
         if job["state"] != "succeeded":
-            raise StepFailed(steps.explain(f"The demo import ended as {job['state']}: {json.dumps(job)}"))
+            raise ApiFailed(f"The demo import ended as {job['state']}: {json.dumps(job)}")
         product = call(connect(), token, "GET", f"/v1/products/{sku(ROWS)}")
         if product["sku"] != sku(ROWS):
-            raise StepFailed(f"The demo asked for {sku(ROWS)} and got {product}")
+            raise ApiFailed(f"The demo asked for {sku(ROWS)} and got {product}")
     rows = job["rows"]
     return Numbers(rows["received"], rows["imported"], rows["rejected"], uploaded - begun, done - begun)
 
@@ -103,15 +119,14 @@ def post_feed(connection: http.client.HTTPConnection, token: str) -> dict[str, A
     return call(connection, token, "POST", "/v1/imports", feed(), headers)
 
 
-def wait_for(
-    steps: Steps, connection: http.client.HTTPConnection, token: str, job_id: str, deadline: float
-) -> dict[str, Any]:
+def wait_for(connection: http.client.HTTPConnection, token: str, job_id: str, deadline: float) -> dict[str, Any]:
+    """The job once it has ended; until then its progress is told. Raises ApiFailed after the deadline."""
     while True:
         job = call(connection, token, "GET", f"/v1/imports/{job_id}")
         if job["state"] in FINAL:
             return job
         if time.monotonic() > deadline:
-            raise StepFailed(steps.explain(f"The demo import did not end: {json.dumps(job)}"))
+            raise ApiFailed(f"The demo import did not end: {json.dumps(job)}")
         say(f"      {job['state']}: {job['rows']['imported']} of {job['rows']['received']} rows")
         time.sleep(1)
 
@@ -124,15 +139,15 @@ def call(
     body: Iterator[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One request; the answer as JSON. Raises StepFailed with the problem that the API told."""
+    """One request; the answer as JSON. Raises ApiFailed with the problem that the API told."""
     send = dict(headers or {"Authorization": f"Bearer {token}"})
     try:
         connection.request(method, path, body=body, headers=send, encode_chunked=body is not None)
         response = connection.getresponse()
         text = response.read()
     except (http.client.HTTPException, OSError) as error:
-        raise StepFailed(f"{method} {path} got no answer from the API: {error!r}. Run: kubectl get appstack") from error
+        raise ApiFailed(f"{method} {path} got no answer from the API: {error!r}.") from error
     if response.status >= http.client.BAD_REQUEST:
-        raise StepFailed(f"{method} {path} was answered with {response.status}: {text.decode(errors='replace')}")
+        raise ApiFailed(f"{method} {path} was answered with {response.status}: {text.decode(errors='replace')}")
     answer: dict[str, Any] = json.loads(text)
     return answer

@@ -1,0 +1,41 @@
+"""`make chaos` and `make bench-operator` refuse what they cannot do in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import __main__ as chaos
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        pytest.param(["tests.chaos", "--cluster-name", "no-such"], "run `make up` first", id="no cluster"),
+        pytest.param(["tests.chaos", "--rows", "no-such"], "no such row: no-such", id="no such row"),
+        pytest.param(["bench.operator", "many"], 'make bench-operator SIZES="20 100"', id="a size that is no number"),
+        pytest.param(["bench.operator", "0"], 'make bench-operator SIZES="20 100"', id="no stacks"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence(words: list[str], sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, check=False, cwd=ROOT, timeout=120
+    )
+    assert done.returncode in (1, 2)
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_scorecard_of_no_runs_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chaos, "BUILD", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["chaos", "--publish"])
+    with pytest.raises(SystemExit):
+        chaos.main()
+    assert f"no run of a row is kept in {tmp_path}" in capsys.readouterr().err
