@@ -128,6 +128,21 @@ async def test_what_others_add_is_theirs(shop: Stage) -> None:
     assert {kind: await made(shop, kind) for kind in KINDS} == versions, "nothing was written for it"
 
 
+async def test_the_number_of_api_pods_is_the_autoscalers(shop: Stage) -> None:
+    await shop.change("Deployment", "shop-api", {"spec": {"replicas": 4}}, "/scale")
+    scaled = await shop.get("Deployment", "shop-api")
+    for _ in range(2):
+        await shop.look()
+    after = await shop.get("Deployment", "shop-api")
+    assert after["spec"]["replicas"] == 4
+    assert after["metadata"]["resourceVersion"] == scaled["metadata"]["resourceVersion"], "nothing was written"
+    # What it owns in the very same object is still repaired.
+    await shop.change("Deployment", "shop-api", {"spec": {"progressDeadlineSeconds": 7}})
+    await shop.look()
+    repaired = (await shop.get("Deployment", "shop-api"))["spec"]
+    assert (repaired["replicas"], repaired["progressDeadlineSeconds"]) == (4, 300)
+
+
 async def test_the_operator_notices_at_once(life: Life) -> None:
     """Also what is no longer found by its label: for a watch by label, that is an end."""
     life.spec = LIFE_SPEC

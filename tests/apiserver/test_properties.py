@@ -53,7 +53,9 @@ def convergence(cluster: BareCluster, folder: Path) -> Iterator[Convergence]:
 
 
 def make_namespace(client: httpx.Client, name: str) -> None:
-    client.post("/api/v1/namespaces", json={"metadata": {"name": name}}).raise_for_status()
+    """One that lets in only pods of the restricted standard, and warns of templates of others."""
+    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    client.post("/api/v1/namespaces", json={"metadata": {"name": name, "labels": restricted}}).raise_for_status()
     for secret, data in SECRETS.items():
         body = {"metadata": {"name": secret}, "stringData": data}
         client.post(BY_NAME["Secret"].path(name), json=body).raise_for_status()
@@ -64,7 +66,7 @@ def a_manifest(spec: Spec) -> dict[str, Any]:
 
 
 def refusals(client: httpx.Client, spec: Spec) -> list[str]:
-    """What the API server has against the stack or any of its children, in a dry run."""
+    """What the API server has against the stack or any of its children, in a dry run: its warnings too."""
     query = {"dryRun": "All", "fieldValidation": "Strict"}
     answer = client.post(STACK.path(NAMESPACE), json=a_manifest(spec), params=query)
     if not answer.is_success:
@@ -74,7 +76,8 @@ def refusals(client: httpx.Client, spec: Spec) -> list[str]:
         client.post(BY_NAME[item.manifest["kind"]].path(NAMESPACE), json=item.manifest, params=query)
         for item in build_stack(stack, placeholder_context(stack))
     ]
-    return [answer.text for answer in answers if not answer.is_success]
+    warnings = [text for answer in answers for text in answer.headers.get_list("warning")]
+    return [answer.text for answer in answers if not answer.is_success] + warnings
 
 
 @QUICK

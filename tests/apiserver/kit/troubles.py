@@ -238,11 +238,12 @@ async def answer_about(stage: Stage, checked: dict[str, str], **refused: list[st
 
 @asynccontextmanager
 async def a_foreign_service(stage: Stage) -> AsyncIterator[None]:
-    """Somebody has a Service of a name that the stack needs."""
-    await stage.make("Service", f"{NAME}-redis-0", spec={"ports": [{"port": 80}]})
+    """Somebody has a Service of a name that the stack needs; nobody writes to it."""
+    theirs = await stage.make("Service", f"{NAME}-redis-0", spec={"ports": [{"port": 80}]})
     async with made({})(stage):
         await stage.look()
         yield
+    assert await stage.get("Service", f"{NAME}-redis-0") == theirs
 
 
 @asynccontextmanager

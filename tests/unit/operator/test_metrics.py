@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
-from appstack_operator import metrics
+from appstack_operator import daemons, metrics
+from appstack_operator.daemons import Daemons
+from appstack_operator.health import Health
+
+if TYPE_CHECKING:
+    import pytest
 
 PAGE = (Path(__file__).parents[3] / "docs" / "operator.md").read_text()
 
@@ -30,3 +38,26 @@ def test_conditions_are_shown_and_taken_back() -> None:
     assert (value("Ready"), value("Stalled")) == (0, None)
     metrics.show_conditions("shop", "shop", {})
     assert value("Ready") is None
+
+
+async def test_who_waits_for_a_turn_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def one_pass(*_: object) -> None:
+        begun.release()
+        await may_end.wait()
+
+    monkeypatch.setattr(daemons, "run_pass", one_pass)
+    monkeypatch.setattr(daemons, "PASSES_AT_ONCE", 2)
+    kept = Daemons(cast("Any", SimpleNamespace()), Health())
+    for number in range(5):
+        kept.see("shop", f"stack-{number}")
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            await begun.acquire()
+        assert REGISTRY.get_sample_value("appstack_queue_depth") == 3
+        may_end.set()
+        for _ in range(3):
+            await begun.acquire()
+    assert REGISTRY.get_sample_value("appstack_queue_depth") == 0
+    await kept.stop()

@@ -43,7 +43,8 @@ class AppStackSpec(ApiModel):
 
     paused: bool = Field(default=False, description="Change nothing; only observe and report.")
     deletion_policy: DeletionPolicy = Field(
-        default=DeletionPolicy.RETAIN, description="Whether volumes and credentials outlive the stack."
+        default=DeletionPolicy.RETAIN,
+        description="Whether volumes and credentials outlive the stack. Nothing outlives its namespace.",
     )
     backend: Backend = Field(default=Backend(), description="The user's code.")
     cron_jobs: list[CronJob] | None = Field(

@@ -140,6 +140,23 @@ def test_more_replicas_are_not_another_migration() -> None:
     assert job_name(before, a_context()) == job_name(after, a_context())
 
 
+@pytest.mark.parametrize(("build", "name"), [(build_api, "shop-api"), (build_workers, "shop-worker-bulk")])
+def test_pods_are_replaced_one_by_one_and_drained_one_by_one(build: Any, name: str) -> None:
+    """Whatever the image does when it starts and stops."""
+    objects = {obj["kind"]: obj for obj in build(a_stack(), a_context()) if obj["metadata"]["name"] == name}
+    deployment, budget = objects["Deployment"]["spec"], objects["PodDisruptionBudget"]["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] == 60
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == deployment["selector"]
+
+
+def test_an_api_pod_pauses_before_it_stops_so_that_no_request_meets_a_closed_door() -> None:
+    container = container_of(build_api(a_stack(backend=OWN), a_context()), "Deployment")
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
 def test_with_autoscaling_the_number_of_api_pods_is_the_hpas() -> None:
     objects = build_api(a_stack(backend={"api": {"autoscaling": {}}}), a_context())
     deployment = next(obj for obj in objects if obj["kind"] == "Deployment")
