@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from appstack_lab import paths
 
 TAIL_LINES = 15
 
@@ -54,3 +54,13 @@ def failure_with_log(what: str, log: Path) -> LabError:
     text = f"{what} failed. Log: {log}\n  last lines:\n{tail}"
     cause = probable_cause(tail)
     return LabError(f"{text}\n  probable cause: {cause}" if cause else text)
+
+
+def of_the_disk(error: OSError) -> str | None:
+    """Return what a person can do about a disk or a cache that cannot be used; None for every other error."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: free some space, or set APPSTACK_CACHE to another disk ({error})"
+    place = error.filename if isinstance(error.filename, str) else ""
+    if Path(place).is_relative_to(paths.cache()):
+        return f"the cache {paths.cache()} cannot be used: set APPSTACK_CACHE to a directory that can ({error})"
+    return None

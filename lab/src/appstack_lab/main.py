@@ -23,7 +23,7 @@ from appstack_lab.cluster import (
     nodes_of_kind_config,
 )
 from appstack_lab.controlplane import admin_kubeconfig
-from appstack_lab.failures import LabError
+from appstack_lab.failures import LabError, of_the_disk
 from appstack_lab.images import Image, images_of
 from appstack_lab.layers import stored
 from appstack_lab.locks import discard, locked
@@ -337,4 +337,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        told = of_the_disk(error)
+        if told is None:  # a mistake of ours: its traceback is what helps
+            raise
+        print(f"lab: {told}", file=sys.stderr)
+        return 1
     return 0

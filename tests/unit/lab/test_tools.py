@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import golang, packages, paths
+from appstack_lab import binaries, golang, packages, paths
 from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
-from appstack_lab.main import build_parser, needs_root, seconds
+from appstack_lab.main import build_parser, main, needs_root, seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +113,28 @@ def write_command(path: Path, script: str) -> None:
 @pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1h", 3600.0)])
 def test_durations_are_read_as_kind_reads_them(text: str, value: float):
     assert seconds(text) == value
+
+
+def test_a_cache_that_is_no_directory_is_told_in_a_sentence(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "file"))
+    for command in (["build", "binaries"], ["prune"]):
+        assert main(command) == 1
+        assert f"lab: the cache {tmp_path}/file cannot be used: set APPSTACK_CACHE" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_a_mistake_of_ours_is_not(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
+
+    def fail_with(number: int) -> None:
+        def fail(_: object) -> None:
+            raise OSError(number, os.strerror(number), "/elsewhere")
+
+        monkeypatch.setattr(binaries, "build_binaries", fail)
+
+    fail_with(errno.ENOSPC)
+    assert main(["build", "binaries"]) == 1
+    assert "lab: the disk is full: free some space" in capsys.readouterr().err
+    fail_with(errno.ENOENT)
+    with pytest.raises(FileNotFoundError):
+        main(["build", "binaries"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appstack_lab.cluster import NAME_VARIABLE, checked_name
-from appstack_lab.failures import LabError
+from appstack_lab.failures import LabError, of_the_disk
 from appstack_lab.up import access, clusters, demo, stack
 from appstack_lab.up.steps import StepFailed, Steps, say
 
@@ -68,6 +68,12 @@ def main() -> int:
                 run_operator(cluster, choice)
     except StepFailed as failure:
         print(f"\nFAILED: {failure}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        told = of_the_disk(error)
+        if told is None:  # a mistake of ours: its traceback is what helps
+            raise
+        print(f"\nFAILED: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import TYPE_CHECKING
 
@@ -178,3 +179,14 @@ def test_without_root_a_lab_is_refused_before_anything_is_built(
     assert "The lab needs root" in said.err
     assert "CLUSTER=kind" in said.err
     assert "lab build" not in said.out
+
+
+def test_a_full_disk_is_told_in_a_sentence(
+    build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(clusters, "keep_access", fail)
+    assert run(monkeypatch, "--name", "review", "env") == 1
+    assert "FAILED: the disk is full: free some space" in capsys.readouterr().err
