@@ -106,6 +106,15 @@ async def test_a_message_whose_answer_is_lost_is_answered_no_second_time() -> No
     assert await take(Message(error=ConnectionResetError("gone")), work) == ["ack"]
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"kind": "unheard.of"}', b'{"kind": {"kind": "event"}}', b'{"kind": []}']
+)
+async def test_a_message_of_no_kind_is_buried_at_once(body: bytes) -> None:
+    house = House()
+    assert await take(Message(body), house.worker().work) == ["ack"]
+    assert house.letters == ["bulk.dead m1"]
+
+
 async def test_a_hopeless_message_waits_for_the_database_with_one_letter() -> None:
     house = House([DatabaseUnavailable(), DatabaseUnavailable()])
     assert await take(Message(CHUNK), house.worker().work) == ["ack"]

@@ -81,7 +81,7 @@ def read(message: AbstractIncomingMessage) -> Task:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Hopeless("the message is not JSON") from None
     kind = body.get("kind") if isinstance(body, dict) else None
-    if kind not in TASKS:
+    if not isinstance(kind, str) or kind not in TASKS:
         raise Hopeless(f"the message's kind is unknown: {kind!r}")
     is_resent = RESENT in message.headers
     return Task(message.message_id or "", kind, body, deliveries_before(message) > 0, is_resent)
