@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from appstack_operator.api import AppStack, CronJob
 from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods
-from appstack_operator.assess.pods import condition, last_words, pods_can_run, ready_count
+from appstack_operator.assess.pods import PODLESS_SECONDS, condition, last_words, pods_can_run, ready_count
 from appstack_operator.assess.schedule import last_due
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.backend import cron_jobs_of, image_of, migrations_of, workers_of
@@ -39,7 +39,22 @@ def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verd
             f"Job {name} for image {image} failed ({failed.get('reason')}): {words_of(pods) or failed.get('message')}",
         )
     stuck = pods_can_run([pod for pod in pods if pod.get("status", {}).get("phase") == "Pending"], seen)
-    return stuck or Verdict.false(Reason.MIGRATION_RUNNING, f"Job {name} for image {image} runs")
+    return (
+        stuck
+        or pod_is_admitted(job, pods, seen)
+        or Verdict.false(Reason.MIGRATION_RUNNING, f"Job {name} for image {image} runs")
+    )
+
+
+def pod_is_admitted(job: Object, pods: list[Object], seen: Observed) -> Verdict | None:
+    """The API server lets the Job's pod be created. A Job has no condition for that, but a pod within a moment."""
+    status = job.get("status", {})
+    had_pods = pods or any(status.get(count) for count in ("active", "failed", "succeeded"))
+    started = status.get("startTime")
+    if had_pods or not started or (seen.now - datetime.fromisoformat(started)).total_seconds() < PODLESS_SECONDS:
+        return None
+    said = f"Job {name_of(job)} cannot create its pod: its events of reason FailedCreate say why"
+    return Verdict.false(Reason.POD_REFUSED, said)
 
 
 def is_pod_of(pod: Object, job: str) -> bool:
@@ -141,8 +156,8 @@ def run_is_not_overdue(job: CronJob, seen: Observed, name: str) -> Verdict | Non
         job.schedule, job.time_zone, seen.now - timedelta(seconds=job.starting_deadline_seconds + LATE_SECONDS)
     )
     # A schedule that was made or changed after that moment owes nothing from before.
-    changes = [str(each["time"]) for each in live["metadata"].get("managedFields") or [] if is_of_spec(each)]
-    since = max(datetime.fromisoformat(each) for each in (live["metadata"]["creationTimestamp"], *changes))
+    made = datetime.fromisoformat(live["metadata"]["creationTimestamp"])
+    since = max(made, seen.moments.get(("CronJob", name), made))
     started = live.get("status", {}).get("lastScheduleTime")
     if due is None or due <= since or (started and datetime.fromisoformat(started) >= due):
         return None
@@ -151,11 +166,6 @@ def run_is_not_overdue(job: CronJob, seen: Observed, name: str) -> Verdict | Non
     last = f"the last one was that of {started}" if started else "none has been started yet"
     said = f"CronJob {name} did not start its run of {due:%Y-%m-%dT%H:%MZ}; {last}{why}"
     return Verdict.false(Reason.CRON_JOB_MISSED, said)
-
-
-def is_of_spec(entry: Object) -> bool:
-    """Whether an entry of managedFields tells of a change of the spec."""
-    return bool(entry.get("time")) and "f:spec" in entry.get("fieldsV1", {})
 
 
 def finished_at(run: Object) -> str:

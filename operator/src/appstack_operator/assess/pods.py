@@ -11,6 +11,8 @@ from appstack_operator.observed import Observed
 PULL_TROUBLE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 # A kubelet says the cause now with and now without this before it: the same trouble is said in the same words.
 PULL_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (ErrImagePull: )?')
+# Controllers make pods at once, and tell of them a moment later: what is not there then was refused.
+PODLESS_SECONDS = 20
 CONFIG_TROUBLE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from appstack_operator.assess.pods import pods_can_run
+from appstack_operator.assess.stateful import pods_can_start
 from appstack_operator.assess.verdict import Reason
-from tests.unit.operator.factories import a_pod, a_stack, observed
+from appstack_operator.desired.redis import build_redis
+from appstack_operator.moments import moments_of
+from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, made, observed, pods
 
 if TYPE_CHECKING:
     from appstack_operator.objects import Object
+    from appstack_operator.observed import Observed
 
 STACK = a_stack()
 
@@ -143,3 +149,40 @@ def test_a_slow_disk_about_which_nobody_complains_gets_two_minutes() -> None:
     told = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: [ABSENT]}))
     assert told is not None
     assert told.reason is Reason.VOLUME_PENDING
+
+
+def a_look(created: int, there: int, *, generation: int = 1, age_seconds: float = 60) -> Observed:
+    """The Redis members: how many the StatefulSet's controller counted that long ago, and how many are there."""
+    wanted = next(each for each in build_redis(STACK, a_context()) if is_members(each))
+    live = made(STACK, wanted, replicas=created, observedGeneration=1)
+    live["metadata"]["generation"] = generation
+    counted = {"subresource": "status", "fieldsV1": {"f:status": {}}}
+    counted |= {"time": (NOW - timedelta(seconds=age_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    live["metadata"]["managedFields"].append(counted)
+    seen = observed(live, *pods(STACK, "redis", there))
+    return replace(seen, moments=moments_of(seen.objects))
+
+
+def is_members(manifest: Object) -> bool:
+    return (manifest["kind"], manifest["metadata"]["name"]) == ("StatefulSet", "shop-redis")
+
+
+def test_a_pod_that_a_stateful_set_may_not_create_is_named() -> None:
+    verdict = pods_can_start("redis", a_look(created=2, there=2))
+    assert verdict is not None
+    assert verdict.reason is Reason.POD_REFUSED
+    assert "StatefulSet shop-redis cannot create shop-redis-2" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(a_look(created=3, there=3), id="all are there"),
+        pytest.param(a_look(created=3, there=2), id="one has just gone"),
+        pytest.param(a_look(created=2, there=3), id="one has just come"),
+        pytest.param(a_look(created=2, there=2, age_seconds=2), id="one is just being made"),
+        pytest.param(a_look(created=1, there=1, generation=2), id="the controller has not looked at the new number"),
+    ],
+)
+def test_a_pod_that_comes_or_goes_was_not_refused(seen: Observed) -> None:
+    assert pods_can_start("redis", seen) is None

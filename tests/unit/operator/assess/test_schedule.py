@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from appstack_operator.assess.backend import assess_cron_jobs
 from appstack_operator.assess.schedule import last_due
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.cronjobs import build_cron_jobs
+from appstack_operator.moments import moments_of
 from tests.unit.operator.factories import NOW, a_context, a_stack, made, observed
 
 THURSDAY = datetime(2026, 1, 1, 12, 7, 30, tzinfo=UTC)
@@ -71,3 +73,19 @@ def test_a_run_that_did_not_start_is_missed() -> None:
 )
 def test_a_run_that_is_not_overdue_is_not_missed(job: dict[str, Any], age_seconds: float, started: str | None) -> None:
     assert assessed(job, age_seconds, lastScheduleTime=started).is_true
+
+
+def test_a_changed_schedule_owes_nothing_from_before_also_in_the_looks_between_passes() -> None:
+    """They have no managedFields any more: once, such a stack was looked at as a whole every few seconds."""
+    stack = a_stack(cronJobs=[{"name": "nightly", "schedule": "0 * * * *"}])
+    (manifest,) = build_cron_jobs(stack, a_context())
+    live = made(stack, manifest, lastScheduleTime="2026-01-01T09:00:00Z")
+    live["metadata"]["creationTimestamp"] = "2025-12-01T00:00:00Z"
+    (entry,) = live["metadata"]["managedFields"]
+    entry["time"] = "2026-01-01T11:30:00Z"
+    seen = observed(live)
+    assert assess_cron_jobs(stack, seen).reason is Reason.CRON_JOB_MISSED, "the change is what counts here"
+    in_the_pass = replace(seen, moments=moments_of(seen.objects))
+    assert assess_cron_jobs(stack, in_the_pass).is_true
+    del live["metadata"]["managedFields"]
+    assert assess_cron_jobs(stack, replace(observed(live), moments=in_the_pass.moments)).is_true

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,6 +139,24 @@ def test_a_single_instance_is_legal_and_said(spec: dict[str, Any]) -> None:
 def the_job(stack: AppStack, **status: Any) -> Object:
     wanted = next(item.manifest for item in build_stack(stack, a_context()) if item.manifest["kind"] == "Job")
     return made(stack, wanted, **status)
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "status", "reason"),
+    [
+        pytest.param(60, {}, Reason.POD_REFUSED, id="no pod for a minute"),
+        pytest.param(5, {}, Reason.MIGRATION_RUNNING, id="it has just begun"),
+        pytest.param(60, {"active": 1}, Reason.MIGRATION_RUNNING, id="its pod is only not seen yet"),
+        pytest.param(60, {"failed": 1}, Reason.MIGRATION_RUNNING, id="between two tries"),
+    ],
+)
+def test_a_migration_without_a_pod_does_not_run(age_seconds: int, status: dict[str, Any], reason: Reason) -> None:
+    stack = a_stack()
+    started = (NOW - timedelta(seconds=age_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    job = the_job(stack, startTime=started, **status)
+    applied = verdicts(stack, with_object(a_running_stack(stack), job))["MigrationsApplied"]
+    assert (applied.status, applied.reason) == ("False", reason)
+    assert job["metadata"]["name"] in applied.message
 
 
 def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
