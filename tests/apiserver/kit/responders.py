@@ -49,7 +49,8 @@ class Responders:
     members: dict[str, Member] = field(default_factory=dict)  # by address
     passwords: dict[tuple[str, str, str], str] = field(default_factory=dict)  # namespace, stack, service
     announced: dict[tuple[str, str], str] = field(default_factory=dict)  # namespace, Service -> its address
-    backlog: dict[str, int] = field(default_factory=dict)  # queue -> messages, in every stack
+    backlog: dict[str, int] = field(default_factory=dict)  # queue -> messages that wait, in every stack
+    in_hand: dict[str, int] = field(default_factory=dict)  # queue -> messages that a worker has begun
     # namespace, pod -> facts that it tells instead of the healthy ones
     troubles: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     delay_seconds: float = 0.0  # before each answer
@@ -147,7 +148,7 @@ class Responders:
     async def _queues(self, request: web.Request) -> web.Response:
         await self._let_in(request)
         queues = [
-            {"name": name, "messages_ready": messages, "messages_unacknowledged": 0}
+            {"name": name, "messages_ready": messages, "messages_unacknowledged": self.in_hand.get(name, 0)}
             for name, messages in self.backlog.items()
         ]
         return web.json_response(queues)

@@ -74,6 +74,8 @@ def words_of(pods: list[Object]) -> str:
 def assess_api(stack: AppStack, seen: Observed) -> Verdict:
     """Whether all API pods take requests."""
     api = stack.spec.backend.api
+    if api.replicas == 0 and api.autoscaling is None:
+        return Verdict.true(Reason.NOT_DECLARED, "spec.backend.api.replicas is 0: no API pod is asked for")
     return assess_deployment(f"{stack.name}-api", "api", None if api.autoscaling else api.replicas, seen)
 
 

@@ -117,6 +117,8 @@ def assess_ready(assessment: Assessment) -> Verdict:
             continue
         migration = assessment.verdicts["MigrationsApplied"]
         cause = migration if name == "APIReady" and not migration.is_true else assessment.verdicts[name]
+        if cause.is_true and cause.reason is Reason.NOT_DECLARED:
+            return Verdict.false(Reason.NOT_DECLARED, f"nobody is served: {cause.message}")
         message = cause.message if not cause.is_true else f"{name}: no instance serves"
         return Verdict.false(cause.reason if not cause.is_true else Reason.STATE_UNKNOWN, message)
     return Verdict.true(Reason.HEALTHY, "users are served: reads, writes, background work")

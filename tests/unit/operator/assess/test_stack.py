@@ -110,6 +110,14 @@ def test_two_pods_on_one_node_are_not_highly_available() -> None:
     assert "node-0" in available.message
 
 
+def test_an_api_that_nobody_wants_serves_nobody_and_is_no_failure() -> None:
+    stack = a_stack(backend={"api": {"replicas": 0}})
+    found = verdicts(stack, a_running_stack(stack))
+    assert (found["APIReady"].status, found["APIReady"].reason) == ("True", Reason.NOT_DECLARED)
+    assert (found["Ready"].status, found["Ready"].reason) == ("False", Reason.NOT_DECLARED)
+    assert "spec.backend.api.replicas is 0" in found["Ready"].message
+
+
 def test_poolers_on_one_node_are_not_highly_available() -> None:
     stack = a_stack(postgres={"pooler": {"enabled": True}})
     assert verdicts(stack, a_running_stack(stack))["HighlyAvailable"].is_true
