@@ -161,3 +161,22 @@ async def test_the_operator_notices_at_once(life: Life) -> None:
                 await asyncio.sleep(0.05)
             took_seconds[f"{kind} {labels}"] = round(time.monotonic() - began, 2)
     print(f"put back after {took_seconds}")
+
+
+async def test_a_paused_stack_is_looked_at_and_not_touched(shop: Stage) -> None:
+    before = await everything(shop)
+    await shop.change_spec(paused=True)
+    await spoil(shop, "Deployment", CHANGES["Deployment"])
+    await shop.ask("DELETE", shop.path("Service", "shop-api"))
+    spoilt = await everything(shop)
+    for _ in range(2):
+        assert (await shop.look())["Ready"]["reason"] == "Paused"
+    assert await everything(shop) == spoilt
+    assert "Service shop-api" not in spoilt
+    await shop.change_spec(paused=False)
+    for _ in range(4):
+        await shop.look()
+        await shop.cast.play()
+    after = await everything(shop)
+    assert after.keys() == before.keys()
+    assert after["Deployment shop-api"] == before["Deployment shop-api"]

@@ -1,4 +1,4 @@
-"""An operator that the chart installs for some namespaces: it has rights there alone, and looks after nothing else."""
+"""What the chart installs; and an operator for some namespaces: it has rights there alone, and serves nobody else."""
 
 from __future__ import annotations
 
@@ -34,18 +34,37 @@ WATCHED, OUTSIDE = ("scoped-one", "scoped-two"), "scoped-none"
 RIGHTS = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
 
-@pytest.fixture(scope="module")
-def rendered() -> list[dict[str, Any]]:
-    """What the chart installs for these namespaces, beside its CRDs."""
+def render(*settings: str) -> list[dict[str, Any]]:
+    """What the chart installs, beside its CRDs."""
     build_binaries(["helm"])
     home, release = ACCOUNT.split(":")[2:]
-    values = ["--set", f"watchNamespaces={{{','.join(WATCHED)}}}"]
-    for image in ("operator", "backend", "postgres", "redis", "rabbitmq"):
-        values += ["--set", f"images.{image}={image}:1"]
+    images = [f"images.{image}={image}:1" for image in ("operator", "backend", "postgres", "redis", "rabbitmq")]
+    values = [part for each in (*images, *settings) for part in ("--set", each)]
     command = [str(bin_directory() / "helm"), "template", release, str(CHART), "-n", home, *values]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> list[dict[str, Any]]:
+    """What it installs for these namespaces."""
+    return render(f"watchNamespaces={{{','.join(WATCHED)}}}")
+
+
+def test_prometheus_is_told_where_the_operator_is_and_keeps_its_labels() -> None:
+    objects = {each["kind"]: each for each in render("podMonitor.enabled=true", "podMonitor.labels.release=prometheus")}
+    monitor, template = objects["PodMonitor"], objects["Deployment"]["spec"]["template"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (container,) = template["spec"]["containers"]
+    assert endpoint["port"] in {each["name"] for each in container["ports"]}
+    assert endpoint["honorLabels"], "else the stack's namespace becomes exported_namespace, and no alert finds it"
+
+
+def test_without_the_prometheus_operator_the_chart_needs_none(rendered: list[dict[str, Any]]) -> None:
+    assert "PodMonitor" not in {each["kind"] for each in rendered}
 
 
 def test_the_chart_grants_nothing_beyond_the_namespaces(rendered: list[dict[str, Any]]) -> None:

@@ -64,6 +64,10 @@ def build_rules(stack: AppStack) -> Object:
         )
         for condition, value, lasts, severity, meaning in ALERTS
     ]
+    # An operator that is away, or that nobody scrapes, lets all alerts above fall silent.
+    unknown = f'absent(appstack_condition{{{place},condition="Ready"}})'
+    meaning = f"nobody tells how AppStack {stack.namespace}/{stack.name} is: no operator is at work, or none is scraped"
+    alerts.append(build_alert("AppStackUnwatched", unknown, "10m", "warning", meaning))
     pods = f'namespace="{stack.namespace}",pod=~"{stack.name}-.*",container!=""'
     used = f"container_memory_working_set_bytes{{{pods}}} / (container_spec_memory_limit_bytes{{{pods}}} > 0) > 0.9"
     meaning = f"a container of AppStack {stack.namespace}/{stack.name} uses more than 90 % of its memory limit"

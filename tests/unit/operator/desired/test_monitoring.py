@@ -38,6 +38,8 @@ def test_alerts_ask_for_what_the_operator_publishes() -> None:
     asked = [each["expr"] for each in group["rules"] if each["expr"].startswith("appstack_condition{")]
     assert len(asked) == len(ALERTS)
     assert all('namespace="shop",stack="shop"' in expression for expression in asked)
+    (silence,) = [each["expr"] for each in group["rules"] if each["alert"] == "AppStackUnwatched"]
+    assert silence == 'absent(appstack_condition{namespace="shop",stack="shop",condition="Ready"})'
     names = [each["alert"] for each in group["rules"]]
     assert "AppStackNotReady" in names
     assert len(names) == len(set(names))
