@@ -1,4 +1,4 @@
-"""Which events are news: not what pods note of themselves every few seconds, nor the status that we have written."""
+"""Which events are news: not what pods and autoscalers note every few seconds, nor the status that we have written."""
 
 from appstack_operator.kinds import STACK
 from appstack_operator.metrics import CHILD_EVENTS
@@ -11,7 +11,7 @@ BOOKKEEPING = {"resourceVersion", "managedFields"}
 
 
 class News:
-    """What was last seen of each pod and stack, as a hash. In doubt (a first sight, a new process) an event is news."""
+    """What was last seen of each pod, autoscaler and stack, as a hash. In doubt (a first sight, a new process) an event is news."""
 
     def __init__(self) -> None:
         """Nothing was seen yet."""
@@ -54,9 +54,16 @@ def of_stack(stack: Object) -> Object:
     return {"metadata": metadata_of(stack), "spec": stack.get("spec")}
 
 
+def of_autoscaler(autoscaler: Object) -> Object:
+    """An autoscaler without the use that it measures four times a minute; whether it can measure it is kept."""
+    conditions = autoscaler.get("status", {}).get("conditions") or []
+    judged = [(each["type"], each["status"]) for each in conditions]
+    return {"metadata": metadata_of(autoscaler), "spec": autoscaler["spec"], "conditions": judged}
+
+
 def metadata_of(obj: Object) -> Object:
     """The metadata without the API server's notes about the last write."""
     return {key: value for key, value in obj["metadata"].items() if key not in BOOKKEEPING}
 
 
-ESSENCES = {"Pod": of_pod, STACK.name: of_stack}
+ESSENCES = {"Pod": of_pod, STACK.name: of_stack, "HorizontalPodAutoscaler": of_autoscaler}

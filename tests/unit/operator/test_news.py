@@ -89,6 +89,25 @@ def test_other_kinds_are_always_news() -> None:
     assert len(news) == 0
 
 
+def an_autoscaler(use_percent: int, *, can_measure: bool = True, most: int = 4) -> Object:
+    measured = {"resource": {"name": "cpu", "current": {"averageUtilization": use_percent}}, "type": "Resource"}
+    conditions = [{"type": "ScalingActive", "status": str(can_measure), "message": f"use is {use_percent} %"}]
+    return {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"namespace": "shop", "name": "shop-api", "resourceVersion": str(use_percent)},
+        "spec": {"maxReplicas": most},
+        "status": {"currentMetrics": [measured], "conditions": conditions},
+    }
+
+
+def test_what_an_autoscaler_measures_wakes_nobody() -> None:
+    news = News()
+    assert news.is_news("ADDED", an_autoscaler(10))
+    assert not news.is_news("MODIFIED", an_autoscaler(20))
+    assert news.is_news("MODIFIED", an_autoscaler(20, can_measure=False))
+    assert news.is_news("MODIFIED", an_autoscaler(20, can_measure=False, most=5))
+
+
 def a_live_stack(**changes: Any) -> Object:
     meta = {"name": "shop", "namespace": "shop", "uid": "1", "resourceVersion": "1", "generation": 1}
     return {"kind": "AppStack", "metadata": meta, "spec": {"paused": False}, "status": {"summary": {}}} | changes
