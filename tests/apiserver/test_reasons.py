@@ -37,6 +37,7 @@ from tests.apiserver.kit.troubles import (
     a_shared_node,
     a_volume_that_cannot_grow,
     an_api_scaled_to_nothing,
+    an_autoscaler_without_metrics,
     an_older_crd,
     answered,
     later,
@@ -130,6 +131,9 @@ CASES = {
     R.PARTITION_DETECTED: Case("RabbitMQReady", f"{NAME}-rabbitmq-0", a_partition),
     R.PUBLISHERS_BLOCKED: Case("RabbitMQReady", f"{NAME}-rabbitmq-1", answered(f"{NAME}-rabbitmq-1", mem_alarm=True)),
     R.BACKLOG_UNREADABLE: Case("WorkersReady", "pool bulk", a_password_that_is_refused),
+    R.USAGE_UNREADABLE: Case(
+        "APIReady", f"HorizontalPodAutoscaler {API}", an_autoscaler_without_metrics, because="unable to fetch metrics"
+    ),
     R.SECRET_MISSING: Case("RedisReady", "Secret theirs", with_redis_of("theirs"), is_new=True, finds_nothing=True),
     R.SECRET_INVALID: Case("RedisReady", "Secret theirs", with_redis_of("theirs", REDIS_URL="nowhere"), is_new=True),
     R.EXTERNAL_UNREACHABLE: Case(

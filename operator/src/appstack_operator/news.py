@@ -11,7 +11,7 @@ BOOKKEEPING = {"resourceVersion", "managedFields"}
 
 
 class News:
-    """What was last seen of each pod, autoscaler and stack, as a hash. In doubt (a first sight, a new process) an event is news."""
+    """What was last seen of these kinds, as a hash. In doubt (a first sight, a new process) an event is news."""
 
     def __init__(self) -> None:
         """Nothing was seen yet."""

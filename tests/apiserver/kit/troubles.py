@@ -13,6 +13,7 @@ import httpx
 from appstack_operator.desired.parameters import ANNOTATION
 from appstack_operator.kinds import STACK
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL
+from tests.apiserver.kit.cast import NOON
 from tests.apiserver.kit.life import BACKEND, MANAGED_SPEC, NAME
 from tests.apiserver.kit.stage import NODES, Clock, Stage, container_status
 
@@ -164,6 +165,21 @@ async def an_api_scaled_to_nothing(stage: Stage) -> AsyncIterator[None]:
         async with off[0](stage), off[1](stage):
             yield
     await stage.change("Deployment", f"{NAME}-api", {"spec": {"replicas": 2}})
+
+
+@asynccontextmanager
+async def an_autoscaler_without_metrics(stage: Stage) -> AsyncIterator[None]:
+    """The controller of autoscalers finds no metrics API."""
+    api = {"backend": {"api": {"autoscaling": {"minReplicas": 2, "maxReplicas": 4}}}}
+    said = "the HPA was unable to compute the replica count: unable to fetch metrics from resource metrics API"
+    blind = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": said}
+    blind |= {"lastTransitionTime": NOON}
+    async with wished(api, {"backend": {"api": {"autoscaling": None}}})(stage):
+        await stage.look()
+        status = {"currentReplicas": 2, "desiredReplicas": 2, "currentMetrics": None, "conditions": [blind]}
+        await stage.put_status("HorizontalPodAutoscaler", f"{NAME}-api", status)
+        yield
+    await stage.look()  # the autoscaler goes
 
 
 @asynccontextmanager

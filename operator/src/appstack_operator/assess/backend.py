@@ -19,6 +19,7 @@ from appstack_operator.observed import Observed
 
 # The controller may be that late beside the deadline of the spec.
 LATE_SECONDS = 60
+UNMEASURED_SECONDS = 180
 
 
 def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verdict:
@@ -76,7 +77,20 @@ def assess_api(stack: AppStack, seen: Observed) -> Verdict:
     api = stack.spec.backend.api
     if api.replicas == 0 and api.autoscaling is None:
         return Verdict.true(Reason.NOT_DECLARED, "spec.backend.api.replicas is 0: no API pod is asked for")
-    return assess_deployment(f"{stack.name}-api", "api", None if api.autoscaling else api.replicas, seen)
+    verdict = assess_deployment(f"{stack.name}-api", "api", None if api.autoscaling else api.replicas, seen)
+    return verdict if not verdict.is_true or api.autoscaling is None else use_is_measured(stack, seen) or verdict
+
+
+def use_is_measured(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The autoscaler knows how busy the pods are; of new ones nobody knows it for a minute or two."""
+    name = f"{stack.name}-api"
+    active = condition(seen.get("HorizontalPodAutoscaler", name) or {}, "ScalingActive")
+    if active.get("status") != "False" or not active.get("lastTransitionTime"):
+        return None
+    if (seen.now - datetime.fromisoformat(active["lastTransitionTime"])).total_seconds() < UNMEASURED_SECONDS:
+        return None
+    said = f"HorizontalPodAutoscaler {name} keeps the number of pods: {active.get('message')}"
+    return Verdict.false(Reason.USAGE_UNREADABLE, said)
 
 
 def assess_workers(stack: AppStack, seen: Observed) -> Verdict:

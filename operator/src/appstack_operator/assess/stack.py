@@ -38,7 +38,8 @@ class Assessment:
     verdicts: Mapping[str, Verdict]
     serves: Mapping[str, bool]
     old_pods_are_gone: bool = False  # no API or worker pod of an older template is left
-    edited: frozenset[str] = frozenset()  # False only for an edited password or a refused setting: all is well else
+    # False for what endangers nothing that runs: an edited password, a refused setting, an autoscaler that is blind.
+    harmless: frozenset[str] = frozenset()
     missing_inputs: Verdict | None = None  # a Secret of the user's that is missing, useless, or leads nowhere
 
 
@@ -74,7 +75,8 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "WorkersReady": workers_serve(stack, seen),
     }
     missing = unusable_input(stack, seen, data)
-    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), frozenset(edits), missing)
+    blind = {"APIReady"} if verdicts["APIReady"].reason is Reason.USAGE_UNREADABLE else set()
+    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), frozenset(edits) | blind, missing)
 
 
 def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict]) -> Verdict | None:
@@ -129,6 +131,6 @@ def assess_highly_available(stack: AppStack, seen: Observed, assessment: Assessm
     if not ready.is_true:
         return ready
     for name in SERVING[:-1]:
-        if not assessment.verdicts[name].is_true and name not in assessment.edited:
+        if not assessment.verdicts[name].is_true and name not in assessment.harmless:
             return assessment.verdicts[name]
     return assess_availability(stack, seen)

@@ -73,6 +73,12 @@ class Reason(StrEnum):
         "The length of a queue cannot be read: its workers are not scaled.",
     )
 
+    # The API
+    USAGE_UNREADABLE = (
+        "UsageUnreadable",
+        "The CPU use of API pods cannot be measured: the autoscaler keeps their number.",
+    )
+
     # What the user refers to
     SECRET_MISSING = "SecretMissing", "A Secret that the spec names does not exist."
     SECRET_INVALID = "SecretInvalid", "A Secret lacks a key, or its content cannot be used."

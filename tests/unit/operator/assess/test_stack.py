@@ -118,6 +118,37 @@ def test_an_api_that_nobody_wants_serves_nobody_and_is_no_failure() -> None:
     assert "spec.backend.api.replicas is 0" in found["Ready"].message
 
 
+@pytest.mark.parametrize(
+    ("status", "age_seconds", "reason"),
+    [
+        pytest.param("False", 200, Reason.USAGE_UNREADABLE, id="for minutes"),
+        pytest.param("False", 100, Reason.HEALTHY, id="the pods are new"),
+        pytest.param("True", 200, Reason.HEALTHY, id="it can be measured"),
+    ],
+)
+def test_an_autoscaler_that_is_blind_is_said_and_endangers_nothing(
+    status: str, age_seconds: float, reason: Reason
+) -> None:
+    stack = a_stack(backend={"api": {"autoscaling": {}}})
+    since = (NOW - timedelta(seconds=age_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    active = {"type": "ScalingActive", "status": status, "message": "no metrics", "lastTransitionTime": since}
+    wanted = (item.manifest for item in build_stack(stack, a_context()))
+    scaler = made(stack, next(each for each in wanted if each["kind"] == "HorizontalPodAutoscaler"))
+    deployment = with_replicas(stack, 2)
+    seen = with_object(a_running_stack(stack), {**scaler, "status": {"conditions": [active]}})
+    found = verdicts(stack, with_object(seen, deployment))
+    assert found["APIReady"].reason is reason
+    assert (found["Ready"].is_true, found["HighlyAvailable"].is_true) == (True, True)
+
+
+def with_replicas(stack: AppStack, replicas: int) -> Object:
+    """The API's Deployment as an autoscaler has set it."""
+    wanted = (item.manifest for item in build_stack(stack, a_context()))
+    named = next(each for each in wanted if (each["kind"], each["metadata"]["name"]) == ("Deployment", "shop-api"))
+    scaled = {**named, "spec": {**named["spec"], "replicas": replicas}}
+    return made(stack, scaled, **status_of(scaled))
+
+
 def test_poolers_on_one_node_are_not_highly_available() -> None:
     stack = a_stack(postgres={"pooler": {"enabled": True}})
     assert verdicts(stack, a_running_stack(stack))["HighlyAvailable"].is_true

@@ -151,7 +151,7 @@ def test_a_refusal_names_the_setting_its_value_why_and_what_stays() -> None:
     for words in ('spec.postgres.parameters.log_timezone = "Nowhere"', WHY, "UTC stays in force"):
         assert words in found.message
     assert assessment.serves["PostgresReady"]
-    assert "PostgresReady" in assessment.edited
+    assert "PostgresReady" in assessment.harmless
     assert unsettled == [found.message]
 
 
