@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appstack_backend.webhooks.sign import headers, new_secret
+from appstack_lab.packages import ensure_packages
 from tests.backend.kit.processes import ADMIN_TOKEN
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def test_every_example_runs(backend: Backend, tmp_path: Path) -> None:
+    ensure_packages({"curl": "curl"})  # a bare Debian has none
     backend.start_api()
     backend.start_worker()
     environment = {**os.environ, "API": f"http://127.0.0.1:{backend.api_port}", "TOKEN": ADMIN_TOKEN}
