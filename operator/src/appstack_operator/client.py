@@ -20,6 +20,8 @@ MERGE_PATCH = "application/merge-patch+json"
 # A look at a stack is some twenty reads together. Of many looks at once each would end as late as the last one, and the
 # writes that follow would stand behind them all.
 LOOKS_AT_ONCE = 4
+# Each open connection costs 300 KB (Python's TLS alone holds a buffer of 256); a pass opens no more than it has reads.
+CONNECTIONS = 32
 
 
 class ApiError(Exception):
@@ -76,6 +78,7 @@ class Api:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        configuration.connection_pool_maxsize = CONNECTIONS
         # aiohttp would look for proxies and a .netrc at each request.
         configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
         return cls(client.ApiClient(configuration), **limits)

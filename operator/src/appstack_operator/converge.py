@@ -36,7 +36,7 @@ from appstack_operator.logs import STACK as STACK_OF_LOG
 from appstack_operator.moments import moments_of
 from appstack_operator.objects import API_VERSION, Object
 from appstack_operator.observe import observe
-from appstack_operator.observed import Observed, slim
+from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, plan
 from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
@@ -123,7 +123,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
         context = replace(context, credentials=await rotate_passwords(stack, seen, context.credentials))
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
-    operator.looks[namespace, name] = Look(stack, slim(seen), context, assessment, answers)
+    operator.looks[namespace, name] = Look.of(stack, seen, context, assessment, answers)
     gates = set_gates(assessment)
     actions = plan(stack, build_stack(stack, context), seen, gates)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from contextvars import copy_context
 
 from appstack_operator import metrics
 from appstack_operator.converge import CRASHED_SECONDS, Operator, run_pass
 from appstack_operator.health import Health
 from appstack_operator.probe import rest
+from appstack_operator.turns import Turns
 from appstack_operator.wakeups import Key, Wakeups
 
 logger = logging.getLogger(__name__)
@@ -25,16 +27,22 @@ class Daemons:
         """Nobody was seen yet."""
         self._operator, self._health = operator, health
         self._wakeups = Wakeups()
-        self._turns = asyncio.Semaphore(PASSES_AT_ONCE)
+        self._turns = Turns(PASSES_AT_ONCE)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._working: set[Key] = set()
         self._is_stopping = False
+        # Not that of the event that tells of a stack: it holds what kopf knows of the event.
+        self._context = copy_context()
 
     def see(self, namespace: str, name: str) -> None:
-        """A stack is there, or has changed."""
+        """A stack is there, or its spec has changed: somebody waits for that, unlike for what children tell."""
         key = (namespace, name)
-        if key not in self._tasks and not self._is_stopping:
-            self._tasks[key] = asyncio.create_task(self._live(key), name=f"stack {namespace}/{name}")
+        if key in self._tasks:
+            self._turns.hurry(key)
+        elif not self._is_stopping:
+            self._tasks[key] = asyncio.create_task(
+                self._live(key), name=f"stack {namespace}/{name}", context=self._context.copy()
+            )
             metrics.STACKS.set(len(self._tasks))
         self.wake(namespace, name)
 
@@ -70,6 +78,7 @@ class Daemons:
         finally:
             del self._tasks[key]
             self._wakeups.forget(*key)
+            self._turns.forget(key)
             metrics.STACKS.set(len(self._tasks))
 
     async def _rest(self, key: Key, delay_seconds: float) -> None:
@@ -85,7 +94,7 @@ class Daemons:
     async def _pass(self, key: Key) -> float | None:
         """One pass, when it is its turn."""
         with metrics.QUEUE_DEPTH.track_inprogress():
-            await self._turns.acquire()
+            await self._turns.acquire(key)
         try:
             self._working.add(key)
             self._wakeups.clear(*key)

@@ -20,6 +20,10 @@ from appstack_operator.settings import Settings
 # When one watch fails, kopf cancels all others together with the flags by which they tell being cancelled from being
 # paused: some take the one for the other, go on with a closed session, and kopf waits for them without an end.
 END_SECONDS = 15.0
+# At a start all objects of all stacks come at once. Lists are read in parts, and kopf's task for an object, which
+# holds on to what it was told last, does not wait long for more.
+CHUNK = 100
+IDLE_SECONDS = 0.5
 
 
 class ForEver:
@@ -100,6 +104,8 @@ def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
     settings.networking.error_backoffs = ForEver()
     settings.scanning.disabled = True  # no rights on CRDs and namespaces are needed then
     settings.watching.server_timeout = 300
+    settings.watching.chunk_size = CHUNK
+    settings.queueing.idle_timeout = IDLE_SECONDS
     settings.watching.inactivity_timeout = own.watch_silence_seconds
     for kind in CHILDREN:
         place = f"{kind.plural}.{kind.group}" if kind.group else kind.plural

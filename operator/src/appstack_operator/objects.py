@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from appstack_operator.api import AppStack
 from appstack_operator.api.base import GROUP, KIND, VERSION
 
@@ -71,7 +73,15 @@ def owner_reference(stack: AppStack) -> Object:
 
 def content_hash(content: object, length: int = 16) -> str:
     """Hex digits that are the same for the same content, whatever the order of its keys."""
-    return hashlib.sha256(ENCODER.encode(content).encode()).hexdigest()[:length]
+    return hashlib.sha256(in_order(content)).hexdigest()[:length]
+
+
+def in_order(content: object) -> bytes:
+    """JSON with ordered keys. Both encoders write the same; orjson is the faster one, and refuses large integers."""
+    try:
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return ENCODER.encode(content).encode()
 
 
 def component_of(obj: Object) -> str:

@@ -1,7 +1,7 @@
 """What one pass saw: Kubernetes objects and the answers of the services. Frozen, no IO."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from appstack_operator.objects import Object, component_of
@@ -150,19 +150,3 @@ class Observed:
     def pods(self, component: str) -> list[Object]:
         """The pods of a component, ordered by name."""
         return self.of_kind("Pod", component)
-
-
-def slim(seen: Observed) -> Observed:
-    """What was seen without managedFields, which only a plan reads: more than half of what would be kept of a look."""
-    return replace(
-        seen,
-        objects={
-            kind: {name: without_managed_fields(obj) for name, obj in by_name.items()}
-            for kind, by_name in seen.objects.items()
-        },
-    )
-
-
-def without_managed_fields(obj: Object) -> Object:
-    """A copy of an object."""
-    return {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "managedFields"}}

@@ -6,6 +6,7 @@ changed (the hash in its annotation), or if a field of ours now belongs to someb
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from appstack_operator.objects import FIELD_MANAGER, Object, content_hash
@@ -79,14 +80,20 @@ def lost_part(wanted: Any, fields: Mapping[str, Any] | None, live: Any, path: st
 def find_item(item: Any, fields: Mapping[str, Any], live: Any) -> tuple[Mapping[str, Any] | None, Any]:
     """The part of managedFields and of the live list that stands for an item."""
     for key, part in fields.items():
-        if key.startswith("v:") and json.loads(key[2:]) == item:
+        if key.startswith("v:") and value_in(key) == item:
             return part, item
         if key.startswith("k:") and isinstance(item, dict):
-            names = json.loads(key[2:])
+            names = value_in(key)
             # A key that we left out (a port's protocol) was filled in by the API server.
             if all(item.get(name, value) == value for name, value in names.items()):
                 return part, live_item(names, live)
     return None, None
+
+
+@lru_cache(8192)
+def value_in(key: str) -> Any:
+    """The JSON in a key of managedFields, which is the same in most objects. Not to be changed."""
+    return json.loads(key[2:])
 
 
 def live_item(names: Mapping[str, Any], live: Any) -> Any:
@@ -115,10 +122,10 @@ def part_of(live: Any, fields: Mapping[str, Any]) -> Any:
 def find_fields(item: Any, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The managedFields of one item of a live list."""
     for key, part in fields.items():
-        if key.startswith("v:") and json.loads(key[2:]) == item:
+        if key.startswith("v:") and value_in(key) == item:
             return dict(part)
         if key.startswith("k:") and isinstance(item, dict):
-            names = json.loads(key[2:])
+            names = value_in(key)
             if all(item.get(name) == value for name, value in names.items()):
                 return dict(part)
     return None

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from appstack_operator.api import AppStack
@@ -10,6 +10,7 @@ from appstack_operator.assess.stack import Assessment, assess_stack
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Context
+from appstack_operator.folded import fold, outline, unfold
 from appstack_operator.observe import observe_inputs, observe_services
 from appstack_operator.observed import Observed
 from appstack_operator.scaling import ScalingMemory, scale_workers
@@ -31,10 +32,18 @@ class Look:
     """What the last pass over a stack saw and concluded."""
 
     stack: AppStack
-    seen: Observed
+    seen: Observed  # folded
+    outline: Observed  # what the frequent question for queues needs of it
     context: Context
     assessment: Assessment
-    answers: AnswerMemory = field(default_factory=AnswerMemory)
+    answers: AnswerMemory
+
+    @classmethod
+    def of(
+        cls, stack: AppStack, seen: Observed, context: Context, assessment: Assessment, answers: AnswerMemory
+    ) -> "Look":
+        """To be kept until the next pass."""
+        return cls(stack, fold(seen), outline(seen), context, assessment, answers)
 
 
 async def rest(
@@ -84,14 +93,14 @@ def is_calm(look: Look) -> bool:
 
 async def backlog_has_news(look: Look, memory: ScalingMemory) -> bool:
     """Whether the queues ask for another number of workers, or cannot be read."""
-    pods = look.seen.pods("rabbitmq")
+    pods = look.outline.pods("rabbitmq")
     if not look.context.worker_replicas or not pods:
         return False
     backlog = await ask_backlog(pods, look.context.credentials)
     if backlog is None:
         return True
-    rabbitmq = replace(look.seen.rabbitmq, backlog=backlog, backlog_error="")
-    seen = replace(look.seen, rabbitmq=rabbitmq, now=datetime.now(UTC))
+    rabbitmq = replace(look.outline.rabbitmq, backlog=backlog, backlog_error="")
+    seen = replace(look.outline, rabbitmq=rabbitmq, now=datetime.now(UTC))
     return scale_workers(look.stack, seen, memory) != look.context.worker_replicas
 
 
@@ -102,7 +111,7 @@ def all_answer(look: Look) -> bool:
 
 async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_due: bool) -> bool:
     """Whether the services now lead to other conclusions than in the last pass."""
-    seen = await observe_services(look.stack, look.seen, look.context.credentials, look.answers)
+    seen = await observe_services(look.stack, unfold(look.seen), look.context.credentials, look.answers)
     seen = replace(seen, now=datetime.now(UTC))
     if is_external_due:
         seen = replace(seen, external_answers=await ask_external(look.seen.external))

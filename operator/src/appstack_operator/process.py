@@ -17,6 +17,7 @@ from appstack_operator.health import Health
 from appstack_operator.kinds import LEASE, STACK, Ref
 from appstack_operator.leadership import Leadership
 from appstack_operator.lease import Terms
+from appstack_operator.services.http import kept_connections
 from appstack_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -74,12 +75,13 @@ async def work(settings: Settings, fence: Fence, health: Health) -> None:
     """Watch and converge."""
     api = await Api.connect(may_write=lambda: fence.is_open, write_seconds=TERMS.write_seconds)
     health.is_ready = True  # also without a Lease
-    daemons = Daemons(Operator(api, settings), health)
-    try:
-        await watch_for_ever(api, daemons, settings)
-    finally:
-        await daemons.stop()
-        await api.close()
+    async with kept_connections():
+        daemons = Daemons(Operator(api, settings), health)
+        try:
+            await watch_for_ever(api, daemons, settings)
+        finally:
+            await daemons.stop()
+            await api.close()
 
 
 async def watch_for_ever(api: Api, daemons: Daemons, settings: Settings) -> None:

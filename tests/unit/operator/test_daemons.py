@@ -39,3 +39,31 @@ async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkey
     finally:
         await kept.stop()
     assert passes[:2] == ["shop/shop", "shop/shop"]
+
+
+async def test_a_changed_stack_goes_before_those_that_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    may_go_on, all_are_done = asyncio.Event(), asyncio.Event()
+
+    async def one_pass(_operator: object, _namespace: str, name: str) -> float:
+        order.append(name)
+        await may_go_on.wait()
+        if len(order) == 4:
+            all_are_done.set()
+        return 600.0
+
+    monkeypatch.setattr(daemons, "run_pass", one_pass)
+    monkeypatch.setattr(daemons, "PASSES_AT_ONCE", 1)
+    operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
+    kept = Daemons(cast("Any", operator), Health())
+    for name in ("first", "second", "third", "changed"):
+        kept.see("shop", name)
+    await asyncio.sleep(0)
+    kept.wake("shop", "third")  # what children tell is no reason to go first
+    kept.see("shop", "changed")
+    may_go_on.set()
+    try:
+        await asyncio.wait_for(all_are_done.wait(), 10)
+    finally:
+        await kept.stop()
+    assert order == ["first", "changed", "second", "third"]

@@ -12,6 +12,7 @@ from aiohttp import web
 from appstack_operator import probe
 from appstack_operator.assess.stack import Assessment, assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.bridging import AnswerMemory
 from appstack_operator.observed import Observed, PostgresAnswers
 from appstack_operator.probe import Look, conclusions, rest
 from appstack_operator.scaling import ScalingMemory
@@ -88,7 +89,7 @@ def a_look(verdict: Verdict, **workers: int) -> Look:
     stack = a_stack(backend={"workers": [pool]})
     seen = observed(a_pod(stack, "rabbitmq", podIP="127.0.0.1"), **healthy_answers(stack))
     context = replace(a_context(), worker_replicas=workers)
-    return Look(stack, seen, context, Assessment({"RabbitMQReady": verdict}, {}))
+    return Look.of(stack, seen, context, Assessment({"RabbitMQReady": verdict}, {}), AnswerMemory())
 
 
 async def looks_between(look: Look, seconds: float = 0.3) -> bool:

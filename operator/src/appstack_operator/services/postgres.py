@@ -11,26 +11,26 @@ from appstack_operator.api import AppStack
 from appstack_operator.desired.context import Credentials
 from appstack_operator.objects import Object
 from appstack_operator.observed import PostgresAnswers, PostgresMember
+from appstack_operator.services.http import session
 
 PATRONI_PORT = 8008
-TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
 async def observe_postgres(stack: AppStack, pods: Sequence[Object], credentials: Credentials) -> PostgresAnswers:
     """The answers of all members."""
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        answers = await asyncio.gather(*(ask_member(session, pod) for pod in pods))
+    async with session() as http:
+        answers = await asyncio.gather(*(ask_member(http, pod) for pod in pods))
     return PostgresAnswers(with_lag(answers))
 
 
-async def ask_member(session: aiohttp.ClientSession, pod: Object) -> tuple[PostgresMember, int | None]:
+async def ask_member(http: aiohttp.ClientSession, pod: Object) -> tuple[PostgresMember, int | None]:
     """What one member says about itself, and its position in the WAL (bytes)."""
     name, address = pod["metadata"]["name"], pod.get("status", {}).get("podIP")
     if not address:
         return PostgresMember(name, error="the pod has no address yet"), None
     try:
         # The status code is for load balancers (503: not the primary); the body is the answer.
-        async with session.get(f"http://{address}:{PATRONI_PORT}/patroni") as response:
+        async with http.get(f"http://{address}:{PATRONI_PORT}/patroni") as response:
             facts = await response.json()
         return member_of(name, facts), position_of(facts)
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:

@@ -2,7 +2,8 @@
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -14,13 +15,14 @@ from appstack_operator.api import AppStack
 from appstack_operator.desired.context import Credentials
 from appstack_operator.objects import Object
 from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
+from appstack_operator.services.http import TIMEOUT, session
 
 MANAGEMENT_PORT = 15672
 USERNAME = "app"
-TIMEOUT = aiohttp.ClientTimeout(total=2)
 # Lengths are read from the queues themselves, not from the statistics, which are seconds old.
 TOTALS = "disable_stats=true&enable_queue_totals=true"
 QUEUES = f"/api/queues/%2F?{TOTALS}"
+Get = Callable[[str], Awaitable[Any]]
 FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
@@ -42,11 +44,11 @@ async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials:
     """What every node says; where they differ, the word of the one that sees most of them run."""
     errors: dict[str, Exception] = {}
     words: dict[str, Word] = {}
-    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=authorization(credentials)) as session:
+    async with management(credentials) as get:
 
         async def ask(pod: Object) -> None:
             try:
-                words[pod_name(pod)] = await ask_node(session, pod)
+                words[pod_name(pod)] = await ask_node(get, pod)
             except FAILURES as error:
                 errors[pod_name(pod)] = error
 
@@ -55,20 +57,18 @@ async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials:
         speakers = sorted(answering, key=lambda pod: (-len(words[pod_name(pod)].counts), pod_name(pod)))
         if speakers:
             nodes = nodes_of(words, pod_name(speakers[0]))
-            return await with_backlog(RabbitmqAnswers(nodes=nodes), session, speakers)
+            return await with_backlog(RabbitmqAnswers(nodes=nodes), get, speakers)
     told = [f"{name}: {in_words(error)}" for name, error in sorted(errors.items())]
     is_late = any(isinstance(error, TimeoutError) for error in errors.values())
     return RabbitmqAnswers(error="; ".join(told) or "no node exists", is_late=is_late)
 
 
-async def with_backlog(
-    answers: RabbitmqAnswers, session: aiohttp.ClientSession, speakers: Sequence[Object]
-) -> RabbitmqAnswers:
+async def with_backlog(answers: RabbitmqAnswers, get: Get, speakers: Sequence[Object]) -> RabbitmqAnswers:
     """How much waits, by the first of two that tells: each asks the queues' leaders, and may wait for one just lost."""
     told = []
     for pod in speakers[:2]:
         try:
-            return replace(answers, backlog=backlog_of(await get(session, root_of(pod) + QUEUES)))
+            return replace(answers, backlog=backlog_of(await get(root_of(pod) + QUEUES)))
         except FAILURES as error:
             told.append(f"{pod_name(pod)}: {in_words(error)}")
     return replace(answers, backlog_error="; ".join(told))
@@ -87,10 +87,10 @@ def nodes_of(words: Mapping[str, Word], speaker: str) -> tuple[RabbitmqNode, ...
 
 async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> dict[str, int] | None:
     """Queue -> messages, by the first node that tells; None if none does. The cheap question between the others."""
-    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=authorization(credentials)) as session:
+    async with management(credentials) as get:
         for pod in pods:
             try:
-                return backlog_of(await get(session, root_of(pod) + QUEUES))
+                return backlog_of(await get(root_of(pod) + QUEUES))
             except FAILURES:
                 continue
     return None
@@ -107,14 +107,30 @@ async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
     url = f"{management.scheme}://{place}{management.path.rstrip('/')}/api/queues/{quote(vhost, safe='')}?{TOTALS}"
     header = basic(unquote(user.username or ""), unquote(user.password or ""))
     try:
-        async with aiohttp.ClientSession(timeout=TIMEOUT, headers=header) as session:
-            queues = await get(session, URL(url, encoded=True))
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT, headers=header) as http,
+            http.get(URL(url, encoded=True), raise_for_status=True) as response,
+        ):
+            queues = await response.json()
         return RabbitmqAnswers(backlog=backlog_of(queues), is_external=True)
     except aiohttp.ClientResponseError as error:
         return RabbitmqAnswers(error=f"RABBITMQ_MANAGEMENT_URL ({place}) answers {error.status} {error.message}")
     except FAILURES as error:
         said = f"RABBITMQ_MANAGEMENT_URL ({place}): {str(error) or 'no answer within 2 s'}"
         return RabbitmqAnswers(error=said, is_late=isinstance(error, TimeoutError))
+
+
+@asynccontextmanager
+async def management(credentials: Credentials) -> AsyncIterator[Get]:
+    """Asks a stack's management API: URL -> its answer."""
+    header = authorization(credentials)
+    async with session() as http:
+
+        async def get(url: str) -> Any:
+            async with http.get(url, headers=header, raise_for_status=True) as response:
+                return await response.json()
+
+        yield get
 
 
 def authorization(credentials: Credentials) -> dict[str, str]:
@@ -128,20 +144,20 @@ def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {token}"}
 
 
-async def ask_node(session: aiohttp.ClientSession, pod: Object) -> Word:
+async def ask_node(get: Get, pod: Object) -> Word:
     """Ask the node of one pod.
 
     Only the second question makes it ask the others, one of which may have been lost just now and keep it waiting:
     then the node has spoken all the same.
     """
     root = root_of(pod)
-    members = await get(session, f"{root}/api/nodes?disable_stats=true&columns=name,running")
+    members = await get(f"{root}/api/nodes?disable_stats=true&columns=name,running")
     runs = {str(member["name"]): bool(member.get("running")) for member in members}
     me = next((name for name in runs if pod_of(name) == pod_name(pod)), None)
     if me is None:  # of a cluster that has forgotten it
         return Word(runs, (), ())
     try:
-        facts = await get(session, f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
+        facts = await get(f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
     except FAILURES:
         return Word(runs, (), ())
     if not isinstance(facts, dict):  # Erlang's empty list: a node that has just started knows nothing of itself yet
@@ -162,12 +178,6 @@ def root_of(pod: Object) -> str:
 def pod_name(pod: Object) -> str:
     """The name of a pod."""
     return str(pod["metadata"]["name"])
-
-
-async def get(session: aiohttp.ClientSession, url: str | URL) -> Any:
-    """One answer of the management API."""
-    async with session.get(url, raise_for_status=True) as response:
-        return await response.json()
 
 
 def pod_of(node_name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientTimeout, web
 
-from appstack_operator.services import postgres
+from appstack_operator.services import http, postgres
 from appstack_operator.services.postgres import observe_postgres
 from tests.unit.operator.factories import a_context, a_pod, a_stack
 
@@ -63,7 +63,7 @@ async def test_an_answer_that_does_not_come_is_late_and_a_refusal_is_not(monkeyp
     kept: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     monkeypatch.setattr(postgres, "PATRONI_PORT", server.sockets[0].getsockname()[1])
-    monkeypatch.setattr(postgres, "TIMEOUT", ClientTimeout(total=0.2))
+    monkeypatch.setattr(http, "TIMEOUT", ClientTimeout(total=0.2))
     stack = a_stack()
     members = [a_pod(stack, "postgres", n, podIP=f"127.0.0.{n + 1}") for n in range(2)]
     late, refused = (await observe_postgres(stack, members, a_context().credentials)).members

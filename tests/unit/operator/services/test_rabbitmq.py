@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientTimeout, web
 
-from appstack_operator.services import rabbitmq
-from appstack_operator.services.rabbitmq import authorization, observe_rabbitmq
+from appstack_operator.services import http, rabbitmq
+from appstack_operator.services.rabbitmq import ask_backlog, authorization, observe_rabbitmq
 from tests.unit.operator.factories import a_context, a_pod, a_stack
 
 if TYPE_CHECKING:
@@ -36,8 +37,13 @@ QUEUES = [
 
 @asynccontextmanager
 async def nodes_at(
-    views: Served, monkeypatch: pytest.MonkeyPatch, facts: list[Any] | None = None, *, others_are_lost: bool = False
-) -> AsyncIterator[None]:
+    views: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    facts: list[Any] | None = None,
+    *,
+    others_are_lost: bool = False,
+    port: int = 0,
+) -> AsyncIterator[int]:
     """Address -> the node there that answers so; all on one port."""
     credentials = a_context().credentials
 
@@ -58,12 +64,11 @@ async def nodes_at(
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    port = 0
     for address in views:
         await web.TCPSite(runner, address, port).start()
         port = runner.addresses[0][1]
     monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", port)
-    yield
+    yield port
     await runner.cleanup()
 
 
@@ -101,7 +106,7 @@ async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_node_that_waits_for_a_lost_one_has_spoken_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of itself and lengths of queues make it ask the others: the nodes that serve are known without."""
-    monkeypatch.setattr(rabbitmq, "TIMEOUT", ClientTimeout(total=0.3))
+    monkeypatch.setattr(http, "TIMEOUT", ClientTimeout(total=0.3))
     async with nodes_at({"127.0.0.1": a_view("0"), "127.0.0.2": a_view("01")}, monkeypatch, others_are_lost=True):
         seen = await ask(0, 1)
     assert seen.error == ""
@@ -122,3 +127,59 @@ async def test_the_silence_of_all_nodes_names_each() -> None:
     stack = a_stack()
     seen = await observe_rabbitmq(stack, [a_pod(stack, "rabbitmq", 0)], a_context().credentials)
     assert seen.error == "shop-rabbitmq-0: the pod has no address yet"
+
+
+async def test_one_connection_serves_for_all_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: set[object] = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        connections.add(request.transport and request.transport.get_extra_info("peername"))
+        return web.json_response(QUEUES, headers={"Set-Cookie": "m=1"} if "Cookie" not in request.headers else {})
+
+    pods = [a_pod(a_stack(), "rabbitmq", 0, podIP="127.0.0.1")]
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", runner.addresses[0][1])
+    async with http.kept_connections():
+        for _ in range(3):
+            assert await ask_backlog(pods, a_context().credentials) == {"bulk": 7}
+        assert len(connections) == 1
+    await ask_backlog(pods, a_context().credentials)
+    assert len(connections) == 2
+    await runner.cleanup()
+
+
+async def test_a_server_that_comes_again_is_asked_through_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection that was kept is dead: that is no answer of the service."""
+    port = 0
+    async with http.kept_connections():
+        for _ in range(2):
+            async with nodes_at({"127.0.0.1": a_view("0")}, monkeypatch, port=port) as port:
+                assert (await ask(0)).error == ""
+        refused = await ask(0)
+    assert "Cannot connect" in refused.error
+    assert not refused.is_late
+
+
+async def test_each_stack_is_asked_with_its_own_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        told.append(request.headers["Authorization"])
+        return web.json_response([])
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", runner.addresses[0][1])
+    ones = [replace(a_context().credentials, rabbitmq=password) for password in ("one", "two")]
+    async with http.kept_connections():
+        for credentials in ones:
+            await ask_backlog([a_pod(a_stack(), "rabbitmq", 0, podIP="127.0.0.1")], credentials)
+    await runner.cleanup()
+    assert told == [authorization(credentials)["Authorization"] for credentials in ones]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientTimeout
 
-from appstack_operator.services import rabbitmq, redis
+from appstack_operator.services import http, rabbitmq, redis
 from appstack_operator.services.rabbitmq import observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
 from tests.unit.operator.factories import a_context, a_pod, a_stack
@@ -39,7 +39,7 @@ async def mute() -> AsyncIterator[int]:
 @pytest.mark.parametrize(("address", "is_late"), [(SPEAKS, True), (REFUSES, False)])
 async def test_lateness_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPatch, address: str, *, is_late: bool) -> None:
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(rabbitmq, "TIMEOUT", ClientTimeout(total=0.2))
+    monkeypatch.setattr(http, "TIMEOUT", ClientTimeout(total=0.2))
     pods = [a_pod(STACK, component, podIP=address) for component in ("redis", "redis-sentinel", "rabbitmq")]
     async with mute() as port:
         for module, name in ((redis, "REDIS_PORT"), (redis, "SENTINEL_PORT"), (rabbitmq, "MANAGEMENT_PORT")):

@@ -1,0 +1,89 @@
+"""What is kept of a look until the next one: objects as JSON, a fifth of the memory that they take unfolded. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import orjson
+
+from appstack_operator.objects import Object
+from appstack_operator.observed import Observed
+
+Objects = Mapping[str, Mapping[str, Object]]  # kind -> name -> object
+
+
+class Folded(Objects):
+    """Objects as text, read anew at each access."""
+
+    def __init__(self, objects: Objects) -> None:
+        """Fold them, without managedFields: only a plan reads those, and they are half of the text."""
+        self._texts = {
+            kind: orjson.dumps({name: without_managed_fields(obj) for name, obj in by_name.items()})
+            for kind, by_name in objects.items()
+        }
+
+    def __getitem__(self, kind: str) -> Mapping[str, Object]:
+        """All of a kind, by name."""
+        found: Mapping[str, Object] = orjson.loads(self._texts[kind])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """All kinds."""
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        """How many kinds."""
+        return len(self._texts)
+
+
+class Unfolded(Objects):
+    """The same for the time of one look: each kind is read once, and only if somebody asks for it."""
+
+    def __init__(self, folded: Objects) -> None:
+        """Nothing was read yet."""
+        self._folded = folded
+        self._read: dict[str, Mapping[str, Object]] = {}
+
+    def __getitem__(self, kind: str) -> Mapping[str, Object]:
+        """All of a kind, by name."""
+        if kind not in self._read:
+            self._read[kind] = self._folded[kind]
+        return self._read[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        """All kinds."""
+        return iter(self._folded)
+
+    def __len__(self) -> int:
+        """How many kinds."""
+        return len(self._folded)
+
+
+def fold(seen: Observed) -> Observed:
+    """What was seen, to be kept."""
+    return replace(seen, objects=Folded(seen.objects))
+
+
+def unfold(seen: Observed) -> Observed:
+    """What was kept, to be looked at and dropped."""
+    return replace(seen, objects=Unfolded(seen.objects))
+
+
+def outline(seen: Observed) -> Observed:
+    """Pods by their addresses and Deployments by their numbers: so little that it is kept unfolded."""
+    pods = {name: outline_of_pod(pod) for name, pod in seen.objects.get("Pod", {}).items()}
+    deployments = {
+        name: {"metadata": {"name": name}, "spec": {"replicas": obj["spec"].get("replicas", 1)}}
+        for name, obj in seen.objects.get("Deployment", {}).items()
+    }
+    return replace(seen, objects={"Pod": pods, "Deployment": deployments})
+
+
+def outline_of_pod(pod: Object) -> Object:
+    """What tells whose it is and where it answers."""
+    meta = {key: pod["metadata"][key] for key in ("name", "labels") if key in pod["metadata"]}
+    return {"metadata": meta, "status": {key: pod["status"][key] for key in ("podIP",) if key in pod.get("status", {})}}
+
+
+def without_managed_fields(obj: Object) -> Object:
+    """A copy of an object."""
+    return {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "managedFields"}}
