@@ -1,10 +1,12 @@
 """Asks every Sentinel who is master and every Redis how it is. Short time limits; silence is an answer."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -18,6 +20,8 @@ from appstack_operator.observed import RedisAnswers, RedisInstance, SentinelAnsw
 
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 TIMEOUT_SECONDS = 2.0
+LINE = re.compile(r"^(\w+):(.*?)\r?$", re.MULTILINE)
+Ask = Callable[..., Awaitable[Any]]
 LATE = (TimeoutError, RedisTimeoutError)
 FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError)
 
@@ -36,26 +40,39 @@ async def observe_redis(
     return RedisAnswers(tuple(said), tuple(states))
 
 
-def connect(pod: Object, port: int, password: str) -> Redis:
-    """A client without retries: the next pass asks again."""
-    return Redis(
+@asynccontextmanager
+async def connection_to(pod: Object, port: int, password: str) -> AsyncIterator[Ask]:
+    """Asks one pod: a command -> its answer. A bare connection: a client with its pool costs more than the question."""
+    connection = Connection(
         host=pod["status"]["podIP"],
         port=port,
         password=password,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS / 2,
-        retry=Retry(NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 0),  # the next look asks again
         decode_responses=True,
-        driver_info=None,  # found out anew for each client otherwise, from the files of the installed package
+        protocol=2,
+        driver_info=None,  # found out anew for each connection otherwise, from the files of the installed package
     )
+
+    async def ask(*command: str) -> Any:
+        await connection.send_command(*command)
+        return await connection.read_response()
+
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+        yield ask
+    finally:
+        await connection.disconnect()
 
 
 async def ask_sentinel(pod: Object, name: str, pod_at: Mapping[str, str], password: str) -> SentinelAnswer:
     """What one Sentinel says."""
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS), connect(pod, SENTINEL_PORT, password) as client:
-            facts = fields(await client.execute_command("SENTINEL MASTER", name))  # type: ignore[no-untyped-call]
-            has_quorum = await quorum_is_there(client, name)
+        async with asyncio.timeout(TIMEOUT_SECONDS), connection_to(pod, SENTINEL_PORT, password) as ask:
+            answer = await ask("SENTINEL", "MASTER", name)
+            facts = dict(zip(answer[::2], answer[1::2], strict=True))
+            has_quorum = await quorum_is_there(ask, name)
     except FAILURES as error:
         return SentinelAnswer(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
     return SentinelAnswer(
@@ -64,19 +81,14 @@ async def ask_sentinel(pod: Object, name: str, pod_at: Mapping[str, str], passwo
         has_quorum=has_quorum,
         replicas=int(facts["num-slaves"]),
         other_sentinels=int(facts["num-other-sentinels"]),
-        flags=flags_of(facts),
+        flags=facts.get("flags", ""),
     )
 
 
-def fields(answer: Any) -> dict[str, Any]:
-    """The answer as a dictionary, whether the client has made it one or not."""
-    return dict(answer) if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=False))
-
-
-async def quorum_is_there(client: Redis, name: str) -> bool:
+async def quorum_is_there(ask: Ask, name: str) -> bool:
     """Whether enough Sentinels see each other to agree on a failover."""
     try:
-        await client.execute_command("SENTINEL", "CKQUORUM", name)  # type: ignore[no-untyped-call]
+        await ask("SENTINEL", "CKQUORUM", name)
     except RedisError as error:
         if "NOQUORUM" in str(error).upper() or "NOGOODSLAVE" in str(error).upper():
             return False
@@ -84,17 +96,11 @@ async def quorum_is_there(client: Redis, name: str) -> bool:
     return True
 
 
-def flags_of(facts: Mapping[str, Any]) -> str:
-    """The master's flags, as a Sentinel shows them: master,s_down,o_down."""
-    flags = facts.get("flags", "")
-    return flags if isinstance(flags, str) else ",".join(sorted(flags))
-
-
 async def ask_instance(pod: Object, password: str) -> RedisInstance:
     """What one Redis says about its replication."""
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS), connect(pod, REDIS_PORT, password) as client:
-            facts: dict[str, Any] = await client.info("replication")
+        async with asyncio.timeout(TIMEOUT_SECONDS), connection_to(pod, REDIS_PORT, password) as ask:
+            facts = dict(LINE.findall(await ask("INFO", "replication")))
     except FAILURES as error:
         return RedisInstance(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
     is_replica = facts["role"] == "slave"
@@ -102,7 +108,7 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
         pod["metadata"]["name"],
         role=facts["role"],
         link_up=facts.get("master_link_status") == "up",
-        lag_bytes=max(facts["master_repl_offset"] - facts["slave_repl_offset"], 0) if is_replica else None,
+        lag_bytes=max(int(facts["master_repl_offset"]) - int(facts["slave_repl_offset"]), 0) if is_replica else None,
         connected_replicas=int(facts.get("connected_slaves", 0)),
     )
 

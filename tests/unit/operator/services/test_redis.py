@@ -49,3 +49,52 @@ async def test_lateness_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPatch, 
     answers = [*said.sentinels, *said.instances, broker]
     assert len(answers) == 3
     assert [(bool(each.error), each.is_late) for each in answers] == [(True, is_late)] * 3
+
+
+@asynccontextmanager
+async def scripted(answers: dict[str, bytes]) -> AsyncIterator[int]:
+    """The port of a server that answers to the first word of each command (or to both), and to every password."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while header := await reader.readline():
+            words = []
+            for _ in range(int(header[1:])):
+                size = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(size + 2))[:-2].decode())
+            known = answers.get(" ".join(words[:2])) or answers.get(words[0])
+            writer.write(known or b"+OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, SPEAKS, 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+def bulk(text: str) -> bytes:
+    return f"${len(text)}\r\n{text}\r\n".encode()
+
+
+async def test_what_a_replica_says_of_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "# Replication\r\nrole:slave\r\nmaster_host:a:b\r\nmaster_link_status:up\r\nslave_repl_offset:90\r\n"
+    async with scripted({"INFO": bulk(f"{said}connected_slaves:0\r\nmaster_repl_offset:100\r\n")}) as port:
+        monkeypatch.setattr(redis, "REDIS_PORT", port)
+        found = await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
+    assert (found.error, found.role, found.link_up, found.lag_bytes) == ("", "slave", True, 10)
+
+
+@pytest.mark.parametrize(
+    ("quorum", "has_quorum"), [(b"+OK 3 usable Sentinels\r\n", True), (b"-NOQUORUM 1 usable Sentinels\r\n", False)]
+)
+async def test_what_a_sentinel_says_of_the_master(
+    monkeypatch: pytest.MonkeyPatch, quorum: bytes, *, has_quorum: bool
+) -> None:
+    facts = {"ip": "10.0.0.1", "num-slaves": "2", "num-other-sentinels": "1", "flags": "master,s_down"}
+    words = [word for pair in facts.items() for word in pair]
+    master = f"*{len(words)}\r\n".encode() + b"".join(map(bulk, words))
+    async with scripted({"SENTINEL MASTER": master, "SENTINEL CKQUORUM": quorum}) as port:
+        monkeypatch.setattr(redis, "SENTINEL_PORT", port)
+        pod = a_pod(STACK, "redis-sentinel", podIP=SPEAKS)
+        found = await redis.ask_sentinel(pod, "shop", {"10.0.0.1": "shop-redis-0"}, "a password")
+    assert found.error == ""
+    assert (found.master, found.has_quorum) == ("shop-redis-0", has_quorum)
+    assert (found.replicas, found.other_sentinels, found.flags) == (2, 1, "master,s_down")
