@@ -30,16 +30,18 @@ class Daemons:
         self._turns = Turns(PASSES_AT_ONCE)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._working: set[Key] = set()
+        self._generations: dict[Key, int] = {}
         self._is_stopping = False
         # Not that of the event that tells of a stack: it holds what kopf knows of the event.
         self._context = copy_context()
 
-    def see(self, namespace: str, name: str) -> None:
-        """A stack is there, or its spec has changed: somebody waits for that, unlike for what children tell."""
+    def see(self, namespace: str, name: str, generation: int) -> None:
+        """A stack is there, or has changed. For another spec (generation) somebody waits: its pass goes first."""
         key = (namespace, name)
-        if key in self._tasks:
+        if self._generations.get(key, generation) != generation:
             self._turns.hurry(key)
-        elif not self._is_stopping:
+        self._generations[key] = generation
+        if key not in self._tasks and not self._is_stopping:
             self._tasks[key] = asyncio.create_task(
                 self._live(key), name=f"stack {namespace}/{name}", context=self._context.copy()
             )
@@ -79,6 +81,7 @@ class Daemons:
             del self._tasks[key]
             self._wakeups.forget(*key)
             self._turns.forget(key)
+            self._generations.pop(key, None)
             metrics.STACKS.set(len(self._tasks))
 
     async def _rest(self, key: Key, delay_seconds: float) -> None:

@@ -14,7 +14,7 @@ from appstack_operator.client import address_in_cluster
 from appstack_operator.daemons import Daemons
 from appstack_operator.kinds import CHILDREN
 from appstack_operator.news import News
-from appstack_operator.objects import STACK_LABEL
+from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.settings import Settings
 
 # When one watch fails, kopf cancels all others together with the flags by which they tell being cancelled from being
@@ -61,11 +61,12 @@ def build_registry(daemons: Daemons, own: Settings, is_ending: asyncio.Event) ->
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def stack_changed(*, event: kopf.RawEvent, namespace: Any, name: str, **_: Any) -> None:
-        is_news = news.is_news(event["type"], dict(event["object"]))
+        stack: Object = dict(event["object"])
+        is_news = news.is_news(event["type"], stack)
         if event["type"] == "DELETED":
             daemons.wake(namespace, name)
         elif is_news:
-            daemons.see(namespace, name)
+            daemons.see(namespace, name, stack["metadata"].get("generation", 0))
 
     async def child_changed(*, event: kopf.RawEvent, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
         if news.is_news(event["type"], dict(event["object"])):

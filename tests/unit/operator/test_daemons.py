@@ -33,7 +33,7 @@ async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkey
     monkeypatch.setattr(daemons, "CRASHED_SECONDS", 0.01)
     operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
     kept = Daemons(cast("Any", operator), Health())
-    kept.see("shop", "shop")
+    kept.see("shop", "shop", 1)
     try:
         await asyncio.wait_for(came_again.wait(), 10)
     finally:
@@ -57,10 +57,11 @@ async def test_a_changed_stack_goes_before_those_that_wait_longer(monkeypatch: p
     operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
     kept = Daemons(cast("Any", operator), Health())
     for name in ("first", "second", "third", "changed"):
-        kept.see("shop", name)
+        kept.see("shop", name, 1)
     await asyncio.sleep(0)
     kept.wake("shop", "third")  # what children tell is no reason to go first
-    kept.see("shop", "changed")
+    kept.see("shop", "second", 1)  # nor is a finalizer
+    kept.see("shop", "changed", 2)
     may_go_on.set()
     try:
         await asyncio.wait_for(all_are_done.wait(), 10)
