@@ -51,7 +51,7 @@ async def connection_to(pod: Object, port: int, password: str) -> AsyncIterator[
         socket_connect_timeout=TIMEOUT_SECONDS / 2,
         retry=Retry(NoBackoff(), 0),  # the next look asks again
         decode_responses=True,
-        protocol=2,
+        protocol=3,
         driver_info=None,  # found out anew for each connection otherwise, from the files of the installed package
     )
 
@@ -70,8 +70,7 @@ async def ask_sentinel(pod: Object, name: str, pod_at: Mapping[str, str], passwo
     """What one Sentinel says."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), connection_to(pod, SENTINEL_PORT, password) as ask:
-            answer = await ask("SENTINEL", "MASTER", name)
-            facts = dict(zip(answer[::2], answer[1::2], strict=True))
+            facts: dict[str, str] = await ask("SENTINEL", "MASTER", name)
             has_quorum = await quorum_is_there(ask, name)
     except FAILURES as error:
         return SentinelAnswer(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))

@@ -53,7 +53,7 @@ async def test_lateness_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPatch, 
 
 @asynccontextmanager
 async def scripted(answers: dict[str, bytes]) -> AsyncIterator[int]:
-    """The port of a server that answers to the first word of each command (or to both), and to every password."""
+    """The port of a server that answers to the first two words of each command, or the first; all may enter."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while header := await reader.readline():
@@ -61,10 +61,10 @@ async def scripted(answers: dict[str, bytes]) -> AsyncIterator[int]:
             for _ in range(int(header[1:])):
                 size = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(size + 2))[:-2].decode())
-            known = answers.get(" ".join(words[:2])) or answers.get(words[0])
-            writer.write(known or b"+OK\r\n")
+            writer.write(answers.get(" ".join(words[:2])) or answers[words[0]])
         writer.close()
 
+    answers = {"HELLO": b"%1\r\n" + bulk("proto") + b":3\r\n", **answers}
     server = await asyncio.start_server(answer, SPEAKS, 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
@@ -90,7 +90,7 @@ async def test_what_a_sentinel_says_of_the_master(
 ) -> None:
     facts = {"ip": "10.0.0.1", "num-slaves": "2", "num-other-sentinels": "1", "flags": "master,s_down"}
     words = [word for pair in facts.items() for word in pair]
-    master = f"*{len(words)}\r\n".encode() + b"".join(map(bulk, words))
+    master = f"%{len(facts)}\r\n".encode() + b"".join(map(bulk, words))
     async with scripted({"SENTINEL MASTER": master, "SENTINEL CKQUORUM": quorum}) as port:
         monkeypatch.setattr(redis, "SENTINEL_PORT", port)
         pod = a_pod(STACK, "redis-sentinel", podIP=SPEAKS)
