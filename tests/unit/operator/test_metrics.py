@@ -51,7 +51,7 @@ async def test_who_waits_for_a_turn_is_counted(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(daemons, "PASSES_AT_ONCE", 2)
     kept = Daemons(cast("Any", SimpleNamespace()), Health())
     for number in range(5):
-        kept.see("shop", f"stack-{number}")
+        kept.see("shop", f"stack-{number}", 1)
     async with asyncio.timeout(10):
         for _ in range(2):
             await begun.acquire()
