@@ -33,7 +33,6 @@ from appstack_operator.kinds import STACK, Ref
 from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
-from appstack_operator.moments import moments_of
 from appstack_operator.objects import API_VERSION, Object
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
@@ -117,7 +116,6 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     before = operator.looks.get((namespace, name))
     answers = before.answers if before else AnswerMemory()
     seen = await observe(api, stack, fresh, now, answers)
-    seen = replace(seen, moments=moments_of(seen.objects))
     context = build_context(stack, seen, fresh, settings)
     if not stack.spec.paused:
         context = replace(context, credentials=await rotate_passwords(stack, seen, context.credentials))

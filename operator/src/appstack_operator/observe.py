@@ -10,12 +10,14 @@ from datetime import datetime
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.claims import is_overdue
 from appstack_operator.assess.pods import claims_of, is_ready
+from appstack_operator.assess.refusals import lacking_pods
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import CHILDREN, EVENT, Kind, Ref
+from appstack_operator.moments import moments_of
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
@@ -43,17 +45,19 @@ async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observ
             observe_objects(api, stack), observe_inputs(api, stack)
         )
         objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
-    seen = Observed(objects, unknown, external=external, references=references, now=now)
-    return replace(seen, claim_events=await observe_claim_events(api, stack, seen))
+    moments = moments_of(objects)
+    seen = Observed(objects, unknown, external=external, references=references, moments=moments, now=now)
+    return replace(seen, events=await observe_events(api, stack, seen))
 
 
-async def observe_claim_events(api: Api, stack: AppStack, seen: Observed) -> dict[str, list[Object]]:
-    """What is told about claims that wait too long for a volume: on most days there is none."""
+async def observe_events(api: Api, stack: AppStack, seen: Observed) -> dict[tuple[str, str], list[Object]]:
+    """What is told about claims that wait too long for a volume, and who may not create pods: on most days nothing."""
     waiting = {name for pod in seen.of_kind("Pod") if not is_ready(pod) for name in claims_of(pod)}
     claims = [claim for claim in seen.of_kind("PersistentVolumeClaim") if claim["metadata"]["name"] in waiting]
-    late = [claim["metadata"] for claim in claims if is_overdue(claim, seen)]
-    asked = (events_about(api, stack.namespace, str(meta["uid"])) for meta in late)
-    return {meta["name"]: events for meta, events in zip(late, await asyncio.gather(*asked), strict=True)}
+    late = {("PersistentVolumeClaim", each["metadata"]["name"]): each for each in claims if is_overdue(each, seen)}
+    late |= {(kind, each["metadata"]["name"]): each for kind, each in lacking_pods(seen)}
+    asked = (events_about(api, stack.namespace, str(each["metadata"]["uid"])) for each in late.values())
+    return dict(zip(late, await asyncio.gather(*asked), strict=True))
 
 
 async def events_about(api: Api, namespace: str, uid: str) -> list[Object]:

@@ -131,8 +131,8 @@ class Observed:
     external_answers: Mapping[str, ExternalAnswer] = field(default_factory=dict)
     # (kind, name) -> when what counts of it was changed last: see moments.py.
     moments: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
-    # Claim without a volume -> the events about it.
-    claim_events: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    # (kind, name) of what waits for a cause -> the events about it.
+    events: Mapping[tuple[str, str], Sequence[Object]] = field(default_factory=dict)
     # (kind, name) -> the content of what the user's env and envFrom name; None where that is missing.
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from appstack_operator.api import AppStack, CronJob
 from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods
-from appstack_operator.assess.pods import PODLESS_SECONDS, condition, last_words, pods_can_run, ready_count
+from appstack_operator.assess.pods import condition, is_pod_of, last_words, pods_can_run, ready_count
+from appstack_operator.assess.refusals import pod_is_admitted
 from appstack_operator.assess.schedule import last_due
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.backend import cron_jobs_of, image_of, migrations_of, workers_of
@@ -42,25 +43,9 @@ def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verd
     stuck = pods_can_run([pod for pod in pods if pod.get("status", {}).get("phase") == "Pending"], seen)
     return (
         stuck
-        or pod_is_admitted(job, pods, seen)
+        or pod_is_admitted(job, seen)
         or Verdict.false(Reason.MIGRATION_RUNNING, f"Job {name} for image {image} runs")
     )
-
-
-def pod_is_admitted(job: Object, pods: list[Object], seen: Observed) -> Verdict | None:
-    """The API server lets the Job's pod be created. A Job has no condition for that, but a pod within a moment."""
-    status = job.get("status", {})
-    had_pods = pods or any(status.get(count) for count in ("active", "failed", "succeeded"))
-    started = status.get("startTime")
-    if had_pods or not started or (seen.now - datetime.fromisoformat(started)).total_seconds() < PODLESS_SECONDS:
-        return None
-    said = f"Job {name_of(job)} cannot create its pod: its events of reason FailedCreate say why"
-    return Verdict.false(Reason.POD_REFUSED, said)
-
-
-def is_pod_of(pod: Object, job: str) -> bool:
-    """Whether a Job made this pod."""
-    return any(owner.get("name") == job for owner in pod["metadata"].get("ownerReferences") or [])
 
 
 def words_of(pods: list[Object]) -> str:

@@ -3,6 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
+from appstack_operator.assess.told import WORDS_LIMIT, is_since, newest_words
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
@@ -14,7 +15,6 @@ SILENT_GRACE_SECONDS = 120
 EVENT_SECONDS = 600
 # Kubernetes says this one as a matter of course (type Normal), and it is the whole cause.
 NO_CLASS = "FailedBinding"
-WORDS_LIMIT = 300
 ABSENT_CLASS = re.compile(r'storageclass\.storage\.k8s\.io "(?P<name>[^"]*)" not found')
 
 
@@ -49,30 +49,10 @@ def age_seconds(claim: Object, seen: Observed) -> float:
 def cause_of(claim: Object, seen: Observed) -> str:
     """The newest failure that is told of this claim; empty if none is."""
     since = seen.now - timedelta(seconds=EVENT_SECONDS)
-    failures = [
-        event
-        for event in seen.claim_events.get(claim["metadata"]["name"], ())
-        if (event.get("type") == "Warning" or event.get("reason") == NO_CLASS) and is_since(event, since)
-    ]
-    if not failures:
-        return ""
-    said = " ".join(str(max(failures, key=happened_at).get("note", "")).split())
+
+    def is_failure(event: Object) -> bool:
+        return (event.get("type") == "Warning" or event.get("reason") == NO_CLASS) and is_since(event, since)
+
+    said = newest_words("PersistentVolumeClaim", claim["metadata"]["name"], seen, is_failure)
     absent = ABSENT_CLASS.search(said)
     return f"no storage class '{absent['name']}'" if absent else said[:WORDS_LIMIT]
-
-
-def is_since(event: Object, since: datetime) -> bool:
-    """Whether an event was seen after that moment; one without a time cannot be told to be new."""
-    at = happened_at(event)
-    return bool(at) and datetime.fromisoformat(at) >= since
-
-
-def happened_at(event: Object) -> str:
-    """When an event was seen last; times of Kubernetes sort as text."""
-    times = (
-        (event.get("series") or {}).get("lastObservedTime"),
-        event.get("deprecatedLastTimestamp"),
-        event.get("eventTime"),
-        event["metadata"].get("creationTimestamp"),
-    )
-    return str(next((each for each in times if each), ""))

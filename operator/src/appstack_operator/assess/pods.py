@@ -113,3 +113,8 @@ def last_words(container_status: Object) -> str:
     said = " | ".join((ended.get("message") or "").strip().splitlines()[-3:])
     code = f"exit code {ended.get('exitCode')} ({ended.get('reason', 'Error')})"
     return f"{code}: {said[-500:]}" if said else code
+
+
+def is_pod_of(pod: Object, job: str) -> bool:
+    """Whether a Job made this pod."""
+    return any(owner.get("name") == job for owner in pod["metadata"].get("ownerReferences") or [])

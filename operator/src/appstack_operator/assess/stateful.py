@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 
 from appstack_operator.api import AppStack
-from appstack_operator.assess.pods import PODLESS_SECONDS, is_ready, pods_can_run, ready_count
+from appstack_operator.assess.pods import is_ready, pods_can_run, ready_count
+from appstack_operator.assess.refusals import pods_are_admitted
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.observed import Observed
 
@@ -27,28 +28,6 @@ def set_exists(stack: AppStack, component: str, seen: Observed) -> Verdict | Non
 def pods_can_start(component: str, seen: Observed) -> Verdict | None:
     """No pod is kept from running by a volume, a node, an image, a crash, or from being made at all."""
     return pods_can_run(seen.pods(component), seen) or pods_are_admitted(component, seen)
-
-
-def pods_are_admitted(component: str, seen: Observed) -> Verdict | None:
-    """The API server lets the pods be created.
-
-    A StatefulSet has no condition for that. But its controller makes all pods at once, and counts them in its status a
-    moment later: fewer than wanted for long means that it was not let.
-    """
-    for stateful_set in seen.of_kind("StatefulSet", component):
-        name, status = stateful_set["metadata"]["name"], stateful_set.get("status", {})
-        wanted, counted_at = stateful_set["spec"]["replicas"], seen.moments.get(("StatefulSet", name))
-        is_current = status.get("observedGeneration", 0) >= stateful_set["metadata"].get("generation", 0)
-        if counted_at is None or not is_current or status.get("replicas", 0) >= wanted:
-            continue
-        there = {pod["metadata"]["name"] for pod in seen.pods(component)}
-        missing = [each for each in (f"{name}-{number}" for number in range(wanted)) if each not in there]
-        if missing and (seen.now - counted_at).total_seconds() >= PODLESS_SECONDS:
-            return Verdict.false(
-                Reason.POD_REFUSED,
-                f"StatefulSet {name} cannot create {', '.join(missing)}: its events of reason FailedCreate say why",
-            )
-    return None
 
 
 def pods_are_ready(component: str, wanted: int, seen: Observed) -> Verdict | None:

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from appstack_operator.assess.claims import happened_at
+from appstack_operator.assess.told import happened_at
 from appstack_operator.client import Api, ApiError
 from appstack_operator.kinds import BY_NAME, EVENT, Kind
 from appstack_operator.objects import STACK_LABEL, Object

@@ -118,7 +118,7 @@ ABSENT = event("ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not fou
 )
 def test_a_pending_volume_is_named_with_its_cause(events: list[Object], cause: str) -> None:
     pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:57:00Z")
-    verdict = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: events}))
+    verdict = pods_can_run([pod], observed(pod, claim, events={("PersistentVolumeClaim", CLAIM): events}))
     assert verdict is not None
     assert verdict.reason is Reason.VOLUME_PENDING
     assert verdict.message == f"PersistentVolumeClaim data-shop-postgres-1 is Pending: {cause}"
@@ -126,7 +126,7 @@ def test_a_pending_volume_is_named_with_its_cause(events: list[Object], cause: s
 
 def test_a_claim_that_cannot_be_had_is_the_cause_of_a_pod_without_a_node() -> None:
     pod, claim = a_pod_and_its_pending_claim(conditions=UNSCHEDULABLE)
-    verdict = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: [ABSENT]}))
+    verdict = pods_can_run([pod], observed(pod, claim, events={("PersistentVolumeClaim", CLAIM): [ABSENT]}))
     assert verdict is not None
     assert verdict.reason is Reason.VOLUME_PENDING
 
@@ -146,7 +146,7 @@ def test_a_volume_gets_the_time_that_its_making_takes() -> None:
 def test_a_slow_disk_about_which_nobody_complains_gets_two_minutes() -> None:
     pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:58:30Z")
     assert pods_can_run([pod], observed(pod, claim)) is None
-    told = pods_can_run([pod], observed(pod, claim, claim_events={CLAIM: [ABSENT]}))
+    told = pods_can_run([pod], observed(pod, claim, events={("PersistentVolumeClaim", CLAIM): [ABSENT]}))
     assert told is not None
     assert told.reason is Reason.VOLUME_PENDING
 
@@ -171,7 +171,25 @@ def test_a_pod_that_a_stateful_set_may_not_create_is_named() -> None:
     verdict = pods_can_start("redis", a_look(created=2, there=2))
     assert verdict is not None
     assert verdict.reason is Reason.POD_REFUSED
-    assert "StatefulSet shop-redis cannot create shop-redis-2" in verdict.message
+    assert verdict.message == (
+        "StatefulSet shop-redis cannot create shop-redis-2: its events of reason FailedCreate say why"
+    )
+
+
+def test_why_a_pod_is_refused_is_told_in_the_api_servers_words() -> None:
+    preface = "create Pod shop-redis-2 in StatefulSet shop-redis failed error: "
+    told = [
+        event(
+            "FailedCreate", f'{preface}pods "shop-redis-2" is forbidden: exceeded quota: few', "2026-01-01T11:59:00Z"
+        ),
+        event("FailedCreate", f"{preface}something before", "2026-01-01T11:58:00Z"),
+        event("SuccessfulCreate", "create Pod shop-redis-1 in StatefulSet shop-redis successful"),
+    ]
+    verdict = pods_can_start("redis", replace(a_look(created=2, there=2), events={("StatefulSet", "shop-redis"): told}))
+    assert verdict is not None
+    assert verdict.message.endswith(
+        ' cannot create shop-redis-2: pods "shop-redis-2" is forbidden: exceeded quota: few'
+    )
 
 
 @pytest.mark.parametrize(
