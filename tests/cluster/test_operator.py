@@ -51,7 +51,7 @@ def test_every_kind_that_it_makes_it_may_make_change_and_remove(kube: Kube, oper
 
 def test_a_deleted_service_is_made_again(shop: Stack, kube: Kube) -> None:
     before = kube.get("service", f"{shop.name}-api", "-n", shop.namespace)["metadata"]["uid"]
-    kube.run("delete", "service", f"{shop.name}-api", "-n", shop.namespace)
+    kube.run("delete", "service", f"{shop.name}-api", "-n", shop.namespace, "--wait=false")
 
     def is_new() -> bool:
         found = kube.items("services", "-n", shop.namespace, "--field-selector", f"metadata.name={shop.name}-api")

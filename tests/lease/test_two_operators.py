@@ -25,6 +25,11 @@ spec: {}
 """
 
 
+def delete_services(cluster: Cluster, namespace: str) -> str:
+    """Without waiting: kubectl now and then waits for ever where the operator makes the object anew at once."""
+    return cluster.kubectl("delete", "service", *SERVICES, "-n", namespace, "--ignore-not-found", "--wait=false")
+
+
 @contextmanager
 def work_without_end(cluster: Cluster, namespace: str) -> Iterator[None]:
     """A stack whose Service somebody deletes again and again."""
@@ -35,7 +40,7 @@ def work_without_end(cluster: Cluster, namespace: str) -> Iterator[None]:
 
     def go_on() -> None:
         while not done.wait(0.5):
-            deleted.append(cluster.kubectl("delete", "service", *SERVICES, "-n", namespace, "--ignore-not-found"))
+            deleted.append(delete_services(cluster, namespace))
 
     thread = threading.Thread(target=go_on)
     thread.start()
