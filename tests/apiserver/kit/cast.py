@@ -49,7 +49,8 @@ class Cast:
 
     async def create(self, obj: Object) -> None:
         answer = await self.client.post(BY_NAME[obj["kind"]].path(self.namespace), json=obj)
-        if answer.status_code != httpx.codes.CONFLICT:
+        # 403: its ServiceAccount is still to come; Kubernetes' controllers come back then, too.
+        if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.FORBIDDEN):
             answer.raise_for_status()
 
     async def patch(self, obj: Object, change: Object, subresource: str = "") -> None:

@@ -25,7 +25,9 @@ def build_network_policies(stack: AppStack, context: Context) -> list[Object]:
     """One policy for each component that the operator makes; none if the spec wants none."""
     if not stack.spec.network_policy.enabled:
         return []
-    policies = [build_api_policy(stack), build_jobs_policy(stack)]
+    policies = [build_api_policy(stack)]
+    if others := [component for component in backend_components(stack) if component != API]:
+        policies.append(build_jobs_policy(stack, others))
     if stack.spec.postgres.mode is Mode.MANAGED:
         policies.append(build_postgres_policy(stack, context))
         policies += [build_pooler_policy(stack)] if stack.spec.postgres.pooler.enabled else []
@@ -42,9 +44,8 @@ def build_api_policy(stack: AppStack) -> Object:
     return build_policy(stack, API, pods_of(stack, [API]), rules)
 
 
-def build_jobs_policy(stack: AppStack) -> Object:
+def build_jobs_policy(stack: AppStack, components: Sequence[str]) -> Object:
     """Workers, migrations and scheduled jobs: nobody connects to them but Prometheus."""
-    components = [component for component in backend_components(stack) if component != API]
     return build_policy(stack, "backend", pods_of(stack, components), metrics_rules(stack, [METRICS_PORT]))
 
 

@@ -165,3 +165,11 @@ def all_rules() -> list[Object]:
 
 def test_none_where_the_spec_wants_none() -> None:
     assert build_network_policies(a_stack(networkPolicy={"enabled": False}), CONTEXT) == []
+
+
+def test_no_policy_chooses_pods_that_do_not_exist() -> None:
+    """An image with an API alone: the API server refuses a policy for no component at all."""
+    stack = a_stack(backend={"image": "shop:1", "api": {"command": ["serve"]}})
+    chosen = [policy["spec"]["podSelector"] for policy in build_network_policies(stack, CONTEXT)]
+    assert all(each["values"] for selector in chosen for each in selector.get("matchExpressions", []))
+    assert {"matchLabels": {"appstack.dev/stack": "shop", "appstack.dev/component": "api"}} in chosen
