@@ -56,11 +56,14 @@ def failure_with_log(what: str, log: Path) -> LabError:
     return LabError(f"{text}\n  probable cause: {cause}" if cause else text)
 
 
-def of_the_disk(error: OSError) -> str | None:
-    """Return what a person can do about a disk or a cache that cannot be used; None for every other error."""
+def of_the_disk(error: OSError) -> str:
+    """Return what a person can do about a disk or a cache that cannot be used.
+
+    Every other error is raised again: a mistake of ours, whose traceback is what helps.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: free some space, or set APPSTACK_CACHE to another disk ({error})"
     place = error.filename if isinstance(error.filename, str) else ""
     if Path(place).is_relative_to(paths.cache()):
         return f"the cache {paths.cache()} cannot be used: set APPSTACK_CACHE to a directory that can ({error})"
-    return None
+    raise error

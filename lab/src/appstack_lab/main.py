@@ -338,9 +338,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        told = of_the_disk(error)
-        if told is None:  # a mistake of ours: its traceback is what helps
-            raise
-        print(f"lab: {told}", file=sys.stderr)
+        print(f"lab: {of_the_disk(error)}", file=sys.stderr)
         return 1
     return 0

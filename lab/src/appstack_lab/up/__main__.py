@@ -70,10 +70,7 @@ def main() -> int:
         print(f"\nFAILED: {failure}", file=sys.stderr)
         return 1
     except OSError as error:
-        told = of_the_disk(error)
-        if told is None:  # a mistake of ours: its traceback is what helps
-            raise
-        print(f"\nFAILED: {told}", file=sys.stderr)
+        print(f"\nFAILED: {of_the_disk(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)

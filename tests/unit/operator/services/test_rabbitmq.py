@@ -14,11 +14,13 @@ from appstack_operator.services.rabbitmq import ask_backlog, authorization, obse
 from tests.unit.operator.factories import a_context, a_pod, a_stack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import pytest
 
     from appstack_operator.observed import RabbitmqAnswers
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 Served = dict[str, list[dict[str, Any]]]
 NAMES = [f"rabbit@shop-rabbitmq-{number}.pods.shop" for number in range(3)]
@@ -33,6 +35,23 @@ QUEUES = [
     {"name": "bulk", "messages_ready": 5, "messages_unacknowledged": 2},
     {"name": "without a leader"},
 ]
+
+
+@asynccontextmanager
+async def answering(
+    answer: Handler, monkeypatch: pytest.MonkeyPatch, addresses: Sequence[str] = ("127.0.0.1",), port: int = 0
+) -> AsyncIterator[int]:
+    """Management APIs at these addresses, all on one port, that answer so."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    for address in addresses:
+        await web.TCPSite(runner, address, port).start()
+        port = runner.addresses[0][1]
+    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", port)
+    yield port
+    await runner.cleanup()
 
 
 @asynccontextmanager
@@ -60,16 +79,8 @@ async def nodes_at(
         name = request.path.removeprefix("/api/nodes/")
         return web.json_response(next((node for node in views[address] if node["name"] == name), QUEUES))
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    for address in views:
-        await web.TCPSite(runner, address, port).start()
-        port = runner.addresses[0][1]
-    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", port)
-    yield port
-    await runner.cleanup()
+    async with answering(answer, monkeypatch, addresses=tuple(views), port=port) as port:
+        yield port
 
 
 async def ask(*numbers: int) -> RabbitmqAnswers:
@@ -137,19 +148,13 @@ async def test_one_connection_serves_for_all_questions(monkeypatch: pytest.Monke
         return web.json_response(QUEUES, headers={"Set-Cookie": "m=1"} if "Cookie" not in request.headers else {})
 
     pods = [a_pod(a_stack(), "rabbitmq", 0, podIP="127.0.0.1")]
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", runner.addresses[0][1])
-    async with http.kept_connections():
-        for _ in range(3):
-            assert await ask_backlog(pods, a_context().credentials) == {"bulk": 7}
-        assert len(connections) == 1
-    await ask_backlog(pods, a_context().credentials)
-    assert len(connections) == 2
-    await runner.cleanup()
+    async with answering(answer, monkeypatch):
+        async with http.kept_connections():
+            for _ in range(3):
+                assert await ask_backlog(pods, a_context().credentials) == {"bulk": 7}
+            assert len(connections) == 1
+        await ask_backlog(pods, a_context().credentials)
+        assert len(connections) == 2
 
 
 async def test_a_server_that_comes_again_is_asked_through_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,15 +176,8 @@ async def test_each_stack_is_asked_with_its_own_password(monkeypatch: pytest.Mon
         told.append(request.headers["Authorization"])
         return web.json_response([])
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setattr(rabbitmq, "MANAGEMENT_PORT", runner.addresses[0][1])
     ones = [replace(a_context().credentials, rabbitmq=password) for password in ("one", "two")]
-    async with http.kept_connections():
+    async with answering(answer, monkeypatch), http.kept_connections():
         for credentials in ones:
             await ask_backlog([a_pod(a_stack(), "rabbitmq", 0, podIP="127.0.0.1")], credentials)
-    await runner.cleanup()
     assert told == [authorization(credentials)["Authorization"] for credentials in ones]
