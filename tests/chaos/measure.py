@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PREFIX = {"postgres": "sql", "redis": "redis", "rabbitmq": "rabbitmq", "api": "api"}
 CLIENTS = ("held", "reconnecting")
-# How long an isolated Redis master may acknowledge: min-replicas-max-lag, and the second between two looks at it.
+# How long an isolated Redis master may acknowledge: min-replicas-max-lag (2) in whole seconds, which end up to one
+# later, and the second between two looks at it.
 REDIS_LAG_SECONDS = 4.0
 BIN_SECONDS = 0.5
 

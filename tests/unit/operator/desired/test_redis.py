@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -53,6 +54,12 @@ def test_no_two_stacks_call_their_master_the_same() -> None:
 def test_a_master_without_replicas_takes_no_writes_unless_it_is_alone_by_wish(replicas: int, needed: int) -> None:
     assert f"min-replicas-to-write {needed}\n" in files(replicas=replicas)["redis.conf"]
     assert members(replicas=replicas)["minReplicas"] == needed
+
+
+def test_a_master_that_lost_its_replicas_takes_no_writes_4_seconds_later() -> None:
+    """Whole seconds end up to one later, and Redis looks once a second."""
+    (lag,) = re.findall(r"^min-replicas-max-lag (\d+)$", files()["redis.conf"], re.MULTILINE)
+    assert int(lag) + 1 + 1 <= 4
 
 
 def test_data_survives_a_restart_of_all_members() -> None:
