@@ -170,6 +170,8 @@ def test_none_where_the_spec_wants_none() -> None:
 def test_no_policy_chooses_pods_that_do_not_exist() -> None:
     """An image with an API alone: the API server refuses a policy for no component at all."""
     stack = a_stack(backend={"image": "shop:1", "api": {"command": ["serve"]}})
-    chosen = [policy["spec"]["podSelector"] for policy in build_network_policies(stack, CONTEXT)]
-    assert all(each["values"] for selector in chosen for each in selector.get("matchExpressions", []))
-    assert {"matchLabels": {"appstack.dev/stack": "shop", "appstack.dev/component": "api"}} in chosen
+    policies = {
+        each["metadata"]["name"]: each["spec"]["podSelector"] for each in build_network_policies(stack, CONTEXT)
+    }
+    assert policies.keys() == {f"shop-{name}" for name in ("api", "postgres", "redis", "redis-sentinel", "rabbitmq")}
+    assert all(each["values"] for chosen in policies.values() for each in chosen.get("matchExpressions", []))
