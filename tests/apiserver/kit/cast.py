@@ -28,6 +28,7 @@ PAUSE_SECONDS = 0.15
 MERGE = {"Content-Type": "application/merge-patch+json"}
 ROLES = {"postgres": "primary", "redis": "master"}
 NOON = "2026-01-01T12:00:00Z"
+NO_SERVICE_ACCOUNT = "error looking up service account"
 
 
 class Cast:
@@ -49,8 +50,9 @@ class Cast:
 
     async def create(self, obj: Object) -> None:
         answer = await self.client.post(BY_NAME[obj["kind"]].path(self.namespace), json=obj)
-        # 403: its ServiceAccount is still to come; Kubernetes' controllers come back then, too.
-        if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.FORBIDDEN):
+        # Its ServiceAccount is still to come: Kubernetes' controllers come back then, too.
+        is_too_early = answer.status_code == httpx.codes.FORBIDDEN and NO_SERVICE_ACCOUNT in answer.text
+        if answer.status_code != httpx.codes.CONFLICT and not is_too_early:
             answer.raise_for_status()
 
     async def patch(self, obj: Object, change: Object, subresource: str = "") -> None:
