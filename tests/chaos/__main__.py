@@ -73,6 +73,8 @@ def attempt(site: Site, name: str, number: int) -> bool:
         (place(name, number) / "error.txt").write_text(traceback.format_exc())
         print("   " + traceback.format_exc().strip().splitlines()[-1], flush=True)
         return False
+    if result["trouble"]:
+        print(f"   ended badly: {result['trouble']}", flush=True)
     for row in result["rows"]:
         print("   " + one_line(row), flush=True)
     if SCENARIOS[name].is_control:

@@ -66,15 +66,14 @@ def is_in(operation: Operation, window: Window) -> bool:
 
 
 def isolated_acknowledgement(history: Iterable[Operation], cut: Window) -> float | None:
-    """For how long after the cut a client on the cut-off side still had writes acknowledged; None without any client.
+    """For how long after the cut a client on the cut-off side still had writes acknowledged; None if none tried.
 
     A write that began before the cut was not isolated; one that came after the mending is nobody's fault.
     """
-    tried = [o for o in history if o.action in WRITES]
+    tried = [o for o in history if o.action in WRITES and cut.since < o.start < cut.until]
     if not tried:
         return None
-    ends = [o.end - cut.since for o in tried if o.is_acknowledged and o.start > cut.since and o.end < cut.until]
-    return max(ends, default=0.0)
+    return max((o.end - cut.since for o in tried if o.is_acknowledged and o.end < cut.until), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

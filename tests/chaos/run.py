@@ -14,12 +14,13 @@ import httpx
 import psycopg
 from redis.exceptions import RedisError
 
+from appstack_lab.failures import LabError
 from tests.chaos import faults, measure
 from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
 from tests.chaos.load import STEADY, Load
 from tests.chaos.measure import Marks
-from tests.chaos.site import Victim, wait_until
+from tests.chaos.site import LEADS, Trouble, Victim, wait_until
 from tests.chaos.watch import Watch
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ MORE = ("sql-held", "redis-held", "rabbitmq-held", "api-held")
 
 
 def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
-    """Run a scenario once; what it found is returned and kept as `result.json` in the directory."""
+    """Run a scenario once; what it found is returned and kept as `result.json` in the directory.
+
+    From the strike on a repeat counts, however it ends: what never came back is said, and fails its rows. Raises
+    Trouble where it did not come to a strike.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.iterdir():
         old.unlink()
@@ -51,7 +56,7 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
     target.save(directory / "target.json")
     with ExitStack() as cleanup:
         cleanup.callback((directory / "target.json").unlink)
-        history, final, watch, marks, victim = perform(scenario, site, target, directory, cleanup)
+        history, final, watch, marks, victim, trouble = perform(scenario, site, target, directory, cleanup)
     result = {
         "scenario": scenario.name,
         "date": began.isoformat(timespec="seconds"),
@@ -61,7 +66,8 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
         "mended_s": None if marks.mended is None else round(marks.mended - marks.told, 1),
         "ended_s": round(marks.ended - marks.told, 1),
         "roles": measure.role_changes(watch.changes, marks),
-        "rows": measure.rows_of(scenario, history, final, watch.changes, marks),
+        "trouble": trouble,
+        "rows": measure.rows_of(scenario, history, final, watch.changes, marks, trouble),
         "timelines": measure.timelines(history, marks),
     }
     (directory / "result.json").write_text(json.dumps(result) + "\n")
@@ -70,7 +76,7 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
 
 def perform(
     scenario: Scenario, site: Site, target: Target, directory: Path, cleanup: ExitStack
-) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim]:
+) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim, str]:
     """The run itself; whatever happens, the load ends and the fault is mended."""
     prepare(target)
     if scenario.spec:
@@ -85,19 +91,33 @@ def perform(
     cleanup.callback(load.stop, load.running)
     bystander = next(node.name for node in site.cluster.nodes if node.name != victim.node)
     load.start(STEADY, bystander)
-    if scenario.has_isolated:
-        load.start(["sql-isolated"], victim.node, victim.address)
-        for pod in site.pods("redis"):
-            if pod["spec"]["nodeName"] == victim.node and site.leader("redis").pod == pod["metadata"]["name"]:
-                load.start(["redis-isolated"], victim.node, Victim.of(pod).address)
+    for service in scenario.isolated:
+        load.start([f"{measure.PREFIX[service]}-isolated"], victim.node, inside(site, service, victim).address)
     load.wait_until_steady()
     with Watch(site) as watch:
         time.sleep(BASELINE_SECONDS)
-        marks = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
-    load.end(lambda: patiently(lambda: asyncio.run(rabbitmq.backlog(target.amqp_url))))
-    final = read_in_the_end(target, read_histories(load.histories()))
+        marks, trouble = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
+    final: list[Operation] = []
+    try:
+        load.end(lambda: patiently(lambda: asyncio.run(rabbitmq.backlog(target.amqp_url))))
+        final = read_in_the_end(target, read_histories(load.histories()))
+    except (Trouble, *TROUBLE) as error:
+        trouble = trouble or in_a_line(error)
     (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
-    return read_histories(load.histories()), final, watch, marks, victim
+    return read_histories(load.histories()), final, watch, marks, victim, trouble
+
+
+def inside(site: Site, service: str, victim: Victim) -> Victim:
+    """The pod of a service on the victim's node that a client inside writes to. Raises Trouble."""
+    pods = [site.leader(service)] if service in LEADS else [Victim.of(pod) for pod in site.pods(service)]
+    found = next((pod for pod in pods if pod.node == victim.node), None)
+    if found is None:
+        raise Trouble(f"no pod of {service} on {victim.node} that a client inside could write to")
+    return found
+
+
+def in_a_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def prepare(target: Target) -> None:
@@ -153,24 +173,27 @@ def strike_and_mend(
     bystander: str,
     cleanup: ExitStack,
     restore: Callable[[], None],
-) -> Marks:
-    """The fault, for as long as it lasts, and the wait for the recovery."""
+) -> tuple[Marks, str]:
+    """The fault, for as long as it lasts, and the wait for the recovery; and what did not come back, in words."""
     told = time.monotonic()
     mend = scenario.strike(site, victim)
     struck = time.monotonic()
     if scenario.tenfold:
         load.start([f"{name}.{number}" for name in MORE for number in range(2, TENFOLD + 2)], bystander)
-    mended = None
-    if callable(mend):
-        undo = Once(mend)
-        cleanup.callback(undo)
-        time.sleep(max(0.0, told + scenario.hold_seconds - time.monotonic()))
-        undo()
-        mended = time.monotonic()
-    time.sleep(max(0.0, told + scenario.watch_seconds - time.monotonic()))
-    restore()
-    wait_for_recovery(load, watch)
-    return Marks(told, struck, mended, time.monotonic())
+    mended, trouble = None, ""
+    try:
+        if callable(mend):
+            undo = Once(mend)
+            cleanup.callback(undo)
+            time.sleep(max(0.0, told + scenario.hold_seconds - time.monotonic()))
+            undo()
+            mended = time.monotonic()
+        time.sleep(max(0.0, told + scenario.watch_seconds - time.monotonic()))
+        restore()
+        wait_for_recovery(load, watch)
+    except (Trouble, LabError) as error:
+        trouble = in_a_line(error)
+    return Marks(told, struck, mended, time.monotonic()), trouble
 
 
 class Once:

@@ -13,8 +13,8 @@ Strike = Callable[[Site, Victim], Any]
 
 # Aims, in seconds without an acknowledged write.
 PLANNED, KILLED = 2.0, 4.0
-# Freeze, node loss, partition. PostgreSQL: with the early failover; 25 where it needs an operator that is not there.
-POSTGRES_GONE, POSTGRES_GONE_ALONE, REDIS_GONE, RABBITMQ_GONE, RABBITMQ_POD = 8.0, 25.0, 6.0, 10.0, 1.0
+# Freeze, node loss, partition. PostgreSQL's early failover is the agents', and needs no operator.
+POSTGRES_GONE, REDIS_GONE, RABBITMQ_GONE, RABBITMQ_POD = 8.0, 6.0, 10.0, 1.0
 # Whose data and whose service a fault does not touch should not feel it; a client's own rhythm and a slow answer fit.
 UNTOUCHED = 2.0
 SERVICES = ("postgres", "redis", "rabbitmq", "api")
@@ -33,7 +33,8 @@ class Scenario:
     hold_seconds: float = 0.0  # until it is mended, where somebody must mend it
     watch_seconds: float = 20.0
     operator: str = "alive"
-    has_isolated: bool = False  # clients inside the cut-off node
+    isolated: tuple[str, ...] = ()  # services that have clients inside the cut-off node
+    is_planned: bool = False  # nobody fails: what was acknowledged has to be there
     follower: bool = False  # the victim is no leader
     together: bool = False  # first bring PostgreSQL's primary and Redis' master onto one node
     tenfold: bool = False
@@ -60,7 +61,7 @@ def pod_faults(service: str, role: str, *, graceful: float, killed: float, froze
 
     held = {"hold_seconds": 30.0, "watch_seconds": 40.0}
     return [
-        made("deleted", "pod deleted", faults.delete, "graceful", is_core=True),
+        made("deleted", "pod deleted", faults.delete, "graceful", is_planned=True, is_core=True),
         made("no-grace", "pod deleted with no grace", faults.delete_without_grace, "killed"),
         made("sigkill", "server process SIGKILLed", faults.kill_server(component), "killed", is_core=True),
         made("frozen", "whole pod SIGSTOPped for 30 s", faults.freeze_pod, "frozen", is_core=True, **held),
@@ -69,61 +70,51 @@ def pod_faults(service: str, role: str, *, graceful: float, killed: float, froze
 
 
 GONE = {"postgres": POSTGRES_GONE, "redis": REDIS_GONE, "rabbitmq": RABBITMQ_GONE, "api": RABBITMQ_GONE}
-GONE_ALONE = {**GONE, "postgres": POSTGRES_GONE_ALONE, "api": POSTGRES_GONE_ALONE}
-ROLLED = {"postgres": PLANNED, "redis": PLANNED, "rabbitmq": PLANNED, "api": PLANNED}
+ROLLED = {"postgres": PLANNED, "redis": PLANNED, "rabbitmq": RABBITMQ_POD, "api": PLANNED}
+
+
+INSIDE = ("postgres", "rabbitmq")  # each node has a pod of theirs; Redis' master is where it is brought to
+OPERATORS = {"": "alive", "-no-operator": "absent", "-with-operator": "on the lost node"}
 
 
 def node_faults() -> list[Scenario]:
-    """What can befall the node of PostgreSQL's primary, or another one."""
-    cut = {"hold_seconds": 45.0, "watch_seconds": 60.0}
+    """What can befall the node of PostgreSQL's primary, or another one; with the operator, without, and with both."""
 
-    def made(name: str, fault: str, strike: Strike, aims: dict[str, float] = GONE, **more: Any) -> Scenario:
-        role = more.pop("role", "node of the primary")
-        return Scenario(name, fault, "postgres", role, strike, aims, **{**cut, **more})
+    def made(name: str, fault: str, strike: Strike, *, role: str = "node of the primary", **more: Any) -> Scenario:
+        given = {"aims": GONE, "hold_seconds": 45.0, "watch_seconds": 60.0, "role": role, **more}
+        return Scenario(name, fault, "postgres", strike=strike, **given)
 
-    both, into, outof = faults.partition(), faults.partition("in"), faults.partition("out")
+    def each(name: str, *words: Any, is_core: bool = False, **more: Any) -> list[Scenario]:
+        """A fault, once for each place of the operator; only with a living one it is of the core."""
+        return [
+            made(name + suffix, *words, operator=operator, is_core=is_core and not suffix, **more)
+            for suffix, operator in OPERATORS.items()
+        ]
+
+    cuts = {
+        "": ("node cut off for 45 s", faults.partition()),
+        "-in": ("node cannot be reached for 45 s", faults.partition("in")),
+        "-out": ("node cannot send for 45 s", faults.partition("out")),
+    }
+    crash = ("node crashed, restarted after 45 s", faults.crash)
+    both: dict[str, Any] = {"role": "node of the primary and of Redis' master", "together": True}
+    planned: dict[str, Any] = {"aims": ROLLED, "hold_seconds": 30.0, "is_planned": True}
     return [
-        made("node-cut", "node cut off for 45 s", both, has_isolated=True, is_core=True),
-        made("node-cut-in", "node cannot be reached for 45 s", into, has_isolated=True),
-        made("node-cut-out", "node cannot send for 45 s", outof, has_isolated=True),
-        made("node-cut-replica", "node cut off for 45 s", both, follower=True, role="node of the replica"),
-        made("node-cut-no-operator", "node cut off for 45 s", both, GONE_ALONE, operator="absent", has_isolated=True),
+        *(one for way, cut in cuts.items() for one in each(f"node-cut{way}", *cut, isolated=INSIDE, is_core=not way)),
+        *each("node-cut-two", *cuts[""], **both, isolated=(*INSIDE, "redis"), is_core=True),
+        *(one for way, cut in cuts.items() for one in each(
+            f"node-cut-replica{way}", *cut, follower=True, role="node of the replica")),
+        *each("node-crashed", *crash, is_core=True),
+        *each("node-crashed-two", *crash, **both),
+        *each("node-drained", "node drained", faults.drain, **planned, is_core=True),
+        made("tenfold", "node cut off for 45 s while the load grows tenfold", faults.partition(), tenfold=True),
         made(
-            "node-cut-with-operator",
-            "node cut off for 45 s",
-            both,
-            GONE_ALONE,
-            operator="on the lost node",
-            has_isolated=True,
-        ),
-        made("node-crashed", "node crashed, restarted after 45 s", faults.crash, is_core=True),
-        made(
-            "node-crashed-no-operator",
-            "node crashed, restarted after 45 s",
-            faults.crash,
-            GONE_ALONE,
-            operator="absent",
-        ),
-        made(
-            "node-crashed-two",
-            "node crashed, restarted after 45 s",
-            faults.crash,
-            role="node of the primary and of Redis' master",
-            together=True,
-            is_core=True,
-        ),
-        made("node-drained", "node drained", faults.drain, ROLLED, hold_seconds=30.0, is_core=True),
-        made(
-            "control-asynchronous",
-            "node cut off for 45 s, synchronous replication off",
-            both,
-            has_isolated=True,
+            "control-asynchronous", "node cut off for 45 s, synchronous replication off", faults.partition(),
+            isolated=INSIDE, is_control=True,
             spec={"postgres": {"synchronousReplication": "Off"}},
             spec_before={"postgres": {"synchronousReplication": "Preferred"}},
-            is_control=True,
         ),
-        made("tenfold", "node cut off for 45 s while the load grows tenfold", both, tenfold=True),
-    ]
+    ]  # fmt: skip
 
 
 def other_faults() -> list[Scenario]:
@@ -134,7 +125,7 @@ def other_faults() -> list[Scenario]:
     def made(name: str, fault: str, service: str, role: str, strike: Strike, **more: Any) -> Scenario:
         return Scenario(name, fault, service, role, strike, **more)
 
-    roll = {"aims": ROLLED, "watch_seconds": 30.0}
+    roll = {"aims": ROLLED, "watch_seconds": 30.0, "is_planned": True}
     kill, stop = faults.delete_without_grace, faults.kill_server("postgres")
     upgrade = faults.upgrade
     return [
@@ -149,9 +140,9 @@ def other_faults() -> list[Scenario]:
         made("sentinel-no-grace", "pod deleted with no grace", "redis-sentinel", "Sentinel", kill),
         made("upgrade-backend", "rolling upgrade", "api", "backend, all pods", upgrade("backend"),
              zero_failed=True, is_core=True, **roll),
-        made("upgrade-postgres", "rolling upgrade", "postgres", "all pods", upgrade("postgres"), **roll),
-        made("upgrade-redis", "rolling upgrade", "redis", "all pods", upgrade("redis"), **roll),
-        made("upgrade-rabbitmq", "rolling upgrade", "rabbitmq", "all pods", upgrade("rabbitmq"), **roll),
+        made("upgrade-postgres", "rolling upgrade", "postgres", "PostgreSQL, all pods", upgrade("postgres"), **roll),
+        made("upgrade-redis", "rolling upgrade", "redis", "Redis, all pods", upgrade("redis"), **roll),
+        made("upgrade-rabbitmq", "rolling upgrade", "rabbitmq", "RabbitMQ, all pods", upgrade("rabbitmq"), **roll),
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def order(scenario: str) -> int:
 def combined(members: Sequence[tuple[Run, Row]]) -> Row:
     """The repeats of one row as one: it has passed if its medians keep the aim and every repeat kept its promises."""
     rows = [row for _, row in members]
-    middle = sorted(rows, key=lambda row: row["write_gap_s"] or 0.0)[len(rows) // 2]
+    middle = sorted(rows, key=lambda row: rank(row["write_gap_s"]))[len(rows) // 2]
     figures = {key: middle_of(row[key] for row in rows) for key in TIMES}
     figures |= {key: max(row[key] for row in rows) for key in COUNTS}
     whole = {
@@ -74,16 +75,21 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
     return {key: whole[key] for key in KEYS}
 
 
+def rank(value: float | None) -> float:
+    """A figure that could not be taken stands behind all others."""
+    return inf if value is None else value
+
+
 def middle_of(values: Iterable[float | None]) -> float | None:
-    """The median of those that could be taken."""
-    taken = [value for value in values if value is not None]
-    return round(median(taken), 2) if taken else None
+    """The median of all repeats; None where it falls on one in which the figure could not be taken."""
+    middle = median(rank(value) for value in values)
+    return round(middle, 2) if middle < inf else None
 
 
 def keeps_aim(figures: Row, row: Row) -> bool:
-    """Whether the medians are within the aim; a figure that could never be taken has no limit to keep."""
+    """Whether the medians are within the aim; a median that could not be taken is not."""
     limits = {key: limit for key, limit in row["aim"].items() if key in figures and key != "lost_acked"}
-    return all(figures[key] is None or figures[key] <= limit for key, limit in limits.items())
+    return all(rank(figures[key]) <= limit for key, limit in limits.items())
 
 
 def keeps_promises(row: Row) -> bool:
@@ -125,7 +131,7 @@ victim's, over connections that they *hold*, or *reconnecting* for every operati
 - **User**: API requests that failed / took over 1 s, in the worst repeat.
 - **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
 - **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, in the worst repeat.
-- **Whole**: seconds to `HighlyAvailable` again; after a node's loss counted from its return.
+- **Whole**: seconds to `HighlyAvailable` again, *never*: not in 7 minutes; after a node's loss counted from its return.
 
 {machine}
 A read through the API that a cache answers with an older value is *stale* and fails its row; it is no lost write.
@@ -180,9 +186,12 @@ def line_of(clients: dict[str, Row]) -> str:
 
 def spread(row: Row, key: str) -> str:
     """Median, and the worst where it differs: 2.1 (3.4) s."""
-    if row[key] is None:
+    taken = [repeat[key] for repeat in row["repeats"]]
+    if all(figure is None for figure in taken):
         return "-"
-    worst = max(repeat[key] for repeat in row["repeats"] if repeat[key] is not None)
+    if None in taken:  # the stack did not come back, or nobody was served any more
+        return "never" if row[key] is None else f"{row[key]:.1f} (never) s"
+    worst = max(taken)
     tail = f" ({worst:.1f})" if worst - row[key] >= 0.1 else ""
     return f"{row[key]:.1f}{tail} s"
 
@@ -209,7 +218,7 @@ def summary(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 def why(row: Row) -> str:
     """Which limit a row missed."""
     limits = {key: limit for key, limit in row["aim"].items() if key in TIMES or key == "failed_requests"}
-    over = [f"{key} {row[key]} > {limit:g}" for key, limit in limits.items() if (row[key] or 0) > limit]
+    over = [f"{key} {row[key]} > {limit:g}" for key, limit in limits.items() if rank(row[key]) > limit]
     broken = [text for repeat in row["repeats"] for text in repeat["other_findings"]][:3]
     counts = [f"{row[key]} {key}" for key in ("lost_acked", "duplicated") if row[key]]
-    return "; ".join([*over, *counts, *broken]) or "a figure could not be taken in a repeat"
+    return "; ".join([*over, *counts, *broken]) or "a repeat ended badly"

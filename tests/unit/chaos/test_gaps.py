@@ -53,8 +53,12 @@ def test_failed_and_slow_are_counted_by_their_start() -> None:
 def test_the_isolated_side_counts_only_what_began_after_the_cut_and_ended_before_the_mending() -> None:
     history = [write(10.05), write(12.5), write(14.0, Outcome.UNKNOWN), write(31.0)]
     assert isolated_acknowledgement(history, WINDOW) == 2.5
-    assert isolated_acknowledgement(history[:1], WINDOW) == 0.0
+    assert isolated_acknowledgement(history[2:3], WINDOW) == 0.0
     assert isolated_acknowledgement([], WINDOW) is None
+
+
+def test_a_client_inside_that_no_longer_tried_tells_nothing() -> None:
+    assert isolated_acknowledgement([write(WINDOW.since - 1), write(WINDOW.since + 0.05)], WINDOW) is None
 
 
 def test_the_timeline_counts_per_second() -> None:

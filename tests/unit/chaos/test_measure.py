@@ -81,13 +81,38 @@ def test_one_lost_write_fails_a_row_whatever_its_gap() -> None:
     assert row(rows, "postgres")["passed"]
 
 
-@pytest.mark.parametrize(("at", "passed"), [(95.0, False), (99.0, True), (102.0, True), (110.0, False)])
+@pytest.mark.parametrize(("at", "passed"), [(95.0, False), (98.0, False), (99.0, True), (102.0, True), (110.0, False)])
 def test_redis_may_lose_only_what_was_acknowledged_within_its_lag_of_the_fault(at: float, passed: bool) -> None:
     history = run()
     victim = next(o.value for o in history if o.client == "redis-held" and o.start >= at)
     assert isinstance(victim, int)
-    rows = rows_of(SIGKILL, history, final(history, {("chaos/redis-held/0", victim)}), [], MARKS)
+    left = final(history, {("chaos/redis-held/0", victim)})
+    rows = rows_of(SCENARIOS["redis-master-sigkill"], history, left, [], MARKS)
     assert (row(rows, "redis")["lost_acked"], row(rows, "redis")["passed"]) == (1, passed)
+
+
+@pytest.mark.parametrize("name", ["redis-master-deleted", "node-drained", "upgrade-redis", "postgres-primary-sigkill"])
+def test_redis_may_lose_nothing_where_its_master_does_not_fail(name: str) -> None:
+    history = run()
+    victim = next(o.value for o in history if o.client == "redis-held" and o.start >= 100)
+    assert isinstance(victim, int)
+    rows = rows_of(SCENARIOS[name], history, final(history, {("chaos/redis-held/0", victim)}), [], MARKS)
+    assert not row(rows, "redis")["passed"]
+    assert row(rows, "redis")["aim"]["lost_acked"] == 0
+
+
+def test_a_repeat_that_ends_badly_is_a_row_that_failed() -> None:
+    history = run()
+    rows = rows_of(SIGKILL, history, final(history), CHANGES, MARKS, "not within 420 s: highly available again")
+    assert {each["recovered_s"] for each in rows} == {None}
+    assert not any(each["passed"] or each["promises_kept"] for each in rows)
+    assert rows[0]["other_findings"] == ["not within 420 s: highly available again"]
+
+
+def test_what_could_not_be_read_in_the_end_is_not_told_as_lost() -> None:
+    rows = rows_of(SIGKILL, run(), [], [], MARKS, "nobody answers")
+    assert {each["lost_acked"] for each in rows} == {0}
+    assert not any(each["passed"] for each in rows)
 
 
 def isolated(client: str, key: str, until: float) -> list[Operation]:
@@ -97,14 +122,21 @@ def isolated(client: str, key: str, until: float) -> list[Operation]:
 
 @pytest.mark.parametrize(("service", "until", "passed"), [
     ("sql", 100.1, True), ("sql", 101.5, False), ("redis", 103.5, True), ("redis", 106.0, False),
+    ("rabbitmq", 100.1, True), ("rabbitmq", 101.5, False),
 ])  # fmt: skip
 def test_the_cut_off_side_must_soon_acknowledge_nothing(service: str, until: float, passed: bool) -> None:
-    key = {"sql": "sql-isolated/0", "redis": "chaos/redis-isolated/0"}[service]
+    key = {"sql": "sql-isolated/0", "redis": "chaos/redis-isolated/0", "rabbitmq": "rabbitmq-isolated"}[service]
     history = [*run(), *isolated(f"{service}-isolated", key, until)]
-    rows = rows_of(NODE_CUT, history, final(history), [], CUT)
-    found = row(rows, {"sql": "postgres", "redis": "redis"}[service])
+    rows = rows_of(SCENARIOS["node-cut-two"], history, final(history), [], CUT)
+    found = row(rows, {"sql": "postgres"}.get(service, service))
     assert found["passed"] is passed
     assert found["isolated_ack_s"] == pytest.approx(max(0.0, until - 100.2), abs=0.25)
+
+
+def test_a_cut_off_side_that_nobody_asked_does_not_pass() -> None:
+    history = run()
+    found = row(rows_of(SCENARIOS["node-cut-two"], history, final(history), [], CUT), "redis")
+    assert (found["isolated_ack_s"], found["passed"]) == (None, False)
 
 
 def test_asynchronous_replication_does_not_pass_for_synchronous() -> None:

@@ -66,6 +66,25 @@ def test_one_repeat_that_lost_something_fails_the_row() -> None:
     assert not any(row["passed"] for row in rows)
 
 
+def test_a_figure_that_most_repeats_could_not_take_is_missed_and_told() -> None:
+    for few, passed in ((1, True), (2, False), (3, False)):
+        runs = [a_run(3.0, f"2026-11-24T1{n}:00") for n in range(3)]
+        for bad in runs[:few]:
+            for each in bad["rows"]:
+                each["write_gap_s"] = None
+        rows, names = rows_of_runs(runs)
+        assert rows[0]["passed"] is passed, few
+        assert (rows[0]["write_gap_s"] is None) is not passed
+        assert ("write_gap_s None > 4" in page(rows, names, "")) is not passed
+
+
+def test_a_repeat_after_which_the_stack_did_not_come_back_fails_the_row_and_is_told() -> None:
+    bad = a_run(3.0, "2026-11-24T13:00", recovered_s=None, promises_kept=False, passed=False)
+    rows, names = rows_of_runs([*RUNS, bad])
+    assert not rows[0]["passed"]
+    assert "| 9.0 (never) s |" in page(rows, names, "")
+
+
 def test_the_page_tells_median_and_worst_and_what_was_missed() -> None:
     rows, names = rows_of_runs(RUNS)
     text = page(rows, names, "A noisy machine.")
