@@ -13,9 +13,10 @@ from typing import Any
 
 from appstack_lab.failures import LabError
 from tests.chaos import plots, scorecard
-from tests.chaos.run import execute
+from tests.chaos.faults import mend_leftovers
+from tests.chaos.run import commit, execute
 from tests.chaos.scenarios import CORE, SCENARIOS
-from tests.chaos.site import Site
+from tests.chaos.site import Site, Trouble
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "chaos"
@@ -27,9 +28,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--cluster-name", default="appstack")
     parser.add_argument("--namespace", default="shop")
-    parser.add_argument("--kubeconfig", type=Path, default=ROOT / "build" / "kubeconfig")
+    parser.add_argument("--kubeconfig", type=Path, help="default: what `make up` wrote for this cluster")
     parser.add_argument("--rows", default="", help=f"comma-separated; empty: the core; any of {', '.join(SCENARIOS)}")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compare", action="store_true", help="only say whether docs/scorecard.json is reproduced")
     parser.add_argument("--publish", action="store_true", help="write docs/scorecard.* from what has been run")
     args = parser.parse_args()
     names = [name for name in args.rows.split(",") if name] or CORE
@@ -41,18 +43,45 @@ def main() -> int:
             parser.error(f"no run of a row is kept in {BUILD}: run make chaos first")
         publish()
         return 0
+    if args.compare:
+        return 0 if compare() else 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an interrupted run mends its fault
     try:
-        site = Site.at(args.cluster_name, args.kubeconfig, args.namespace)
+        kubeconfig = args.kubeconfig or ROOT / "build" / "clusters" / args.cluster_name / "kubeconfig"
+        site = Site.at(args.cluster_name, kubeconfig, args.namespace)
     except LabError as absent:
         print(
             f"make chaos: {absent}\nIt breaks the nodes of a cluster of the lab: run `make up` first.", file=sys.stderr
         )
         return 1
+    refusal = why_not(names, site)
+    if refusal:
+        print(f"make chaos: {refusal}", file=sys.stderr)
+        return 1
+    try:
+        for words in mend_leftovers(site):
+            print(f"mended what an earlier run had left: {words}", flush=True)
+        print(scorecard.mixed([*runs(), {"commit": commit(), "images": site.images()}]), end="", flush=True)
+    except (Trouble, LabError) as error:
+        print(f"make chaos: {error}", file=sys.stderr)
+        return 1
     failures = [each for each in plan(names, args.repeats) if not attempt(site, *each)]
+    compare()
     for name, number in failures:
         print(f"could not be run: {name}, repeat {number}: {place(name, number)}/error.txt", file=sys.stderr)
     return 1 if failures or any(not row["passed"] for row in write_scorecard()[0]) else 0
+
+
+def why_not(names: list[str], site: Site) -> str:
+    """Why these rows cannot be run on this cluster, and what to do; empty where they can."""
+    limited = [name for name in names if SCENARIOS[name].needs_limited_volumes]
+    if not limited or site.cluster.volume_size:
+        return ""
+    return (
+        f"{', '.join(limited)} fills a disk, and the volumes of cluster {site.cluster.name} have no limit. Make "
+        "another one: `.venv/bin/lab create cluster --name full --volume-size 6Gi`, `make up KIND_NAME=full`, "
+        f"`make chaos KIND_NAME=full ROWS={','.join(limited)}`."
+    )
 
 
 def plan(names: list[str], repeats: int) -> list[tuple[str, int]]:
@@ -107,6 +136,18 @@ def write_scorecard() -> tuple[list[dict[str, Any]], list[str]]:
     return rows, names
 
 
+def compare() -> bool:
+    """Tell whether what has been run so far reproduces the committed scorecard."""
+    told = scorecard.differences(write_scorecard()[0], json.loads((DOCS / "scorecard.json").read_text()))
+    print(
+        f"docs/scorecard.json is {'not ' if told else ''}reproduced: {scorecard.REPRODUCED}",
+        *told,
+        sep="\n  ",
+        flush=True,
+    )
+    return not told
+
+
 def publish() -> None:
     """docs/scorecard.json, docs/scorecard.md and the timelines."""
     rows, names = write_scorecard()
@@ -116,7 +157,7 @@ def publish() -> None:
     machine = (
         f"Measured on the three-node lab on one machine with {os.cpu_count()} processors, "
         f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, at load averages of {min(loads):.0f} to {max(loads):.0f} "
-        "(the load itself, the whole stack and its cluster included)."
+        f"(the load itself, the whole stack and its cluster included). {scorecard.provenance(found)}"
     )
     (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
     page = DOCS / "scorecard.md"
@@ -125,7 +166,8 @@ def publish() -> None:
     for name in dict.fromkeys(names):
         of_name = [run for run in found if run["scenario"] == name]
         title = f"{name}: {SCENARIOS[name].fault}"
-        (DOCS / "scorecard" / f"{name}.svg").write_text(plots.plot(title, of_name))
+        run, which = scorecard.typical(of_name, SCENARIOS[name].service)
+        (DOCS / "scorecard" / f"{name}.svg").write_text(plots.plot(title, run, which))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,30 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from appstack_lab import binaries
 from appstack_lab import faults as lab
 from appstack_lab.orders import ask
 from tests.chaos import processes
 from tests.chaos.clients.redis import fail_over
-from tests.chaos.site import OPERATOR, OPERATOR_NAME, Site, Trouble, Victim, wait_until
+from tests.chaos.site import OPERATOR, OPERATOR_NAME, Object, Site, Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 FILLER = "chaos-filler"
+KEPT = "chaos.appstack.dev/replicas"  # on the operator's Deployment while it is away: how many there were
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What has to come true before a fault is over; only then the recovery is looked at."""
+
+    what: str
+    holds: Callable[[], bool]
 
 
 def delete(site: Site, victim: Victim) -> None:
@@ -116,11 +127,16 @@ def order(site: Site, do: str, name: str) -> None:
 
 def freeze_dns(site: Site, victim: Victim) -> Callable[[], None]:
     """No name server answers."""
-    pods = site.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
-    frozen = [each for pod in pods for each in freeze_all(Victim.of(pod))]
+    frozen = [each for pod in name_servers(site) for each in freeze_all(Victim.of(pod))]
     if not frozen:
         raise Trouble("no name server runs")
     return lambda: processes.thaw(frozen)
+
+
+def name_servers(site: Site) -> list[Any]:
+    """The pods that answer for the cluster's names."""
+    found: list[Any] = site.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    return found
 
 
 def freeze_all(victim: Victim) -> list[tuple[int, int]]:
@@ -144,13 +160,14 @@ def in_node(site: Site, node: str, script: str) -> None:
         raise Trouble(f"on {node}, with exit code {code}: {script}")
 
 
-def upgrade(image: str) -> Callable[[Site, Victim], None]:
+def upgrade(image: str) -> Callable[[Site, Victim], Proof]:
     """The operator is told another reference for one image: the same content under a second tag.
 
-    Every pod of it is replaced as by a new version; what differs from a real one is only what is inside.
+    Every pod of it is replaced as by a new version; what differs from a real one is only what is inside. The proof is
+    that every such pod is another one, of the new reference, and Ready.
     """
 
-    def strike(site: Site, victim: Victim) -> None:
+    def strike(site: Site, victim: Victim) -> Proof:
         variable = f"APPSTACK_IMAGE_{image.upper()}"
         deployment = site.get("deployment", OPERATOR_NAME, *OPERATOR)
         container = deployment["spec"]["template"]["spec"]["containers"][0]
@@ -159,19 +176,100 @@ def upgrade(image: str) -> Callable[[Site, Victim], None]:
         for node in site.cluster.nodes:
             tag = ["-a", str(site.cluster.containerd(node)), "-n", "k8s.io", "images", "tag", "--force", old, new]
             subprocess.run(["ctr", *tag], check=True, stdout=subprocess.DEVNULL)
+        before = [pod for pod in site.lasting_pods() if old in images_of(pod)]
+        if not before:
+            raise Trouble(f"no pod runs {old}: there is nothing to upgrade")
         site.kubectl("set", "env", f"deployment/{OPERATOR_NAME}", *OPERATOR, f"{variable}={new}")
+        return Proof(f"every pod of {old} is one of {new}", lambda: are_replaced(before, site.lasting_pods(), new))
 
     return strike
+
+
+def images_of(pod: Object) -> set[str]:
+    return {container["image"] for container in pod["spec"]["containers"]}
+
+
+def are_replaced(before: Collection[Object], now: Collection[Object], image: str) -> bool:
+    """Whether none of the pods is left, and each of their components has pods of the image, all Ready."""
+    if {uid_of(pod) for pod in before} & {uid_of(pod) for pod in now}:
+        return False
+    after = [pod for pod in now if image in images_of(pod)]
+    return all(map(is_ready, after)) and set(map(component_of, before)) <= set(map(component_of, after))
+
+
+def uid_of(pod: Object) -> str:
+    return str(pod["metadata"]["uid"])
+
+
+def component_of(pod: Object) -> str:
+    return str(pod["metadata"]["labels"].get("appstack.dev/component"))
+
+
+def is_ready(pod: Object) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+
+
+def mend_leftovers(site: Site) -> list[str]:
+    """Undo every fault that is still in force, as after a run that was killed; what it was, in words."""
+    told = []
+    processes_ = (ask(site.cluster.socket, "status") or {"processes": []})["processes"]
+    if any(each["name"] == "kube-apiserver" and each["state"] == "stopped" for each in processes_):
+        order(site, "start", "kube-apiserver")
+        wait_until(lambda: is_answered(site), "the API server answers", 120)
+        told.append("the API server was down")
+    for node in site.cluster.nodes:
+        if node.name in lab.current_cuts(site.cluster):
+            lab.heal(site.cluster, node)
+            told.append(f"{node.name} was cut off")
+        if node.name in lab.crashed_nodes(site.cluster):
+            lab.restart(site.cluster, node)
+            told.append(f"{node.name} was down")
+        if site.cluster.volume_size:
+            in_node(site, node.name, f"rm -f {site.cluster.home(node) / 'volumes' / FILLER}")
+    pods = [*site.get("pods", "-n", site.namespace)["items"], *name_servers(site)]
+    pids = processes.pids_of(each for pod in pods if "nodeName" in pod["spec"] for each in Victim.of(pod).containers)
+    frozen = processes.stopped(pids)
+    processes.thaw(frozen)
+    told += [f"{len(frozen)} processes were stopped"] if frozen else []
+    for node_ in site.get("nodes")["items"]:
+        if node_["spec"].get("unschedulable"):
+            site.kubectl("uncordon", node_["metadata"]["name"])
+            told.append(f"{node_['metadata']['name']} was cordoned")
+    return [*told, "the operator was away"] if bring_operator_back(site) else told
+
+
+def is_answered(site: Site) -> bool:
+    """Whether the API server answers."""
+    try:
+        site.get("namespace", site.namespace)
+    except Trouble:
+        return False
+    return True
 
 
 # The operator's own state during a fault
 
 
-def remove_operator(site: Site) -> Callable[[], None]:
+def remove_operator(site: Site) -> Callable[[], object]:
     """No operator runs; the way back is returned."""
     replicas = site.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["replicas"]
+    site.kubectl("annotate", "deployment", OPERATOR_NAME, *OPERATOR, "--overwrite", f"{KEPT}={replicas}")
     scale(site, 0)
-    return lambda: scale(site, replicas)
+    return partial(bring_operator_back, site)
+
+
+def bring_operator_back(site: Site) -> bool:
+    """The operator runs as before it was put away; whether it had been. Harmless otherwise."""
+    found = site.get("deployment", OPERATOR_NAME, *OPERATOR)
+    replicas = found["metadata"].get("annotations", {}).get(KEPT)
+    if replicas is None:
+        return False
+    if "kubernetes.io/hostname" in found["spec"]["template"]["spec"].get("nodeSelector", {}):
+        scale(site, 0)
+        choose(site, '{"kubernetes.io/hostname":null}')
+    scale(site, int(replicas))
+    site.kubectl("annotate", "deployment", OPERATOR_NAME, *OPERATOR, f"{KEPT}-")
+    return True
 
 
 def scale(site: Site, replicas: int) -> None:
@@ -187,18 +285,11 @@ def scale(site: Site, replicas: int) -> None:
     wait_until(is_done, f"{replicas} operator pods", 180)
 
 
-def pin_operator(site: Site, node: str) -> Callable[[], None]:
+def pin_operator(site: Site, node: str) -> Callable[[], object]:
     """One operator pod alone, on this node; the way back is returned."""
-    replicas = site.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["replicas"]
-    scale(site, 0)
+    back = remove_operator(site)
     choose(site, f'{{"kubernetes.io/hostname":"{node}"}}')
     scale(site, 1)
-
-    def back() -> None:
-        scale(site, 0)
-        choose(site, '{"kubernetes.io/hostname":null}')
-        scale(site, replicas)
-
     return back
 
 

@@ -15,9 +15,8 @@ LEGEND = "green: operations served a second, red: failed"
 NAMES = {"postgres": "PostgreSQL", "redis": "Redis", "rabbitmq": "RabbitMQ", "api": "API"}
 
 
-def plot(title: str, runs: Sequence[dict[str, Any]]) -> str:
-    """The timeline of a scenario's last run: one lane per service."""
-    run = runs[-1]
+def plot(title: str, run: dict[str, Any], which: str = "") -> str:
+    """The timeline of a run: one lane per service; `which` says of its scenario's runs it is."""
     lanes = run["timelines"]
     begin = -5.0
     end: float = max(5.0, *(lane[-1][0] for lane in lanes.values() if lane))
@@ -30,7 +29,7 @@ def plot(title: str, runs: Sequence[dict[str, Any]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         text(LEFT, 16, title, size=14),
-        text(LEFT, 32, f"{run['date'][:10]}, {run['victim']} on {run['node']}; {LEGEND}", fill=QUIET),
+        text(LEFT, 32, f"{run['date'][:10]}, {which}{run['victim']} on {run['node']}; {LEGEND}", fill=QUIET),
     ]
     base = TOP + HEIGHT * len(lanes)
     for number, (service, lane) in enumerate(lanes.items()):

@@ -82,6 +82,19 @@ def freeze(pids: Iterable[int]) -> list[tuple[int, int]]:
     return send(signal.SIGSTOP, pids)
 
 
+def stopped(pids: Iterable[int]) -> list[tuple[int, int]]:
+    """Those of the processes that a SIGSTOP holds, as (pid, start)."""
+    return [(pid, start_time(pid)) for pid in pids if state_of(pid) == "T"]
+
+
+def state_of(pid: int) -> str:
+    """The kernel's letter for what a process does; empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def wait_for_end(pids: Iterable[int], limit_seconds: float) -> None:
     """Return when the processes are gone. Raises TimeoutError."""
     deadline = time.monotonic() + limit_seconds

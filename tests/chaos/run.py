@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
@@ -18,7 +20,7 @@ from appstack_lab.failures import LabError
 from tests.chaos import faults, measure
 from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
-from tests.chaos.load import STEADY, Load
+from tests.chaos.load import ROOT, STEADY, Load
 from tests.chaos.measure import Marks
 from tests.chaos.site import LEADS, Trouble, Victim, wait_until
 from tests.chaos.watch import Watch
@@ -50,13 +52,16 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.iterdir():
         old.unlink()
-    began = datetime.now(UTC)
+    began, started = datetime.now(UTC), time.monotonic()
     wait_until(site.is_whole, "the stack is highly available and at rest", WHOLE_SECONDS, 1.0)
     target = site.target()
     target.save(directory / "target.json")
+    note_before, images = site.release_note(), site.images()
     with ExitStack() as cleanup:
+        cleanup.push(partial(mend_after_an_error, site))
         cleanup.callback((directory / "target.json").unlink)
         history, final, watch, marks, victim, trouble = perform(scenario, site, target, directory, cleanup)
+    note = note_of(site)
     result = {
         "scenario": scenario.name,
         "date": began.isoformat(timespec="seconds"),
@@ -67,11 +72,43 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
         "ended_s": round(marks.ended - marks.told, 1),
         "roles": measure.role_changes(watch.changes, marks),
         "trouble": trouble,
+        "early_failover": "" if note == note_before else note,
+        "commit": commit(),
+        "images": images,
+        "took_s": round(time.monotonic() - started, 1),
         "rows": measure.rows_of(scenario, history, final, watch.changes, marks, trouble),
         "timelines": measure.timelines(history, marks),
     }
     (directory / "result.json").write_text(json.dumps(result) + "\n")
     return result
+
+
+def mend_after_an_error(site: Site, kind: type[BaseException] | None, *_: object) -> None:
+    """Known before the strike: one that fails halfway returns nothing that would mend it."""
+    if kind is not None:
+        mend_all(site)
+
+
+def mend_all(site: Site) -> None:
+    """Undo what is still in force; what cannot be undone is told and left to the next start of `make chaos`."""
+    try:
+        faults.mend_leftovers(site)
+    except (Trouble, LabError) as error:
+        print(f"   not everything could be mended: {in_a_line(error)}", flush=True)
+
+
+def note_of(site: Site) -> str:
+    """The last note of an early failover; a cluster that does not answer in the end costs no repeat."""
+    try:
+        return site.release_note()
+    except Trouble:
+        return ""
+
+
+def commit() -> str:
+    """Which tree this is; empty outside a repository."""
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def perform(
@@ -150,7 +187,7 @@ def change(site: Site, spec: dict[str, Any]) -> None:
 
 def prepare_operator(scenario: Scenario, site: Site, victim: Victim) -> Callable[[], None]:
     """Bring the operator to where the scenario wants it; the way back may be taken twice."""
-    back: list[Callable[[], None]] = []
+    back: list[Callable[[], object]] = []
     if scenario.operator == "absent":
         back.append(faults.remove_operator(site))
     elif scenario.operator == "on the lost node":
@@ -189,10 +226,13 @@ def strike_and_mend(
             undo()
             mended = time.monotonic()
         time.sleep(max(0.0, told + scenario.watch_seconds - time.monotonic()))
+        if isinstance(mend, faults.Proof):
+            wait_until(mend.holds, mend.what, WHOLE_SECONDS, 1.0)
         restore()
         wait_for_recovery(load, watch)
     except (Trouble, LabError) as error:
         trouble = in_a_line(error)
+        mend_all(site)
     return Marks(told, struck, mended, time.monotonic()), trouble
 
 

@@ -38,6 +38,7 @@ class Scenario:
     follower: bool = False  # the victim is no leader
     together: bool = False  # first bring PostgreSQL's primary and Redis' master onto one node
     tenfold: bool = False
+    needs_limited_volumes: bool = False
     zero_failed: bool = False  # no request of a user may fail
     is_core: bool = False
     spec: dict[str, Any] = field(default_factory=dict)  # the stack's spec meanwhile, as a merge patch ...
@@ -132,7 +133,8 @@ def other_faults() -> list[Scenario]:
         made("api-server-down", "API server down for 60 s", "api", "control plane", faults.stop_api_server,
              is_core=True, **minute),
         made("dns-down", "name servers SIGSTOPped for 30 s", "api", "name servers", faults.freeze_dns, **half),
-        made("disk-full", "disk of the node full for 30 s", "postgres", "primary", faults.fill_disk, aims=GONE, **half),
+        made("disk-full", "disk of the node full for 30 s", "postgres", "node of the primary, every volume on it",
+             faults.fill_disk, aims=GONE, needs_limited_volumes=True, **half),
         made("postgres-replica-sigkill", "server process SIGKILLed", "postgres", "replica", stop,
              follower=True, aims={"postgres": KILLED, "api": KILLED}),
         made("api-pod-no-grace", "pod deleted with no grace", "api", "pod", kill),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ KEYS = (
 )
 TIMES = ("write_gap_s", "read_gap_s", "isolated_ack_s", "recovered_s")
 COUNTS = ("failed_requests", "lost_acked", "duplicated", "slow_requests")
+IDENTITY = ("fault", "role", "operator", "service", "client")
+FACTOR = 2.0  # between the medians of two scorecards, where one reproduces the other
+REPRODUCED = f"same rows, nothing lost, medians within a factor of {FACTOR:g} (times under 1 s count as 1 s)"
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
 
 
@@ -95,6 +99,66 @@ def keeps_aim(figures: Row, row: Row) -> bool:
 def keeps_promises(row: Row) -> bool:
     """Nothing lost, doubled, stale or invented, but for what Redis may lose."""
     return bool(row["promises_kept"])
+
+
+def typical(runs: Sequence[Run], service: str) -> tuple[Run, str]:
+    """The run whose write gap is the median, and in words which one it is; by the service that the fault is about."""
+    about = service if service in SERVICES else "api"
+
+    def gap_of(run: Run) -> float:
+        held = [row for row in run["rows"] if (row["service"], row["client"]) == (about, "held")]
+        return rank(held[0]["write_gap_s"]) if held else inf
+
+    number, run = sorted(enumerate(runs, 1), key=lambda each: gap_of(each[1]))[len(runs) // 2]
+    return run, f"repeat {number} of {len(runs)} (by its write gap the median), " if len(runs) > 1 else ""
+
+
+def builds(runs: Iterable[Run]) -> Counter[tuple[str, str]]:
+    """How many runs are of which commit and images."""
+    return Counter((run.get("commit") or "unknown", json.dumps(run.get("images"), sort_keys=True)) for run in runs)
+
+
+def provenance(runs: Iterable[Run]) -> str:
+    """What was measured, for the page."""
+    found = builds(runs)
+    parts = [f"{count} of commit {commit}" for (commit, _), count in found.items()]
+    if len(found) == 1:
+        return f"All runs are {parts[0].partition(' ')[2]} and of the same images."
+    images = "of the same images" if len({images for _, images in found}) == 1 else "of different images"
+    return f"**A mix**: {', '.join(parts)}, {images}."
+
+
+def mixed(runs: Sequence[Run]) -> str:
+    """A warning where kept runs are not of what would be run now (the last one); empty where they are."""
+    found = builds(runs[:-1])
+    others = sum(found.values()) - found[next(iter(builds(runs[-1:])))]
+    return f"{others} kept runs are of another commit or other images: FRESH=1 forgets them.\n" if others else ""
+
+
+# The reproduction
+
+
+def differences(rows: Sequence[Row], committed: Sequence[Row]) -> list[str]:
+    """Where one scorecard does not reproduce another: missing rows, what must not be lost, medians beyond a factor.
+
+    Times under a second are a client's own rhythm, and count as a second.
+    """
+    before, now = ({tuple(row[key] for key in IDENTITY): row for row in each} for each in (committed, rows))
+    told = [f"{', '.join(key)}: not run" for key in before if key not in now]
+    gone = {key: row["lost_acked"] for key, row in now.items() if "lost_acked" in row["aim"]}
+    told += [f"{', '.join(key)}: {count} lost" for key, count in gone.items() if count]
+    for key, row in now.items():
+        for figure in TIMES if key in before else ():
+            pair = [before[key][figure], row[figure]]
+            if pair != [None, None] and not is_near(*pair):
+                told.append(f"{', '.join(key)}: {figure} {pair[0]} -> {pair[1]}")
+    return told
+
+
+def is_near(one: float | None, other: float | None) -> bool:
+    """Whether two medians are within the factor of each other."""
+    low, high = sorted(max(1.0, rank(each)) for each in (one, other))
+    return high <= FACTOR * low
 
 
 # The page

@@ -25,6 +25,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 OPERATOR = ("-n", "appstack-system")
 OPERATOR_NAME = "appstack-operator"
+IMAGE = "APPSTACK_IMAGE_"
 LEADS = {"postgres": "primary", "redis": "master"}
 
 
@@ -111,6 +112,22 @@ class Site:
         chosen = f"appstack.dev/stack={self.name},appstack.dev/component={component}"
         found: list[Object] = self.get("pods", "-n", self.namespace, "-l", chosen)["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and "nodeName" in pod["spec"]]
+
+    def lasting_pods(self) -> list[Object]:
+        """Every pod of the namespace but those of Jobs, which end and stay."""
+        pods: list[Object] = self.get("pods", "-n", self.namespace)["items"]
+        return [p for p in pods if not any(o["kind"] == "Job" for o in p["metadata"].get("ownerReferences", []))]
+
+    def release_note(self) -> str:
+        """What the last early failover wrote on PostgreSQL's lock; empty without any."""
+        lock = self.get("configmap", f"{self.name}-postgres-leader", "-n", self.namespace)
+        return str(lock["metadata"].get("annotations", {}).get("appstack.dev/early-failover", ""))
+
+    def images(self) -> dict[str, str]:
+        """What the operator runs the services with: name -> reference, whatever an upgrade of ours has appended."""
+        found = self.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["template"]["spec"]["containers"][0]["env"]
+        values = {each["name"]: each.get("value", "") for each in found if each["name"].startswith(IMAGE)}
+        return {name.removeprefix(IMAGE).lower(): value.removesuffix("-chaos") for name, value in values.items()}
 
     def leader(self, service: str) -> Victim:
         """The pod that leads a service: primary, master, or leader of the chaos queue. Any pod for others."""

@@ -36,6 +36,8 @@ def test_a_scorecard_of_no_runs_is_not_published(
 ) -> None:
     monkeypatch.setattr(chaos, "BUILD", tmp_path)
     monkeypatch.setattr(sys, "argv", ["chaos", "--publish"])
+    assert not chaos.compare()
+    assert "docs/scorecard.json is not reproduced" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         chaos.main()
     assert f"no run of a row is kept in {tmp_path}" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.plots import plot
 from tests.chaos.scenarios import CORE, SCENARIOS
-from tests.chaos.scorecard import KEYS, notes_of, page, rows_of_runs
+from tests.chaos.scorecard import KEYS, differences, mixed, notes_of, page, provenance, rows_of_runs, typical
 
 
 def a_run(gap: float, date: str, **changes: Any) -> dict[str, Any]:
@@ -105,9 +105,41 @@ def test_what_people_wrote_on_the_page_outlives_the_next_run() -> None:
 
 
 def test_the_plot_is_an_image_with_a_lane_per_service_and_marks() -> None:
-    picture = ET.fromstring(plot("a < b", RUNS))
+    picture = ET.fromstring(plot("a < b", *typical(RUNS, "postgres")))
     words = ["".join(each.itertext()) for each in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a < b", "PostgreSQL", "API", "fault", "primary: 1", "master: nobody"} <= set(words)
+    assert "repeat 3 of 3 (by its write gap the median)" in " ".join(words)
+
+
+def test_the_plot_is_of_the_median_repeat() -> None:
+    run, _ = typical(RUNS, "postgres")
+    assert run is RUNS[2]
+    assert typical(RUNS[:1], "worker-bulk") == (RUNS[0], "")
+
+
+def test_the_page_says_of_which_build_its_runs_are() -> None:
+    one = [{**run, "commit": "abc", "images": {"redis": "r:1"}} for run in RUNS]
+    assert provenance(one) == "All runs are of commit abc and of the same images."
+    assert mixed([*one, one[0]]) == ""
+    other = {**RUNS[0], "commit": "def", "images": {"redis": "r:2"}}
+    assert provenance([*one, other]) == "**A mix**: 3 of commit abc, 1 of commit def, of different images."
+    assert mixed([*one, other]).startswith("3 kept runs are of another commit")
+
+
+def test_a_reproduction_has_the_same_rows_nothing_lost_and_medians_within_a_factor_of_two() -> None:
+    committed, _ = rows_of_runs(RUNS)
+    assert differences(committed, committed) == []
+    near, _ = rows_of_runs([a_run(7.0, "2026-11-28T10:00", read_gap_s=0.9, recovered_s=4.5)])
+    assert differences(near, committed) == []
+    who = "server process SIGKILLed, primary, alive, postgres, held"
+    assert f"{who}: write_gap_s 3.5 -> 7.2" in differences(rows_of_runs([a_run(7.2, "x")])[0], committed)
+    never, _ = rows_of_runs([a_run(3.5, "x", recovered_s=None)])
+    assert f"{who}: recovered_s 9.0 -> None" in differences(never, committed)
+    lossy, _ = rows_of_runs([a_run(3.5, "x", lost_acked=2)])
+    assert f"{who}: 2 lost" in differences(lossy, committed)
+    within = {"aim": {"write_gap_s": 6.0, "lost_acked_within_s": 4.0}}
+    assert differences(rows_of_runs([a_run(3.5, "x", lost_acked=2, **within)])[0], committed) == []
+    assert f"{who}: not run" in differences(committed[1:], committed)
 
 
 def test_the_core_fits_its_time() -> None:

@@ -1,0 +1,65 @@
+"""What a fault has to have done, and what a killed run left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.chaos import processes
+from tests.chaos.__main__ import why_not
+from tests.chaos.faults import are_replaced
+from tests.chaos.site import wait_until
+
+
+def pod(uid: str, image: str, component: str = "redis", *, ready: bool = True) -> dict[str, Any]:
+    return {
+        "metadata": {"uid": uid, "labels": {"appstack.dev/component": component}},
+        "spec": {"containers": [{"image": image}, {"image": "other"}]},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+BEFORE = [pod("a", "r:1"), pod("b", "r:1"), pod("s", "r:1", "redis-sentinel")]
+NEW = [pod("c", "r:2"), pod("d", "r:2"), pod("t", "r:2", "redis-sentinel")]
+
+
+@pytest.mark.parametrize(("now", "replaced"), [
+    pytest.param(NEW, True, id="all are new"),
+    pytest.param([*NEW[1:], NEW[2]], True, id="fewer workers are needed now"),
+    pytest.param(BEFORE, False, id="nothing has happened"),
+    pytest.param([*NEW[:2], BEFORE[2]], False, id="one is still the old one"),
+    pytest.param(NEW[:2], False, id="a component is away"),
+    pytest.param([pod("c", "r:1"), *NEW[1:]], True, id="another pod of the old image is none of ours"),
+    pytest.param([pod("c", "r:1"), pod("d", "r:1"), pod("t", "r:1", "redis-sentinel")], False, id="only restarted"),
+    pytest.param([pod("c", "r:2", ready=False), *NEW[1:]], False, id="one is not Ready"),
+])  # fmt: skip
+def test_an_upgrade_is_done_when_every_pod_is_another_one_of_the_new_image(
+    now: list[dict[str, Any]], replaced: bool
+) -> None:
+    assert are_replaced(BEFORE, now, "r:2") is replaced
+
+
+def test_processes_that_a_killed_run_left_stopped_are_found_and_go_on() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            assert processes.stopped([process.pid]) == []
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: processes.stopped([process.pid]), "it is stopped", 10, 0.01)
+            processes.thaw(processes.stopped([process.pid]))
+            wait_until(lambda: not processes.stopped([process.pid]), "it goes on", 10, 0.01)
+        finally:
+            process.kill()
+
+
+def test_a_disk_without_a_limit_is_not_filled_and_the_way_out_is_told() -> None:
+    def site(volume_size: str) -> Any:
+        return cast("Any", SimpleNamespace(cluster=SimpleNamespace(name="x", volume_size=volume_size)))
+
+    refusal = why_not(["node-cut", "disk-full"], site(""))
+    assert "disk-full fills a disk, and the volumes of cluster x have no limit" in refusal
+    assert "--volume-size 6Gi" in refusal
+    assert why_not(["node-cut", "disk-full"], site("6Gi")) == why_not(["node-cut"], site("")) == ""
