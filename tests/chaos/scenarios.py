@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,23 +50,56 @@ class Scenario:
         return self.aims.get(service, UNTOUCHED)
 
 
-def pod_faults(service: str, role: str, *, graceful: float, killed: float, frozen: float) -> list[Scenario]:
-    """What can befall a pod that leads."""
-    component = service
-    aims = {"graceful": graceful, "killed": killed, "frozen": frozen}
-    of_user = {"postgres": aims}.get(service)  # the API's writes wait for PostgreSQL
+def pod_faults(
+    name: str,
+    service: str,
+    role: str,
+    aims: Mapping[str, Mapping[str, float]],
+    *,
+    is_managed: bool = True,
+    core: Collection[str] = (),
+    **more: Any,
+) -> list[Scenario]:
+    """What can befall a pod; `aims`: service -> graceful, killed, frozen. Managed: something looks after its server."""
 
-    def made(name: str, fault: str, strike: Strike, kind: str, **more: Any) -> Scenario:
-        allowed = {service: aims[kind], **({"api": of_user[kind]} if of_user else {})}
-        return Scenario(f"{service}-{role}-{name}", fault, service, role, strike, allowed, **more)
+    def made(fault: str, words: str, strike: Strike, kind: str, **how: Any) -> Scenario:
+        allowed = {each: aim[kind] for each, aim in aims.items()}
+        return Scenario(f"{name}-{fault}", words, service, role, strike, allowed, is_core=fault in core, **how, **more)
 
     held = {"hold_seconds": 30.0, "watch_seconds": 40.0}
+    server = made("frozen-server", "server alone SIGSTOPped for 30 s", faults.freeze_server(service), "frozen", **held)
     return [
-        made("deleted", "pod deleted", faults.delete, "graceful", is_planned=True, is_core=True),
+        made("deleted", "pod deleted", faults.delete, "graceful", is_planned=True),
         made("no-grace", "pod deleted with no grace", faults.delete_without_grace, "killed"),
-        made("sigkill", "server process SIGKILLed", faults.kill_server(component), "killed", is_core=True),
-        made("frozen", "whole pod SIGSTOPped for 30 s", faults.freeze_pod, "frozen", is_core=True, **held),
-        made("frozen-server", "server alone SIGSTOPped for 30 s", faults.freeze_server(component), "frozen", **held),
+        made("sigkill", "server process SIGKILLed", faults.kill_server(service), "killed"),
+        made("frozen", "whole pod SIGSTOPped for 30 s", faults.freeze_pod, "frozen", **held),
+        *([server] if is_managed else []),
+    ]
+
+
+def aims_of(graceful: float, killed: float, frozen: float) -> dict[str, float]:
+    return {"graceful": graceful, "killed": killed, "frozen": frozen}
+
+
+def roles() -> list[Scenario]:
+    """Each role of each service; a follower's loss is felt where a write waits for it."""
+    sql = aims_of(PLANNED, KILLED, POSTGRES_GONE)
+    of_postgres = {"postgres": sql, "api": sql}  # the API's writes wait for PostgreSQL
+    of_redis = {"redis": aims_of(PLANNED, KILLED, REDIS_GONE)}
+    of_rabbitmq = {"rabbitmq": aims_of(RABBITMQ_POD, RABBITMQ_POD, RABBITMQ_GONE)}
+    core = ("deleted", "sigkill", "frozen")
+    alone: dict[str, Any] = {"aims": {}, "is_managed": False}
+    return [
+        *pod_faults("postgres-primary", "postgres", "primary", of_postgres, core=core),
+        *pod_faults("redis-master", "redis", "master", of_redis, core=core),
+        *pod_faults("rabbitmq-leader", "rabbitmq", "leader", of_rabbitmq, core=core),
+        *pod_faults("postgres-replica", "postgres", "replica", of_postgres, follower=True),
+        *pod_faults("redis-replica", "redis", "replica of Redis", {}, follower=True),
+        *pod_faults("rabbitmq-follower", "rabbitmq", "follower", of_rabbitmq, follower=True),
+        *pod_faults("sentinel", "redis-sentinel", "Sentinel", **alone),
+        *pod_faults("api-pod", "api", "API pod", **alone),
+        *pod_faults("worker", "worker-bulk", "worker of imports", **alone),
+        *pod_faults("worker-interactive", "worker-interactive", "interactive worker", **alone),
     ]
 
 
@@ -127,7 +160,6 @@ def other_faults() -> list[Scenario]:
         return Scenario(name, fault, service, role, strike, **more)
 
     roll = {"aims": ROLLED, "watch_seconds": 30.0, "is_planned": True}
-    kill, stop = faults.delete_without_grace, faults.kill_server("postgres")
     upgrade = faults.upgrade
     return [
         made("api-server-down", "API server down for 60 s", "api", "control plane", faults.stop_api_server,
@@ -135,11 +167,6 @@ def other_faults() -> list[Scenario]:
         made("dns-down", "name servers SIGSTOPped for 30 s", "api", "name servers", faults.freeze_dns, **half),
         made("disk-full", "disk of the node full for 30 s", "postgres", "node of the primary, every volume on it",
              faults.fill_disk, aims=GONE, needs_limited_volumes=True, **half),
-        made("postgres-replica-sigkill", "server process SIGKILLed", "postgres", "replica", stop,
-             follower=True, aims={"postgres": KILLED, "api": KILLED}),
-        made("api-pod-no-grace", "pod deleted with no grace", "api", "pod", kill),
-        made("worker-no-grace", "pod deleted with no grace", "worker-bulk", "worker", kill),
-        made("sentinel-no-grace", "pod deleted with no grace", "redis-sentinel", "Sentinel", kill),
         made("upgrade-backend", "rolling upgrade", "api", "backend, all pods", upgrade("backend"),
              zero_failed=True, is_core=True, **roll),
         made("upgrade-postgres", "rolling upgrade", "postgres", "PostgreSQL, all pods", upgrade("postgres"), **roll),
@@ -151,9 +178,7 @@ def other_faults() -> list[Scenario]:
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        *pod_faults("postgres", "primary", graceful=PLANNED, killed=KILLED, frozen=POSTGRES_GONE),
-        *pod_faults("redis", "master", graceful=PLANNED, killed=KILLED, frozen=REDIS_GONE),
-        *pod_faults("rabbitmq", "leader", graceful=RABBITMQ_POD, killed=RABBITMQ_POD, frozen=RABBITMQ_GONE),
+        *roles(),
         *node_faults(),
         *other_faults(),
     )

@@ -144,7 +144,7 @@ def differences(rows: Sequence[Row], committed: Sequence[Row]) -> list[str]:
     Times under a second are a client's own rhythm, and count as a second.
     """
     before, now = ({tuple(row[key] for key in IDENTITY): row for row in each} for each in (committed, rows))
-    told = [f"{', '.join(key)}: not run" for key in before if key not in now]
+    told = [f"{', '.join(key)}: not run" for key in dict.fromkeys(key[:3] for key in before if key not in now)]
     gone = {key: row["lost_acked"] for key, row in now.items() if "lost_acked" in row["aim"]}
     told += [f"{', '.join(key)}: {count} lost" for key, count in gone.items() if count]
     for key, row in now.items():

@@ -12,6 +12,27 @@ def test_no_two_rows_look_alike_on_the_scorecard() -> None:
     assert sorted(look for look in looks if looks.count(look) > 1) == []
 
 
+@pytest.mark.parametrize(
+    "role",
+    [
+        *(
+            "postgres-primary",
+            "postgres-replica",
+            "redis-master",
+            "redis-replica",
+            "rabbitmq-leader",
+            "rabbitmq-follower",
+        ),
+        *("sentinel", "api-pod", "worker", "worker-interactive"),
+    ],
+)
+def test_each_role_of_each_service_is_deleted_killed_and_frozen(role: str) -> None:
+    faults = {name.removeprefix(f"{role}-") for name in SCENARIOS if name.startswith(f"{role}-")}
+    assert {"deleted", "no-grace", "sigkill", "frozen"} <= faults
+    # Only what something looks after can be stopped under it.
+    assert ("frozen-server" in faults) is role.startswith(("postgres", "redis", "rabbitmq"))
+
+
 @pytest.mark.parametrize("suffix", ["", "-no-operator", "-with-operator"])
 @pytest.mark.parametrize(
     "name",
