@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from enum import Enum
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def look(host: str) -> Peer:
     try:
         with urllib.request.urlopen(f"http://{host}:{GUARD_PORT}/", timeout=TIMEOUT_SECONDS) as answer:
             return Peer.EMPTY if json.load(answer) == {"empty": True} else Peer.SILENT
-    except (OSError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return Peer.SILENT
 
 
@@ -117,7 +118,7 @@ def lists_me(host: str, me: str, username: str, password: str) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
             return me in [node["name"] for node in json.load(answer)]
-    except (OSError, ValueError, KeyError):
+    except (OSError, HTTPException, ValueError, KeyError):
         return True
 
 

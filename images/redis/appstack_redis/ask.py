@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
+from http.client import HTTPException
 from typing import TypeVar
 
 from appstack_redis.decide import Answer, Member, agreed_master
@@ -60,7 +61,7 @@ def ask_member(pod: str, address: str) -> Member | None:
     try:
         with urllib.request.urlopen(f"http://{address}:{KEEPER_PORT}/state", timeout=TIMEOUT_SECONDS) as answer:
             return Member(**{**json.load(answer), "pod": pod})
-    except (OSError, ValueError, TypeError):
+    except (OSError, HTTPException, ValueError, TypeError):  # HTTPException: its keeper ended while it answered
         return None
 
 

@@ -5,6 +5,7 @@ import os
 import ssl
 import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def namespace() -> str:
 
 
 def call(method: str, path: str, body: object = None) -> Any:
-    """One request; raises OSError (urllib's errors are) when it fails."""
+    """One request; raises OSError (urllib's errors are) when it fails, or when the answer is not whole."""
     request = urllib.request.Request(server() + path, method=method)  # noqa: S310
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
     data = None
@@ -34,8 +35,11 @@ def call(method: str, path: str, body: object = None) -> Any:
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
     # Python 3.13 refuses certificates without an authority key identifier; many clusters have such ones.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
+            return json.load(answer)
+    except (HTTPException, ValueError) as error:
+        raise OSError(f"no whole answer: {error!r}") from error
 
 
 def labels_of_pods(selector: str) -> dict[str, dict[str, str]]:

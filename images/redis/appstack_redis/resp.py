@@ -56,7 +56,10 @@ class Connection:
         if size < 0:
             return None
         if kind == b"$":
-            return self._file.read(size + 2)[:-2].decode(errors="replace")
+            text = self._file.read(size + 2)
+            if len(text) < size + 2:
+                raise ConnectionError("the server closed the connection in the middle of an answer")
+            return text[:-2].decode(errors="replace")
         return [self._read() for _ in range(size)]
 
 

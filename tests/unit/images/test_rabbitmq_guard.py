@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import guard
 import pytest
 from guard import Peer, nodes_to_form_with, own_configuration
 
@@ -36,3 +37,18 @@ def test_the_first_user_is_never_guest() -> None:
     text = own_configuration([ZERO, ONE], "app", "secret")
     assert "default_user = app\n" in text
     assert f"cluster_formation.classic_config.nodes.2 = {ONE}\n" in text
+
+
+def test_a_peer_that_dies_while_it_answers_is_silent(
+    torn_http_port: int, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "AMQP_PORT", closed_port)
+    monkeypatch.setattr(guard, "GUARD_PORT", torn_http_port)
+    assert guard.look("127.0.0.1") is Peer.SILENT
+
+
+def test_a_peer_that_dies_while_it_answers_may_still_count_this_node_in(
+    torn_http_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MANAGEMENT_PORT", torn_http_port)
+    assert guard.lists_me("127.0.0.1", ZERO, "app", "secret")

@@ -70,3 +70,18 @@ def test_a_frozen_server_costs_one_time_limit() -> None:
         Connection("127.0.0.1", listener.getsockname()[1], "secret", timeout_seconds=0.2)
     assert time.monotonic() - began < 1
     listener.close()
+
+
+def test_a_server_that_dies_in_the_middle_of_an_answer_has_not_answered() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(4096)
+            client.sendall(b"$100\r\n# Replication\r\nro")
+
+    threading.Thread(target=serve, daemon=True).start()
+    with Connection("127.0.0.1", listener.getsockname()[1], "") as connection, pytest.raises(ConnectionError):
+        info(connection, "replication")
+    listener.close()
