@@ -36,15 +36,25 @@ def holds_lock(scope: str, pod: str) -> bool:
 
 
 def take(scope: str, pod: str) -> None:
-    """One try: raises OSError when the API server does not answer."""
+    """One try: raises OSError when the API server does not answer, or did not take every label.
+
+    A member that is being scaled away can no longer be labelled; the winner must not wait until its pod is gone.
+    """
     if not holds_lock(scope, pod):
         return
     query = urllib.parse.urlencode({"labelSelector": f"{SCOPE_LABEL}={scope}"})
     pods = call("GET", f"pods?{query}")["items"]
     role_of = {item["metadata"]["name"]: item["metadata"].get("labels", {}).get(ROLE_LABEL) for item in pods}
+    failure: OSError | None = None
     for name, role in changes(pod, role_of):
-        call("PATCH", f"pods/{name}", {"metadata": {"labels": {ROLE_LABEL: role}}})
-        print(f"role of {name}: {role}")
+        try:
+            call("PATCH", f"pods/{name}", {"metadata": {"labels": {ROLE_LABEL: role}}})
+        except OSError as error:
+            failure = failure or error
+        else:
+            print(f"role of {name}: {role}")
+    if failure is not None:
+        raise failure
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from appstack_redis import ghosts, kube
 from appstack_redis.ask import ask_until_agreed
@@ -57,10 +57,25 @@ def relabel(settings: Settings, selector: str) -> str | None:
     master = group.pod_at(address) if address else None
     if master is None:
         return None
-    for pod, role in changes(master, kube.labels_of_pods(selector)):
-        kube.set_label(pod, ROLE_LABEL, role)
-        log.info("%s is %s", pod, role)
+    write(changes(master, kube.labels_of_pods(selector)))
     return address
+
+
+def write(wanted: Iterable[tuple[str, str]]) -> None:
+    """Write every label that can be written, and only then raise what went wrong.
+
+    A member that is being scaled away can no longer be labelled; the winner must not wait until its pod is gone.
+    """
+    failure: OSError | None = None
+    for pod, role in wanted:
+        try:
+            kube.set_label(pod, ROLE_LABEL, role)
+        except OSError as error:
+            failure = failure or error
+        else:
+            log.info("%s is %s", pod, role)
+    if failure is not None:
+        raise failure
 
 
 def run(settings: Settings) -> int:

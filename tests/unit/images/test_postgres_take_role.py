@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+import take_role
 from take_role import changes
 
 
@@ -16,3 +20,28 @@ def test_the_loser_gets_no_other_role_for_it_may_be_dead() -> None:
 
 def test_nothing_is_written_when_patroni_was_faster() -> None:
     assert changes("shop-postgres-1", {"shop-postgres-0": "replica", "shop-postgres-1": "primary"}) == []
+
+
+def test_the_winner_is_labelled_although_a_member_that_is_scaled_away_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loser, winner = "shop-postgres-2", "shop-postgres-0"
+    written: list[str] = []
+
+    def api_server(method: str, path: str, _body: object = None) -> Any:
+        if path == "configmaps/shop-postgres-leader":
+            return {"metadata": {"annotations": {"leader": winner}}}
+        if method == "GET":
+            roles = {loser: "primary", winner: "replica"}
+            return {
+                "items": [{"metadata": {"name": pod, "labels": {take_role.ROLE_LABEL: roles[pod]}}} for pod in roles]
+            }
+        if path == f"pods/{loser}":
+            raise OSError("403 Forbidden")
+        written.append(path)
+        return {}
+
+    monkeypatch.setattr(take_role, "call", api_server)
+    with pytest.raises(OSError, match="403"):
+        take_role.take("shop-postgres", winner)
+    assert written == [f"pods/{winner}"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from appstack_redis import kube, roles
 from appstack_redis.record import Record, load, save
 from appstack_redis.roles import changes
 from appstack_redis.sentinel import configuration, identity
@@ -57,3 +59,19 @@ def test_the_loser_s_label_goes_before_the_winner_s_comes() -> None:
 
 def test_right_labels_are_left_alone() -> None:
     assert changes("shop-redis-0", {"shop-redis-0": {LABEL: "master"}, "shop-redis-1": {LABEL: "replica"}}) == []
+
+
+def test_the_winner_is_labelled_although_a_member_that_is_scaled_away_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = []
+
+    def set_label(pod: str, _label: str, role: str | None) -> None:
+        if pod == "shop-redis-4":
+            raise OSError("403 Forbidden")
+        written.append((pod, role))
+
+    monkeypatch.setattr(kube, "set_label", set_label)
+    with pytest.raises(OSError, match="403"):
+        roles.write([("shop-redis-4", "replica"), ("shop-redis-0", "master")])
+    assert written == [("shop-redis-0", "master")]
