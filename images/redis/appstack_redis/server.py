@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 
 from appstack_redis import record as records
@@ -291,7 +291,7 @@ class Keeper:
         if offset is None or not heirs:
             log.info("nothing to hand over: %s", "this pod is no master" if heirs else "no other could be master")
             return
-        caught_up = lambda: all(self.offset_of(group.redis[pod]) >= offset for pod in heirs)  # noqa: E731
+        caught_up = lambda: have_caught_up([self.replication_of(group.redis[pod]) for pod in heirs], offset)  # noqa: E731
         wait_until(caught_up, min(deadline, time.monotonic() + CATCH_UP_SECONDS))
         refusal = "not asked"
         while refusal and time.monotonic() < deadline:
@@ -313,13 +313,13 @@ class Keeper:
         except (OSError, RedisError):
             return None
 
-    def offset_of(self, address: str) -> int:
-        """How far another member has come; -1 where it does not say."""
+    def replication_of(self, address: str) -> dict[str, str]:
+        """What another member says of its link and how far it has come; empty where it does not say."""
         try:
             with Connection(address, REDIS_PORT, self.settings.password) as connection:
-                return int(info(connection, "replication")["slave_repl_offset"])
-        except (OSError, RedisError, KeyError):
-            return -1
+                return info(connection, "replication")
+        except (OSError, RedisError):
+            return {}
 
 
 def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
@@ -334,6 +334,15 @@ def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
 def is_heir(member: Member) -> bool:
     """Whether a member could take over."""
     return member.in_sync and not member.stopping
+
+
+def have_caught_up(heirs: Iterable[Mapping[str, str]], offset: int) -> bool:
+    """Whether every replica that is linked holds everything; one without a link would be waited for in vain.
+
+    While none of them is linked, there is nobody yet to hand over to.
+    """
+    linked = [facts for facts in heirs if facts.get("master_link_status") == "up"]
+    return bool(linked) and all(int(facts.get("slave_repl_offset", -1)) >= offset for facts in linked)
 
 
 def run(settings: Settings) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from appstack_redis.resp import Connection, RedisError, info
+from appstack_redis.server import have_caught_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,3 +86,21 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_has_not_answered() -> Non
     with Connection("127.0.0.1", listener.getsockname()[1], "") as connection, pytest.raises(ConnectionError):
         info(connection, "replication")
     listener.close()
+
+
+LINKED, LOST = {"master_link_status": "up"}, {"master_link_status": "down", "slave_repl_offset": "40"}
+
+
+@pytest.mark.parametrize(
+    ("heirs", "caught_up"),
+    [
+        ([{**LINKED, "slave_repl_offset": "100"}, LOST], True),
+        ([{**LINKED, "slave_repl_offset": "100"}, {}], True),
+        ([{**LINKED, "slave_repl_offset": "100"}, {**LINKED, "slave_repl_offset": "99"}], False),
+        ([LINKED], False),
+        ([LOST, {}], False),
+    ],
+    ids=["one without a link", "one that is silent", "one is behind", "one does not say", "nobody is linked"],
+)
+def test_a_stop_waits_for_those_alone_that_can_catch_up(heirs: list[dict[str, str]], caught_up: bool) -> None:
+    assert have_caught_up(heirs, 100) is caught_up
