@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from appstack_redis import server
 from appstack_redis.resp import Connection, RedisError, info
-from appstack_redis.server import have_caught_up
+from appstack_redis.server import Keeper, have_caught_up
+from appstack_redis.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextmanager
@@ -104,3 +109,43 @@ LINKED, LOST = {"master_link_status": "up"}, {"master_link_status": "down", "sla
 )
 def test_a_stop_waits_for_those_alone_that_can_catch_up(heirs: list[dict[str, str]], caught_up: bool) -> None:
     assert have_caught_up(heirs, 100) is caught_up
+
+
+@pytest.mark.parametrize(
+    ("handed_over", "answer", "asked", "ended_by"),
+    [
+        (True, b"", [b"SHUTDOWN", b"NOSAVE", b"NOW", b"FORCE"], signal.SIGKILL),
+        (True, b"-ERR Errors trying to SHUTDOWN\r\n", [b"SHUTDOWN", b"NOSAVE", b"NOW", b"FORCE"], signal.SIGTERM),
+        (False, b"", [], signal.SIGTERM),
+    ],
+    ids=["replaced", "replaced, but it refuses", "not replaced"],
+)
+def test_a_server_that_was_replaced_lets_its_clients_go_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    handed_over: bool,
+    answer: bytes,
+    asked: list[bytes],
+    ended_by: signal.Signals,
+) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    listener, heard = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            heard.extend(client.recv(4096).split(b"\r\n")[2::2])
+            if answer:
+                client.sendall(answer)
+            else:
+                process.kill()  # this one ended by itself
+
+    threading.Thread(target=serve, daemon=True).start()
+    monkeypatch.setattr(server, "REDIS_PORT", listener.getsockname()[1])
+    keeper = Keeper(Settings("shop-redis-0", "", tmp_path, tmp_path, tmp_path))
+    monkeypatch.setattr(keeper, "hand_over", lambda: handed_over)
+    keeper.server = process
+    keeper.shut_down()
+    assert heard == asked
+    assert process.returncode == -ended_by
+    listener.close()
