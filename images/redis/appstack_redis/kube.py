@@ -5,6 +5,8 @@ import os
 import ssl
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,19 @@ def call(method: str, path: str, body: object = None) -> Any:
         raise OSError(f"no whole answer: {error!r}") from error
 
 
-def labels_of_pods(selector: str) -> dict[str, dict[str, str]]:
-    """Pod -> its labels."""
+@dataclass(frozen=True)
+class Pod:
+    """What the label agent needs to know of a pod."""
+
+    labels: Mapping[str, str]
+    is_ending: bool = False  # deleted, but not gone yet: Services prefer any other pod that is ready
+
+
+def pods(selector: str) -> dict[str, Pod]:
+    """The pods by name."""
     query = urllib.parse.urlencode({"labelSelector": selector})
-    pods = call("GET", f"/api/v1/namespaces/{namespace()}/pods?{query}")["items"]
-    return {pod["metadata"]["name"]: pod["metadata"].get("labels", {}) for pod in pods}
+    items = [item["metadata"] for item in call("GET", f"/api/v1/namespaces/{namespace()}/pods?{query}")["items"]]
+    return {meta["name"]: Pod(meta.get("labels", {}), "deletionTimestamp" in meta) for meta in items}
 
 
 def set_label(pod: str, label: str, value: str | None) -> None:

@@ -9,26 +9,32 @@ from collections.abc import Iterable, Mapping
 
 from appstack_redis import ghosts, kube
 from appstack_redis.ask import ask_until_agreed
+from appstack_redis.kube import Pod
 from appstack_redis.resp import Connection, RedisError
 from appstack_redis.settings import SENTINEL_PORT, Settings
 
 log = logging.getLogger("roles")
 
 ROLE_LABEL = "appstack.dev/role"
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
+AGAIN_SECONDS = 0.5
 RELABEL_SECONDS = 10.0  # a new pod has no label, and somebody may have changed one
 TIDY_SECONDS = 10.0
 
 
-def changes(master: str, labels_of: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """The labels to write, the loser's first: two masters in `-rw` are worse than none."""
-    wanted = {pod: "master" if pod == master else "replica" for pod in labels_of}
-    wrong = [(pod, role) for pod, role in wanted.items() if labels_of[pod].get(ROLE_LABEL) != role]
-    return sorted(wrong, key=lambda change: change[1] == "master")
+def changes(master: str, pods: Mapping[str, Pod]) -> list[tuple[str, str]]:
+    """The labels to write, the loser's first: two masters in `-rw` are worse than none.
+
+    But the winner's goes before that of a loser that is being deleted: its Service passes over such a pod as soon as it
+    has another one, and kube-proxy may wait for a second between two changes.
+    """
+    wanted = {pod: "master" if pod == master else "replica" for pod in pods}
+    wrong = [pod for pod, role in wanted.items() if pods[pod].labels.get(ROLE_LABEL) != role]
+    return [(pod, wanted[pod]) for pod in sorted(wrong, key=lambda pod: (pods[pod].is_ending, pod == master))]
 
 
 class LocalSentinel:
-    """Our own Sentinel over one lasting connection: cheap enough to ask twice a second."""
+    """Our own Sentinel over one lasting connection: cheap enough to ask five times a second."""
 
     def __init__(self, settings: Settings) -> None:
         """Connect at the first question."""
@@ -57,7 +63,7 @@ def relabel(settings: Settings, selector: str) -> str | None:
     master = group.pod_at(address) if address else None
     if master is None:
         return None
-    write(changes(master, kube.labels_of_pods(selector)))
+    write(changes(master, kube.pods(selector)))
     return address
 
 
@@ -101,4 +107,5 @@ def run(settings: Settings) -> int:
                 if str(error) != said:
                     said = str(error)
                     log.warning("the API server did not take the labels, trying on: %s", said)
+                time.sleep(AGAIN_SECONDS)
         time.sleep(LOOK_SECONDS)

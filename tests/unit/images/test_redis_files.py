@@ -48,17 +48,26 @@ def test_a_sentinel_keeps_its_identity_and_no_two_stacks_share_one() -> None:
     assert identity(GROUP, "shop-redis-sentinel-0") != identity(other, "shop-redis-sentinel-0")
 
 
+def labelled(role: str | None = None, *, is_ending: bool = False) -> kube.Pod:
+    return kube.Pod({LABEL: role} if role else {}, is_ending)
+
+
 def test_the_loser_s_label_goes_before_the_winner_s_comes() -> None:
-    labels = {"shop-redis-0": {LABEL: "master"}, "shop-redis-1": {LABEL: "replica"}, "shop-redis-2": {}}
-    assert changes("shop-redis-1", labels) == [
+    pods = {"shop-redis-1": labelled("replica"), "shop-redis-0": labelled("master"), "shop-redis-2": labelled()}
+    assert changes("shop-redis-1", pods) == [
         ("shop-redis-0", "replica"),
         ("shop-redis-2", "replica"),
         ("shop-redis-1", "master"),
     ]
 
 
+def test_the_winner_s_label_comes_before_that_of_a_loser_goes_which_is_being_deleted() -> None:
+    pods = {"shop-redis-0": labelled("master", is_ending=True), "shop-redis-1": labelled("replica")}
+    assert changes("shop-redis-1", pods) == [("shop-redis-1", "master"), ("shop-redis-0", "replica")]
+
+
 def test_right_labels_are_left_alone() -> None:
-    assert changes("shop-redis-0", {"shop-redis-0": {LABEL: "master"}, "shop-redis-1": {LABEL: "replica"}}) == []
+    assert changes("shop-redis-0", {"shop-redis-0": labelled("master"), "shop-redis-1": labelled("replica")}) == []
 
 
 def test_the_winner_is_labelled_although_a_member_that_is_scaled_away_cannot_be(
