@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patroni_api import ask
+from stop_at_switchover import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,15 @@ def checkpoint() -> None:
     subprocess.run(command, check=True, timeout=CHECKPOINT_SECONDS, stdout=subprocess.DEVNULL)
 
 
+def switch_over(me: str, candidate: str) -> Any:
+    """Have Patroni switch over, while a note tells stop_at_switchover.py that this is what it stops for."""
+    NOTE.touch()
+    try:
+        return ask("POST", "/switchover", {"leader": me, "candidate": candidate}, SWITCHOVER_SECONDS)
+    finally:
+        NOTE.unlink()
+
+
 def main() -> None:
     """Checkpoint, switch over, wait until this member is no primary any more."""
     me = os.environ["POD_NAME"]
@@ -70,7 +80,7 @@ def main() -> None:
         begun = time.monotonic()
         checkpoint()
         written = time.monotonic()
-        answer = ask("POST", "/switchover", {"leader": me, "candidate": candidate}, SWITCHOVER_SECONDS)
+        answer = switch_over(me, candidate)
         say(f"{answer} (checkpoint {written - begun:.1f} s, switchover {time.monotonic() - written:.1f} s)")
     except (OSError, subprocess.SubprocessError, KeyError) as error:
         say(f"not done, the stop goes on without: {error}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from appstack_operator.desired.postgres import (
 )
 from appstack_operator.objects import ROLE_LABEL, STACK_LABEL
 from tests.unit.operator.factories import a_context, a_stack
+
+AGENT = Path(__file__).parents[4] / "images" / "postgres" / "agent"
 
 
 def built(kind: str, name: str, **spec: Any) -> dict[str, Any]:
@@ -138,6 +142,13 @@ def test_a_failed_rewind_falls_back_to_a_new_copy() -> None:
     assert postgresql["remove_data_directory_on_diverged_timelines"] is True
     assert dynamic()["postgresql"]["use_pg_rewind"] is True
     assert postgresql["bin_name"]["pg_rewind"].endswith("/rewind.py"), "leaves a note while it works"
+
+
+def test_every_script_that_patroni_calls_is_in_the_image() -> None:
+    text = build_patroni_configuration(a_stack())
+    scripts = re.findall(r"/usr/local/lib/appstack/(\S+)", text)
+    assert "stop_at_switchover.py" in scripts, "a switchover would take a second longer"
+    assert [each for each in scripts if not (AGENT / each).is_file()] == []
 
 
 def test_connections_over_the_network_need_a_scram_password() -> None:
