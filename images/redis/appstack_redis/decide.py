@@ -140,3 +140,24 @@ def may_be_promoted(
         return False
     winner, _ = elected(members, group_size, min_replicas, waited_seconds)
     return winner is not None and winner.pod == me
+
+
+def has_waited_in_vain(
+    me: str,
+    named: str | None,
+    members: Mapping[str, Member],
+    group_size: int,
+    lost_seconds: float,
+) -> bool:
+    """Whether a replica that held its master's data starts anew, because nobody will promote it and nobody leads.
+
+    Sentinel passes over replicas whose link was down for 30 seconds longer than it has itself missed the master: for
+    ever, where it was away with the master, or started later. And the master's keeper does not start its server while
+    others hold the data in memory. Started anew, all decide by their records, as after a restart of the whole group.
+    """
+    others = [member for pod, member in members.items() if pod != me]
+    if lost_seconds < PATIENCE_SECONDS or named == me or any(member.serves == "master" for member in others):
+        return False
+    if named:  # a silent one may serve those whom this one cannot reach ...
+        return named in members and not members[named].serves
+    return len(members) == group_size  # ... as may anybody, where no Sentinel answers

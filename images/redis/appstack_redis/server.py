@@ -12,9 +12,11 @@ from dataclasses import asdict, replace
 from appstack_redis import record as records
 from appstack_redis.ask import ask_failover, ask_member, ask_members, ask_sentinels, ask_until_agreed
 from appstack_redis.decide import (
+    PATIENCE_SECONDS,
     Decision,
     Member,
     Step,
+    has_waited_in_vain,
     may_be_promoted,
     named_master,
     next_step,
@@ -48,6 +50,7 @@ class Keeper:
         self._connection: Connection | None = None
         self._answered = time.monotonic()
         self._promoted = 0.0
+        self._linked = 0.0  # when the server was last seen to lead, or to be linked to its master
         self._lineage = ""  # the master_replid whose generation we hold
         self._announced = ""  # the address that others know us by
 
@@ -188,11 +191,13 @@ class Keeper:
         group = self.settings.group()
         self.keep_announcing(group, is_replica=facts["role"] != "master")
         if facts["role"] == "master":
+            self._linked = self._answered
             self.observe_master(group, facts)
         elif facts.get("master_link_status") == "up":
+            self._linked = self._answered
             self.observe_linked_replica(group, facts)
         else:
-            self.observe_lost_replica(group, running_seconds)
+            self.observe_lost_replica(group, facts, running_seconds)
 
     def keep_announcing(self, group: Group, *, is_replica: bool) -> None:
         """Announce the address of this pod's Service: one that was deleted and made anew has another.
@@ -253,15 +258,25 @@ class Keeper:
         self.member = replace(self.member, offset=offset, serves=serves, was_master=was_master, in_sync=True)
         records.save(self.record_path, Record(self.member.generation, offset, was_master))
 
-    def observe_lost_replica(self, group: Group, running_seconds: float) -> None:
+    def observe_lost_replica(self, group: Group, facts: dict[str, str], running_seconds: float) -> None:
         """A replica without a link; where nobody leads and it is the newest, it offers itself."""
         self.member = replace(self.member, serves="replica")
+        lost_seconds = self._answered - self._linked
         if self.member.in_sync:
-            return  # Sentinels may promote it: it held everything when the link broke
+            if facts.get("master_replid") == self._lineage:  # the last second before the link broke counts, too
+                offset = max(self.member.offset, int(facts["slave_repl_offset"]))
+                self.keep(offset, serves="replica", was_master=False)
+            if lost_seconds < PATIENCE_SECONDS:
+                return  # Sentinels may promote it: it held everything when the link broke
         address = named_master(ask_sentinels(group, self.settings.password))
         members = {**ask_members(group, without=self.settings.pod), self.settings.pod: self.member}
         named = group.pod_at(address) if address else None
-        if may_be_promoted(self.settings.pod, named, members, len(group.redis), group.min_replicas, running_seconds):
+        me, size = self.settings.pod, len(group.redis)
+        if self.member.in_sync:
+            if self.server and has_waited_in_vain(me, named, members, size, lost_seconds):
+                log.warning("nobody leads and nobody was promoted for %.0f s: starting anew", lost_seconds)
+                self.server.terminate()
+        elif may_be_promoted(me, named, members, size, group.min_replicas, running_seconds):
             self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
             log.info("nobody leads and this pod holds the newest data: %s", ask_failover(group, self.settings.password))
 

@@ -11,6 +11,7 @@ from appstack_redis.decide import (
     Member,
     Step,
     agreed_master,
+    has_waited_in_vain,
     may_be_promoted,
     named_master,
     newest_member,
@@ -150,3 +151,41 @@ def test_whoever_leads_is_never_behind_an_acknowledged_write(members: list[Membe
     left = group(*(member for member in now if member is not lost))
     leaders = [pod for pod in left if next_step(pod, None, left, len(now), 1, PATIENCE_SECONDS + 1).step is Step.LEAD]
     assert [left[pod].generation for pod in leaders] == [generation]
+
+
+def waits_in_vain(named: str | None, *members: Member, lost: float = PATIENCE_SECONDS + 1) -> bool:
+    return has_waited_in_vain(ME, named, group(*members), 3, lost)
+
+
+HELD_HERE, HELD_THERE = Member(ME, 4, 100, serves="replica", in_sync=True), Member(C, 4, 100, in_sync=True)
+
+
+def test_a_replica_that_no_sentinel_promotes_starts_anew_once_its_master_is_back_and_does_not_lead() -> None:
+    # Sentinel answered NOGOODSLAVE for ever, and the master's keeper asked it for ever.
+    waiting = Member(B, 4, 90, was_master=True)
+    assert waits_in_vain(B, HELD_HERE, waiting)
+    assert not waits_in_vain(B, HELD_HERE, waiting, lost=PATIENCE_SECONDS - 1)
+    # Then the master's keeper finds nobody any more who holds the data in memory, and all decide by their records.
+    restarted = Member(ME, 4, 100, serves="replica")
+    assert decided(B, restarted, waiting, Member(C, 4, 80, serves="replica"), me=B).step is Step.WAIT
+    assert may_be_promoted(ME, B, group(restarted, waiting, Member(C, 4, 80, serves="replica")), 3, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("named", "others"),
+    [
+        (B, [Member(B, 4, 200, serves="master")]),
+        (B, [HELD_THERE]),  # B is silent: it may lead those who are not cut off from it
+        (B, [Member(B, 5, 10, serves="replica", in_sync=True)]),
+        (None, [Member(C, 5, 10, serves="master")]),
+        (None, [HELD_THERE]),  # B may lead where the Sentinels are
+        (ME, [HELD_THERE]),
+    ],
+    ids=["it leads", "it is silent", "it follows", "another one leads", "nobody can be asked", "it is to lead itself"],
+)
+def test_a_replica_keeps_its_data_in_memory_while_somebody_may_lead(named: str | None, others: list[Member]) -> None:
+    assert not waits_in_vain(named, HELD_HERE, *others)
+
+
+def test_a_whole_group_without_sentinels_and_a_master_starts_anew() -> None:
+    assert waits_in_vain(None, HELD_HERE, HELD_THERE, Member(B, 4, 90, was_master=True))

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from appstack_redis import record as records
 from appstack_redis import server
+from appstack_redis.decide import PATIENCE_SECONDS, Answer, Member
 from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.server import Keeper, have_caught_up
-from appstack_redis.settings import Settings
+from appstack_redis.settings import Group, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,3 +151,24 @@ def test_a_server_that_was_replaced_lets_its_clients_go_at_once(
     assert heard == asked
     assert process.returncode == -ended_by
     listener.close()
+
+
+@pytest.mark.parametrize("lost_seconds", [PATIENCE_SECONDS - 1, PATIENCE_SECONDS + 1])
+def test_a_replica_that_waited_in_vain_ends_its_server_and_remembers_the_last_second_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost_seconds: float
+) -> None:
+    me, master = "shop-redis-0", "shop-redis-1"
+    group = Group("shop.shop", {me: "10.0.0.1", master: "10.0.0.2"}, {"shop-redis-sentinel-0": "10.0.1.1"}, 1)
+    monkeypatch.setattr(server, "ask_sentinels", lambda *_: [Answer("shop-redis-sentinel-0", "10.0.0.2")])
+    monkeypatch.setattr(server, "ask_members", lambda *_, **__: {master: Member(master, 4, 90, was_master=True)})
+    keeper = Keeper(Settings(me, "", tmp_path, tmp_path, tmp_path))
+    keeper.member, keeper._lineage, keeper._linked = Member(me, 4, 100, in_sync=True), "a", 1000.0
+    keeper._answered = keeper._linked + lost_seconds
+    with subprocess.Popen(["sleep", "60"]) as keeper.server:
+        keeper.observe_lost_replica(group, {"master_replid": "a", "slave_repl_offset": "150"}, 900.0)
+        assert records.load(keeper.record_path) == records.Record(4, 150)
+        if lost_seconds > PATIENCE_SECONDS:
+            assert keeper.server.wait(5) == -signal.SIGTERM
+        else:
+            assert keeper.server.poll() is None
+            keeper.server.kill()
