@@ -22,6 +22,8 @@ from take_role import ROLE_LABEL
 
 POLL_SECONDS = 0.2
 PROBE_SECONDS = 0.75
+# An attempt that merely got no answer is made again after this long; all others begin to count anew.
+AGAIN_SECONDS = 0.5
 WATCH_SILENCE_SECONDS = 8.0
 SQL_PORT = 5432
 # PostgreSQL answers this with one byte, without a password and before it looks at anything.
@@ -115,12 +117,12 @@ def own_status() -> dict[str, Any]:
     return status
 
 
-def release(scope: str, watch: Watch) -> None:
-    """One attempt from beginning to end."""
+def release(scope: str, watch: Watch) -> bool:
+    """One attempt from beginning to end; whether to make it again soon, because somebody gave no answer in time."""
     status = own_status()
     if not is_fit(status):
         say(f"{watch.record[0]} is silent, but this member cannot lead: {status.get('state', 'its Patroni is silent')}")
-        return
+        return not status
     attempt = Attempt(watch.me, watch.record)
     while attempt.step is not Step.DONE:
         attempt = attempt.after(perform(scope, attempt.request))
@@ -129,6 +131,7 @@ def release(scope: str, watch: Watch) -> None:
     say(f"{told}, but {attempt.why_not}" if attempt.why_not else f"{told}: released the lock")
     if not attempt.why_not:
         refuse_clients_of(watch.record[0])
+    return attempt.is_unanswered
 
 
 def refuse_clients_of(loser: str) -> None:
@@ -155,7 +158,7 @@ def main() -> None:
 
 def guard_lock(me: str, scope: str, patience_seconds: float) -> None:
     """Look, ask, release; for ever."""
-    newest, watch = Newest(scope), Watch(me)
+    newest, watch, not_before = Newest(scope), Watch(me), 0.0
     with ThreadPoolExecutor(2) as pool:
         while True:
             slept_at = time.monotonic()
@@ -166,9 +169,11 @@ def guard_lock(me: str, scope: str, patience_seconds: float) -> None:
             watch = watch.look(lock, now, late_seconds=now - slept_at - POLL_SECONDS)
             if watch.is_suspicious(patience_seconds):
                 watch = watch.heard(ask_holder(pool, lock))
-            if watch.has_waited(patience_seconds):
-                release(scope, watch)
-                watch = Watch(me)  # before another attempt it counts anew
+            if watch.has_waited(patience_seconds) and now >= not_before:
+                if release(scope, watch):
+                    not_before = time.monotonic() + AGAIN_SECONDS
+                else:
+                    watch = Watch(me)  # before another attempt it counts anew
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ class Attempt:
     lock_version: str = ""
     sync_version: str = ""
     why_not: str = ""
+    is_unanswered: bool = False  # nothing speaks against another attempt
 
     @property
     def request(self) -> Request:
@@ -150,7 +151,7 @@ class Attempt:
     def after(self, answer: Stored | None) -> Attempt:
         """The attempt with the answer to its request; None: there was none, or the store refused."""
         if answer is None:
-            return self.given_up(f"the store did not {self.step.value}")
+            return replace(self.given_up(f"the store did not {self.step.value}"), is_unanswered=True)
         if self.step is Step.READ_LOCK:
             return self.after_lock(answer)
         if self.step is Step.READ_SYNC:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import agent
 import pytest
@@ -14,7 +15,8 @@ from release_rules import Sign, Stored
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OLD = "shop-postgres-0"
+OLD, ME = "shop-postgres-0", "shop-postgres-1"
+FIT = {"role": "replica", "state": "running"}
 
 
 @pytest.fixture
@@ -79,3 +81,58 @@ def test_one_way_that_answers_is_enough(listener: socket.socket, monkeypatch: py
     members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
     with agent.ThreadPoolExecutor(2) as pool:
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.ANSWER
+
+
+class Enough(Exception):
+    """The test has seen what it wanted to see."""
+
+
+@pytest.fixture
+def silent_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that stands still, and a holder that is gone."""
+
+    class Still:
+        lock = Stored("1", {"leader": OLD, "renewTime": "1"})
+
+        def __init__(self, _scope: str) -> None:
+            """Listens to nobody."""
+
+    monkeypatch.setattr(agent, "Newest", Still)
+    monkeypatch.setattr(agent, "ask_holder", lambda *_: Sign.NOTHING)
+
+
+@pytest.mark.parametrize("who", ["its own Patroni", "the store"])
+@pytest.mark.usefixtures("silent_primary")
+def test_an_attempt_that_got_no_answer_is_made_again_without_another_patience(
+    monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    asked: list[float] = []
+
+    def silent_once(answer: Any) -> Any:
+        asked.append(time.monotonic())
+        if len(asked) == 2:
+            raise Enough
+        return answer
+
+    monkeypatch.setattr(agent, "own_status", lambda: silent_once({}) if who == "its own Patroni" else FIT)
+    monkeypatch.setattr(agent, "perform", lambda *_: silent_once(None))
+    with pytest.raises(Enough):
+        agent.guard_lock(ME, "shop-postgres", patience_seconds=2.0)
+    assert agent.AGAIN_SECONDS <= asked[1] - asked[0] < 1.5
+
+
+@pytest.mark.usefixtures("silent_primary")
+def test_an_attempt_that_was_told_no_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def renewed(*_: Any) -> Stored:
+        asked.append(time.monotonic())
+        if len(asked) == 2:
+            raise Enough
+        return Stored("2", {"leader": OLD, "renewTime": "2"})
+
+    monkeypatch.setattr(agent, "own_status", lambda: FIT)
+    monkeypatch.setattr(agent, "perform", renewed)
+    with pytest.raises(Enough):
+        agent.guard_lock(ME, "shop-postgres", patience_seconds=1.0)
+    assert asked[1] - asked[0] >= 1.0
