@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kube
 import parameters
@@ -20,7 +20,11 @@ import pending_restart
 from release_rules import Attempt, Request, Sign, Step, Stored, Watch, address_of, holder_of, is_fit
 from take_role import ROLE_LABEL
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 POLL_SECONDS = 0.2
+PAUSE_SECONDS = 1.0  # before a task that failed begins anew
 PROBE_SECONDS = 0.75
 # An attempt that merely got no answer is made again after this long; all others begin to count anew.
 AGAIN_SECONDS = 0.5
@@ -35,6 +39,16 @@ def say(text: str) -> None:
     print(f"agent: {text}", file=sys.stderr, flush=True)
 
 
+def go_on(task: Callable[..., None], *arguments: Any) -> None:
+    """Run a task that never ends by itself, and begin it anew whatever ends it: nobody misses a dead thread."""
+    while True:
+        try:
+            task(*arguments)
+        except Exception as error:
+            say(f"{threading.current_thread().name} begins anew after {error!r}")
+        time.sleep(PAUSE_SECONDS)
+
+
 class Newest:
     """The newest lock that the API server told of; a thread of its own listens."""
 
@@ -42,7 +56,7 @@ class Newest:
         """Nothing is known yet."""
         self.lock: Stored | None = None
         self._path = f"configmaps?fieldSelector=metadata.name%3D{scope}-leader"
-        threading.Thread(target=self._listen, name="watch", daemon=True).start()
+        threading.Thread(target=go_on, args=(self._listen,), name="watch", daemon=True).start()
 
     def _listen(self) -> None:
         while True:
@@ -149,10 +163,10 @@ def main() -> None:
     """All tasks, for ever."""
     me, scope = os.environ["POD_NAME"], os.environ["PATRONI_SCOPE"]
     patience_seconds = float(os.environ.get("EARLY_FAILOVER_SECONDS") or 0)
-    threading.Thread(target=parameters.main, args=(me, say), name="parameters", daemon=True).start()
+    threading.Thread(target=go_on, args=(parameters.main, me, say), name="parameters", daemon=True).start()
     if patience_seconds <= 0:
-        pending_restart.main(me, say)
-    threading.Thread(target=pending_restart.main, args=(me, say), name="restarts", daemon=True).start()
+        go_on(pending_restart.main, me, say)
+    threading.Thread(target=go_on, args=(pending_restart.main, me, say), name="restarts", daemon=True).start()
     guard_lock(me, scope, patience_seconds)
 
 

@@ -136,3 +136,20 @@ def test_an_attempt_that_was_told_no_counts_anew(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Enough):
         agent.guard_lock(ME, "shop-postgres", patience_seconds=1.0)
     assert asked[1] - asked[0] >= 1.0
+
+
+def test_what_the_api_server_says_wrongly_once_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [{"kind": "Status"}, {"metadata": {"resourceVersion": "7"}}]
+
+    def watch(*_: Any) -> Iterator[Any]:
+        if answers:
+            yield answers.pop(0)
+        time.sleep(0.05)
+        raise OSError("the watch ended")
+
+    monkeypatch.setattr(agent.kube, "watch", watch)
+    monkeypatch.setattr(agent, "PAUSE_SECONDS", 0.05)
+    newest, end = agent.Newest("shop-postgres"), time.monotonic() + 5
+    while newest.lock is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert newest.lock == Stored("7", {})
