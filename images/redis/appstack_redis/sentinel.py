@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import time
+from pathlib import Path
 
 from appstack_redis.ask import ask_members, ask_sentinels
 from appstack_redis.decide import Member, named_master
@@ -60,6 +61,18 @@ def configuration(base: str, group: Group, pod: str, password: str, master: str)
     return "\n".join([*general, *lines, *of_master]) + "\n"
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file of which nobody ever finds a part: a Sentinel would start with it, without password and master."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
 def run(settings: Settings) -> int:
     """The command `sentinel`: replaces itself with redis-sentinel."""
     path = settings.data_dir / "sentinel.conf"
@@ -67,7 +80,6 @@ def run(settings: Settings) -> int:
     if not path.exists():
         group, master = find_master(settings)
         base = (settings.config_dir / "sentinel.conf").read_text()
-        path.touch(mode=0o600)
-        path.write_text(configuration(base, group, settings.pod, settings.password, master))
+        write(path, configuration(base, group, settings.pod, settings.password, master))
         log.info("watching %s at %s", group.master_name, master)
     os.execvp("redis-sentinel", ["redis-sentinel", str(path)])  # noqa: S606

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from appstack_redis import kube, roles
+from appstack_redis import kube, roles, sentinel
 from appstack_redis.record import Record, load, save
 from appstack_redis.roles import changes
 from appstack_redis.sentinel import configuration, identity
-from appstack_redis.settings import Group
+from appstack_redis.settings import Group, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,3 +85,27 @@ def test_the_winner_is_labelled_although_a_member_that_is_scaled_away_cannot_be(
     with pytest.raises(OSError, match="403"):
         roles.write([("shop-redis-4", "replica"), ("shop-redis-0", "master")])
     assert written == [("shop-redis-0", "master")]
+
+
+def test_a_sentinel_that_is_killed_while_it_writes_its_configuration_starts_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sentinel.conf").write_text(BASE)
+    settings = Settings("shop-redis-sentinel-0", "secret", tmp_path, tmp_path / "data", tmp_path)
+    settings.data_dir.mkdir()
+    started = []
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sentinel, "find_master", lambda _: (GROUP, "10.0.0.1"))
+    monkeypatch.setattr(sentinel.os, "execvp", lambda *command: started.append(command))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sentinel.os, "fsync", killed)
+        sentinel.run(settings)
+    file = settings.data_dir / "sentinel.conf"
+    assert not file.exists()
+    sentinel.run(settings)
+    assert "requirepass" in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert started == [("redis-sentinel", ["redis-sentinel", str(file)])]
