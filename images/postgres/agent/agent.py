@@ -5,6 +5,7 @@ PostgreSQL where a changed parameter asks for it (pending_restart.py); says whic
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -17,7 +18,7 @@ import kube
 import parameters
 import patroni_api
 import pending_restart
-from release_rules import Attempt, Request, Sign, Step, Stored, Watch, address_of, holder_of, is_fit
+from release_rules import Attempt, Request, Sign, Step, Stored, Watch, address_of, holder_of, is_fit, patience
 from take_role import ROLE_LABEL
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ PROBE_SECONDS = 0.75
 # An attempt that merely got no answer is made again after this long; all others begin to count anew.
 AGAIN_SECONDS = 0.5
 WATCH_SILENCE_SECONDS = 8.0
+CONFIG_SECONDS = 5.0
+LOOP_WAIT_SECONDS = 10  # Patroni's default
 SQL_PORT = 5432
 # PostgreSQL answers this with one byte, without a password and before it looks at anything.
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
@@ -66,6 +69,25 @@ class Newest:
             except OSError:
                 # What is known stays: an attempt asks the store itself, so old news cannot mislead it.
                 time.sleep(1)
+
+
+class Patience:
+    """How long a lock has to stand still: Patroni's own configuration says how often it is renewed, and may change."""
+
+    def __init__(self, least_seconds: float) -> None:
+        """Endless until Patroni has told it."""
+        self.seconds = math.inf
+        threading.Thread(target=go_on, args=(self._follow, least_seconds), name="patience", daemon=True).start()
+
+    def _follow(self, least_seconds: float) -> None:
+        while True:
+            try:
+                config = patroni_api.ask("GET", "/config")
+            except OSError:
+                config = None  # Patroni is starting, stopping or slow: what is known stays
+            if isinstance(config, dict):
+                self.seconds = patience(least_seconds, float(config.get("loop_wait", LOOP_WAIT_SECONDS)))
+            time.sleep(CONFIG_SECONDS)
 
 
 def stored(found: Any) -> Stored:
@@ -167,10 +189,10 @@ def main() -> None:
     if patience_seconds <= 0:
         go_on(pending_restart.main, me, say)
     threading.Thread(target=go_on, args=(pending_restart.main, me, say), name="restarts", daemon=True).start()
-    guard_lock(me, scope, patience_seconds)
+    guard_lock(me, scope, Patience(patience_seconds))
 
 
-def guard_lock(me: str, scope: str, patience_seconds: float) -> None:
+def guard_lock(me: str, scope: str, needed: Patience) -> None:
     """Look, ask, release; for ever."""
     newest, watch, not_before = Newest(scope), Watch(me), 0.0
     with ThreadPoolExecutor(2) as pool:
@@ -181,6 +203,7 @@ def guard_lock(me: str, scope: str, patience_seconds: float) -> None:
             if lock is None:
                 continue
             watch = watch.look(lock, now, late_seconds=now - slept_at - POLL_SECONDS)
+            patience_seconds = needed.seconds
             if watch.is_suspicious(patience_seconds):
                 watch = watch.heard(ask_holder(pool, lock))
             if watch.has_waited(patience_seconds) and now >= not_before:

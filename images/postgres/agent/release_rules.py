@@ -24,6 +24,8 @@ LONGEST_LOOK_SECONDS = 2.5
 # Whoever woke up so late is short of processor time itself, and no judge of how slow another one is.
 LATEST_WAKE_SECONDS = 0.3
 SILENT_ROUNDS = 2
+# A lock that is healthy stands still from one renewal to the next, and a little longer on a busy machine.
+MISSED_RENEWALS = 3
 # A machine that still accepts connections is not lost: what is silent there may only be slow.
 MUTE_PATIENCE = 1.5
 
@@ -98,6 +100,11 @@ class Watch:
         needed_seconds = patience_seconds * (MUTE_PATIENCE if self.is_mute else 1)
         is_long = self.looked_at - self.still_since >= needed_seconds
         return self.is_suspicious(patience_seconds) and is_long and self.silent_rounds >= SILENT_ROUNDS
+
+
+def patience(least_seconds: float, loop_wait_seconds: float) -> float:
+    """How long a lock has to stand still, where Patroni renews it so often."""
+    return max(least_seconds, MISSED_RENEWALS * loop_wait_seconds)
 
 
 def is_fit(status: Mapping[str, object]) -> bool:

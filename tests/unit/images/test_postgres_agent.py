@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -83,6 +84,15 @@ def test_one_way_that_answers_is_enough(listener: socket.socket, monkeypatch: py
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.ANSWER
 
 
+def a_patience(least_seconds: float, monkeypatch: pytest.MonkeyPatch, *, loop_wait: float = 0.0) -> agent.Patience:
+    """As the member's own Patroni tells of its loops."""
+    monkeypatch.setattr(agent.patroni_api, "ask", lambda *_: {"loop_wait": loop_wait})
+    found, end = agent.Patience(least_seconds), time.monotonic() + 5
+    while found.seconds > 1000 and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
 class Enough(Exception):
     """The test has seen what it wanted to see."""
 
@@ -117,7 +127,7 @@ def test_an_attempt_that_got_no_answer_is_made_again_without_another_patience(
     monkeypatch.setattr(agent, "own_status", lambda: silent_once({}) if who == "its own Patroni" else FIT)
     monkeypatch.setattr(agent, "perform", lambda *_: silent_once(None))
     with pytest.raises(Enough):
-        agent.guard_lock(ME, "shop-postgres", patience_seconds=2.0)
+        agent.guard_lock(ME, "shop-postgres", a_patience(2.0, monkeypatch))
     assert agent.AGAIN_SECONDS <= asked[1] - asked[0] < 1.5
 
 
@@ -134,7 +144,7 @@ def test_an_attempt_that_was_told_no_counts_anew(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(agent, "own_status", lambda: FIT)
     monkeypatch.setattr(agent, "perform", renewed)
     with pytest.raises(Enough):
-        agent.guard_lock(ME, "shop-postgres", patience_seconds=1.0)
+        agent.guard_lock(ME, "shop-postgres", a_patience(1.0, monkeypatch))
     assert asked[1] - asked[0] >= 1.0
 
 
@@ -153,3 +163,18 @@ def test_what_the_api_server_says_wrongly_once_does_not_end_the_watch(monkeypatc
     while newest.lock is None and time.monotonic() < end:
         time.sleep(0.05)
     assert newest.lock == Stored("7", {})
+
+
+@pytest.mark.parametrize(("loop_wait", "seconds"), [(1, 3.0), (3, 9.0)], ids=["two instances", "three or more"])
+def test_three_renewals_have_to_be_missing_however_often_patroni_makes_them(
+    monkeypatch: pytest.MonkeyPatch, loop_wait: float, seconds: float
+) -> None:
+    assert a_patience(3.0, monkeypatch, loop_wait=loop_wait).seconds == seconds
+
+
+def test_nobody_is_impatient_whose_patroni_has_not_answered_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any) -> Any:
+        raise OSError("refused")
+
+    monkeypatch.setattr(agent.patroni_api, "ask", silent)
+    assert agent.Patience(3.0).seconds == math.inf
