@@ -32,6 +32,7 @@ OWNED_PARAMETERS = (
     "ident_file",
     "listen_addresses",
     "max_replication_slots",
+    "max_slot_wal_keep_size",
     "max_wal_senders",
     "port",
     "primary_conninfo",
@@ -53,6 +54,8 @@ OWNED_PARAMETERS = (
     "unix_socket_directories",
     "wal_level",
     "wal_log_hints",
+    "wal_receiver_timeout",
+    "wal_sender_timeout",
 )
 
 

@@ -136,6 +136,12 @@ def test_no_user_may_set_what_keeps_the_copies_together() -> None:
     assert {"synchronous_standby_names", "wal_log_hints", "fsync"} <= set(OWNED_PARAMETERS)
 
 
+def test_no_user_may_have_a_silent_or_absent_replica_hold_up_the_primary_for_ever() -> None:
+    limits = {"max_slot_wal_keep_size", "wal_sender_timeout", "wal_receiver_timeout"}
+    assert limits <= set(OWNED_PARAMETERS)
+    assert limits <= set(settings(a_stack(), {}))
+
+
 def test_a_failed_rewind_falls_back_to_a_new_copy() -> None:
     postgresql = yaml.safe_load(build_patroni_configuration(a_stack()))["postgresql"]
     assert postgresql["remove_data_directory_on_rewind_failure"] is True
