@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -38,14 +39,40 @@ def longest_gap(history: Iterable[Operation], actions: Collection[Action], windo
     return max(later - earlier for earlier, later in pairwise(marks))
 
 
+def worst_gap(history: Iterable[Operation], actions: Collection[Action], window: Window) -> float | None:
+    """The longest gap of any client: one that is served hides none that hangs.
+
+    Who begins after the fault waits from its first attempt on. None where nobody, or not each, was served before.
+    """
+    of_client: dict[str, list[Operation]] = defaultdict(list)
+    for operation in history:
+        if operation.action in actions:
+            of_client[operation.client].append(operation)
+    found = []
+    for operations in of_client.values():
+        begun = min(operation.start for operation in operations)
+        gap = longest_gap(operations, actions, window) if begun <= window.since else wait_of(operations, begun, window)
+        if gap is None:
+            return None
+        found.append(gap)
+    has_steady = any(o.start <= window.since for operations in of_client.values() for o in operations)
+    return max(found) if has_steady else None
+
+
+def wait_of(operations: Iterable[Operation], begun: float, window: Window) -> float:
+    """The longest gap of a client that began in the window; 0 for one that began after it."""
+    marks = [begun, *sorted(o.end for o in operations if o.is_acknowledged and o.end <= window.until)]
+    return max(later - earlier for earlier, later in pairwise([*marks, max(begun, window.until)]))
+
+
 def write_gap(history: Iterable[Operation], window: Window) -> float | None:
-    """The longest time without an acknowledged write."""
-    return longest_gap(history, WRITES, window)
+    """The longest time for which a client had no write acknowledged."""
+    return worst_gap(history, WRITES, window)
 
 
 def read_gap(history: Iterable[Operation], window: Window) -> float | None:
-    """The longest time without an answered read."""
-    return longest_gap(history, READS, window)
+    """The longest time for which a client had no read answered."""
+    return worst_gap(history, READS, window)
 
 
 def failed(history: Iterable[Operation], window: Window) -> int:

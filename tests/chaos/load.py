@@ -39,6 +39,11 @@ DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # no load outlives its run
 END_SECONDS = 150.0  # the import client waits for its last feed
 
 
+def copies_of(name: str, numbers: Iterable[int]) -> list[str]:
+    """The names of further clients of a kind."""
+    return [f"{name}.{number}" for number in numbers]
+
+
 @dataclass
 class Load:
     """The clients of one run."""
@@ -47,8 +52,12 @@ class Load:
     directory: Path  # histories, and what the clients printed
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, names: Iterable[str], node: str, host: str = "") -> None:
-        """Start clients on a node; with a host they talk straight to that server."""
+    def start(self, names: Iterable[str], node: str, host: str = "", copies: range | None = None) -> None:
+        """Start clients on a node; with a host they talk straight to that server.
+
+        Copies NAME.N of a client share a process group and what it has loaded: ten times the load is no ten times the
+        start-up.
+        """
         namespace = NAMESPACES / self.site.cluster.namespace(self.site.cluster.node(node))
         for name in names:
             command = [
@@ -60,10 +69,12 @@ class Load:
                 "tests.chaos.clients",
                 name,
             ]
-            command += ["--target", str(self.directory / "target.json"), "--history", str(self.history(name))]
+            command += ["--target", str(self.directory / "target.json"), "--history", str(self.directory)]
             command += ["--host", host] if host else []
-            with (self.directory / f"{name}.log").open("wb") as log:
-                self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+            command += ["--copies", str(copies.start), str(copies.stop)] if copies else []
+            with (self.directory / f"{name}{'.copies' if copies else ''}.log").open("wb") as log:
+                process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+            self.running |= dict.fromkeys(copies_of(name, copies) if copies else [name], process)
 
     def history(self, name: str) -> Path:
         return self.directory / f"{name}.jsonl"
@@ -86,6 +97,8 @@ class Load:
 
     def was_served_since(self, name: str, moment: float) -> bool:
         """Whether a client's last lines tell of a success after a moment."""
+        if not self.history(name).exists():
+            return False
         with self.history(name).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 8192))
             lines = file.read().decode(errors="replace").splitlines()[1:]
@@ -107,7 +120,7 @@ class Load:
 
     def stop(self, names: Iterable[str]) -> None:
         """SIGTERM, and SIGKILL after a limit that is far beyond every client's patience."""
-        processes = [self.running.pop(name) for name in list(names)]
+        processes = dict.fromkeys(self.running.pop(name) for name in list(names))
         for process in processes:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS

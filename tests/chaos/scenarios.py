@@ -98,8 +98,7 @@ def roles() -> list[Scenario]:
         *pod_faults("rabbitmq-follower", "rabbitmq", "follower", of_rabbitmq, follower=True),
         *pod_faults("sentinel", "redis-sentinel", "Sentinel", **alone),
         *pod_faults("api-pod", "api", "API pod", **alone),
-        *pod_faults("worker", "worker-bulk", "worker of imports", **alone),
-        *pod_faults("worker-interactive", "worker-interactive", "interactive worker", **alone),
+        *pod_faults("worker", "worker-bulk", "worker", **alone),
     ]
 
 
@@ -159,7 +158,7 @@ def other_faults() -> list[Scenario]:
     def made(name: str, fault: str, service: str, role: str, strike: Strike, **more: Any) -> Scenario:
         return Scenario(name, fault, service, role, strike, **more)
 
-    roll = {"aims": ROLLED, "watch_seconds": 30.0, "is_planned": True}
+    roll = {"aims": {**ROLLED, "rabbitmq": UNTOUCHED}, "watch_seconds": 30.0, "is_planned": True}
     upgrade = faults.upgrade
     return [
         made("api-server-down", "API server down for 60 s", "api", "control plane", faults.stop_api_server,
@@ -171,7 +170,8 @@ def other_faults() -> list[Scenario]:
              zero_failed=True, is_core=True, **roll),
         made("upgrade-postgres", "rolling upgrade", "postgres", "PostgreSQL, all pods", upgrade("postgres"), **roll),
         made("upgrade-redis", "rolling upgrade", "redis", "Redis, all pods", upgrade("redis"), **roll),
-        made("upgrade-rabbitmq", "rolling upgrade", "rabbitmq", "RabbitMQ, all pods", upgrade("rabbitmq"), **roll),
+        made("upgrade-rabbitmq", "rolling upgrade", "rabbitmq", "RabbitMQ, all pods", upgrade("rabbitmq"),
+             **{**roll, "aims": ROLLED}),
     ]  # fmt: skip
 
 

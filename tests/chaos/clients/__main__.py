@@ -1,14 +1,24 @@
-"""One client: `python -m tests.chaos.clients NAME --target FILE --history FILE [--host ADDRESS]`."""
+"""One client: `python -m tests.chaos.clients NAME --target FILE --history DIRECTORY [--host ADDRESS]`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import importlib
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.chaos.clients.record import Recorder
 from tests.chaos.clients.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PR_SET_PDEATHSIG = 1
 
 # The first word of a name is the service, the second one the kind; a suffix after a dot tells copies apart.
 # Modules are loaded by name: a client of one service needs not pay for the libraries of the others.
@@ -37,7 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help=f"{', '.join(CLIENTS)}; NAME.2 is another one of the same kind")
     parser.add_argument("--target", type=Path, required=True)
-    parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--history", type=Path, required=True, help="the directory of NAME.jsonl")
+    parser.add_argument("--copies", type=int, nargs=2, metavar="N", help="instead of NAME: NAME.N of this range")
     parser.add_argument("--host", default="", help="straight to this server, whoever leads")
     args = parser.parse_args()
     target = Target.load(args.target)
@@ -51,7 +62,35 @@ def main() -> None:
         )
     module, _, function = CLIENTS[args.name.partition(".")[0]].partition(".")
     run = getattr(importlib.import_module(f"tests.chaos.clients.{module}"), function)
-    run(Recorder(args.name, args.history), target)
+
+    def start(name: str) -> None:
+        run(Recorder(name, args.history / f"{name}.jsonl"), target)
+
+    if args.copies:
+        run_copies(start, [f"{args.name}.{number}" for number in range(*args.copies)])
+    else:
+        start(args.name)
+
+
+def run_copies(start: Callable[[str], None], names: list[str]) -> None:
+    """Run each in a process of its own, forked from what is loaded; SIGTERM and SIGKILL reach them all."""
+    children: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+
+    for name in names:
+        child = os.fork()
+        if not child:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            start(name)
+            return
+        children.append(child)
+    signal.signal(signal.SIGTERM, pass_on)
+    for child in children:
+        os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

@@ -34,20 +34,26 @@ def client_of(target: Target, *, is_held: bool) -> httpx.Client:
 
 
 def write(recorder: Recorder, target: Target) -> None:
-    """Set the price of one product to 1, 2, 3, …: a register."""
-    http = client_of(target, is_held=True)
+    """Set the price of one product to 1, 2, 3, …: a register, which nobody else writes."""
+    http, sku = client_of(target, is_held=True), sku_of(recorder.client)
 
     def put(number: int) -> Result:
         value = number + 1
         try:
-            answer = http.put(f"/v1/products/{SKU}", json=product(value))
+            answer = http.put(f"/v1/products/{sku}", json=product(value))
         except UNSENT as error:
             return value, Outcome.FAILED, f"{type(error).__name__}: {error}"
         except httpx.HTTPError as error:
             return value, Outcome.UNKNOWN, f"{type(error).__name__}: {error}"
         return value, Outcome.OK if answer.is_success else Outcome.UNKNOWN, in_words(answer)
 
-    recorder.every(RHYTHM_SECONDS, lambda n: recorder.attempt(Action.WRITE, SKU, lambda: put(n)))
+    recorder.every(RHYTHM_SECONDS, lambda n: recorder.attempt(Action.WRITE, sku, lambda: put(n)))
+
+
+def sku_of(client: str) -> str:
+    """The register of a writer; copies have one each."""
+    _, _, number = client.partition(".")
+    return f"{SKU}-{number}" if number else SKU
 
 
 def product(value: int) -> dict[str, Any]:
@@ -153,6 +159,7 @@ def wait_for_end(recorder: Recorder, http: httpx.Client, key: str, job: str, lim
 
 
 def prepare(target: Target) -> None:
-    """Remove the register of an earlier run."""
+    """Remove the registers of an earlier run."""
     with client_of(target, is_held=False) as http:
-        http.delete(f"/v1/products/{SKU}")
+        for number in ("", *range(2, 11)):
+            http.delete(f"/v1/products/{sku_of(f'api-writer.{number}')}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from tests.chaos.gaps import Bin, Window, failed, isolated_acknowledgement, read_gap, slow, timeline, write_gap
 from tests.chaos.history import Action, Operation, Outcome
 
@@ -59,6 +63,20 @@ def test_the_isolated_side_counts_only_what_began_after_the_cut_and_ended_before
 
 def test_a_client_inside_that_no_longer_tried_tells_nothing() -> None:
     assert isolated_acknowledgement([write(WINDOW.since - 1), write(WINDOW.since + 0.05)], WINDOW) is None
+
+
+def test_a_client_that_is_served_hides_none_that_hangs() -> None:
+    served = [write(n / 10) for n in range(90, 310)]
+    hanging = [replace(write(end), client="c.2") for end in (9.9, 25.0, 30.1)]
+    assert write_gap([*served, *hanging], WINDOW) == pytest.approx(15.1)
+
+
+def test_a_client_that_begins_after_the_fault_waits_from_its_first_attempt_on() -> None:
+    served = [write(n / 10) for n in range(90, 310)]
+    late = [replace(write(end, outcome), client="c.2") for end, outcome in [(12.1, Outcome.FAILED), (17.0, Outcome.OK)]]
+    assert write_gap([*served, *late], WINDOW) == pytest.approx(13.0)  # served once, and never again until 30
+    assert write_gap([*served, *late[:1]], WINDOW) == pytest.approx(18.0)
+    assert write_gap(late, WINDOW) is None
 
 
 def test_the_timeline_counts_per_second() -> None:

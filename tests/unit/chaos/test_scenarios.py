@@ -23,7 +23,7 @@ def test_no_two_rows_look_alike_on_the_scorecard() -> None:
             "rabbitmq-leader",
             "rabbitmq-follower",
         ),
-        *("sentinel", "api-pod", "worker", "worker-interactive"),
+        *("sentinel", "api-pod", "worker"),
     ],
 )
 def test_each_role_of_each_service_is_deleted_killed_and_frozen(role: str) -> None:

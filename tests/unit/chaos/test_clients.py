@@ -1,0 +1,53 @@
+"""Clients of the load, as the processes that they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from tests.chaos.clients.api import sku_of
+from tests.chaos.site import wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_each_writer_of_the_api_has_a_register_of_its_own() -> None:
+    assert len({sku_of(name) for name in ("api-writer", "api-writer.2", "api-writer.10")}) == 3
+
+
+def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from tests.chaos.clients.__main__ import run_copies
+        from tests.chaos.clients.record import Recorder
+        from tests.chaos.history import Action, Outcome
+
+        def start(name):
+            recorder = Recorder(name, Path(sys.argv[1]) / f"{name}.jsonl")
+            step = lambda n: recorder.attempt(Action.APPEND, name, lambda: (n, Outcome.OK, ""))
+            recorder.every(0.05, step)
+
+        run_copies(start, ["x.2", "x.3", "x.4"])
+        """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], cwd=ROOT) as process:
+        files = [tmp_path / f"x.{number}.jsonl" for number in (2, 3, 4)]
+        wait_until(lambda: all(file.exists() and file.stat().st_size > 200 for file in files), "all write", 30, 0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 3
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert not any(is_running(int(child)) for child in children)
+    assert all(f'"client":"{file.stem}"' in file.read_text() for file in files)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
