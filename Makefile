@@ -26,7 +26,7 @@ BUILDER     := --builder docker
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-operator up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos lint format generate lock run-operator clean venv tools
+.PHONY: help bench bench-operator up down env test test-unit test-pythons test-apiserver test-long test-lab test-backend test-cluster chaos soak lint format generate lock run-operator clean venv tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ pytest:
 chaos: own-cluster venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs; CHAOS_ARGS=--compare
 	@$(if $(FRESH),rm -rf build/chaos/runs,:)
 	@$(BIN)/python -m tests.chaos --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
+
+soak: own-cluster venv ## Is a healthy primary ever taken for a lost one? MINUTES=60 of load, pauses and slow nodes: build/soak.json
+	@$(BIN)/python -m tests.soak.false_failovers --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --minutes $(or $(MINUTES),60)
 
 lint: venv ## Format check, ruff, types, layers
 	@$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from appstack_lab import binaries
 from appstack_lab import faults as lab
+from appstack_lab.cgroups import processes_in
 from appstack_lab.orders import ask
 from tests.chaos import processes
 from tests.chaos.clients.redis import fail_over
@@ -226,9 +227,7 @@ def mend_leftovers(site: Site) -> list[str]:
             told.append(f"{node.name} was down")
         if site.cluster.volume_size:
             in_node(site, node.name, f"rm -f {site.cluster.home(node) / 'volumes' / FILLER}")
-    pods = [*site.get("pods", "-n", site.namespace)["items"], *name_servers(site)]
-    pids = processes.pids_of(each for pod in pods if "nodeName" in pod["spec"] for each in Victim.of(pod).containers)
-    frozen = processes.stopped(pids)
+    frozen = processes.stopped(processes_in(site.cluster))
     processes.thaw(frozen)
     told += [f"{len(frozen)} processes were stopped"] if frozen else []
     for node_ in site.get("nodes")["items"]:

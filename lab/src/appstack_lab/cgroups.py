@@ -93,11 +93,11 @@ def set_shares(group: Path, shares: int) -> None:
         (group / "cpu.weight").write_text(str(min(10000, max(1, shares * 100 // SHARES_OF_PROCESS))))
 
 
-def processes_in(cluster: Cluster) -> set[int]:
-    """Return the processes in any group of the cluster."""
+def processes_in(cluster: Cluster, node: str = "") -> set[int]:
+    """Return the processes in any group of the cluster, or of one of its nodes."""
     found: set[int] = set()
     for hierarchy in hierarchies():
-        for listing in (hierarchy / cluster.cgroup).glob("**/cgroup.procs"):
+        for listing in (hierarchy / cluster.cgroup / node).glob("**/cgroup.procs"):
             with contextlib.suppress(OSError):
                 found.update(int(pid) for pid in listing.read_text().split() if pid != "0")
     return found
