@@ -142,6 +142,14 @@ def test_a_reproduction_has_the_same_rows_nothing_lost_and_medians_within_a_fact
     assert differences(committed[1:], committed) == ["server process SIGKILLed, primary, alive: not run"]
 
 
+# What whole runs took (`took_s`) on two processors, 2026-11-28, load average 4 to 8. The rest of a run is the load's
+# start, the recovery and the reads in the end: 17 to 25 s.
+TOOK_SECONDS = {"postgres-primary-sigkill": 40.0, "node-cut": 84.9, "upgrade-backend": 46.8}
+
+
 def test_the_core_fits_its_time() -> None:
+    rest = max(took - SCENARIOS[name].watch_seconds for name, took in TOOK_SECONDS.items())
+    assert rest > 15
     assert len(CORE) <= 15
-    assert sum(SCENARIOS[name].watch_seconds for name in CORE) * 3 < 75 * 60 * 0.6
+    core = sum(TOOK_SECONDS.get(name, SCENARIOS[name].watch_seconds + rest) for name in CORE)
+    assert core * 3 < 75 * 60 * 0.7
