@@ -6,7 +6,10 @@ from enum import Enum, IntEnum
 from itertools import chain
 
 from appstack_operator.api import AppStack
+from appstack_operator.assess.backend import is_complete, is_failed
+from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.desired.credentials import PLACES
+from appstack_operator.desired.migrations import COMPONENT as MIGRATE
 from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stack import Stage, Wanted
 from appstack_operator.gates import Gates
@@ -19,6 +22,9 @@ from appstack_operator.volumes import growths, size_of_template, template_is_old
 
 # Taking one of these away ends something that ran.
 WORKLOADS = {"Deployment", "CronJob", "Service"}
+# What users, or their work, reach: it goes once what takes its place has come.
+SERVING = {"Deployment", "Service", "PodDisruptionBudget"}
+ALIVE = {"Pending", "Running", "Unknown"}  # phases of a pod that may still do something
 
 
 class Verb(Enum):
@@ -66,13 +72,17 @@ class Action:
 def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
     """All writes that bring what was seen closer to what is wanted; empty when nothing is to be done."""
     planned = (action for item in wanted for action in plan_with_volumes(stack, item, seen, gates))
-    writes = until_the_rollout(planned)
-    return list(chain(writes, plan_prunes(stack, wanted, seen), plan_restarts(seen)))
+    writes = [action for action in until_the_rollout(planned) if not is_second_migration(action, seen)]
+    prunes = plan_prunes(stack, wanted, seen)
+    if not has_taken_over(wanted, writes, seen, gates):
+        prunes = (action for action in prunes if not is_still_needed(action, seen))
+    return [*writes, *prunes, *plan_restarts(seen)]
 
 
 def forecast(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
     """All that a spec leads to, stage by stage: the passes to come will do it. Closed gates are those that stay so."""
-    writes = [action for item in wanted if (action := plan_item(stack, item, seen, gates)) is not None]
+    planned = (plan_with_volumes(stack, item, seen, gates, is_forecast=True) for item in wanted)
+    writes = list(chain.from_iterable(planned))
     restarts = list(plan_restarts_to_come(writes, seen))
     return sorted(chain(writes, restarts, plan_prunes(stack, wanted, seen)), key=lambda action: action.stage)
 
@@ -86,13 +96,53 @@ def until_the_rollout(actions: Iterable[Action]) -> Iterator[Action]:
             yield action
 
 
+def is_second_migration(action: Action, seen: Observed) -> bool:
+    """Whether it would start a migration beside one that is at work, or being ended: they could spoil the database."""
+    if action.verb is not Verb.CREATE or action.target.kind != "Job":
+        return False
+    is_at_work = any(not is_complete(job) and not is_failed(job) for job in seen.of_kind("Job", MIGRATE))
+    return is_at_work or bool(phases_of_migration(seen) & ALIVE)
+
+
+def phases_of_migration(seen: Observed) -> set[str]:
+    """The phases of all pods that migrate, of whichever Job."""
+    return {str(pod.get("status", {}).get("phase", "Pending")) for pod in seen.pods(MIGRATE)}
+
+
+def has_taken_over(wanted: Sequence[Wanted], writes: Sequence[Action], seen: Observed, gates: Gates) -> bool:
+    """Whether the API and the workers that the spec asks for run, all of them, and nothing else of theirs."""
+    begins = any(action.stage is Stage.BACKEND and action.target.kind == "Deployment" for action in writes)
+    if begins or not gates.is_open(Stage.BACKEND):
+        return False
+    names = [item.manifest["metadata"]["name"] for item in wanted if is_of_backend(item)]
+    return all((live := seen.get("Deployment", name)) is not None and is_rolled_out(live) for name in names)
+
+
+def is_of_backend(item: Wanted) -> bool:
+    """Whether it runs the user's image for good."""
+    return item.stage is Stage.BACKEND and item.manifest["kind"] == "Deployment"
+
+
+def is_still_needed(prune: Action, seen: Observed) -> bool:
+    """Whether the version that serves until the new one does needs it, or would to come back: its migration's Job."""
+    if prune.target.kind == "Job":
+        job = seen.get("Job", prune.target.name)
+        return job is not None and is_complete(job)
+    return prune.target.kind in SERVING
+
+
 def worst(actions: Sequence[Action]) -> Impact:
     """The worst impact of a plan."""
     return max((action.impact for action in actions), default=Impact.NO_OP)
 
 
-def plan_with_volumes(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Iterator[Action]:
-    """A StatefulSet's claims grow before it; its claim template follows by making it again around its pods."""
+def plan_with_volumes(
+    stack: AppStack, item: Wanted, seen: Observed, gates: Gates, *, is_forecast: bool = False
+) -> Iterator[Action]:
+    """A StatefulSet's claims grow before it; its claim template follows by making it again around its pods.
+
+    Pass by pass; a forecast tells all of it at once.
+    """
     target = Ref.of(item.manifest)
     live = seen.get(target.kind, target.name)
     is_old = target.kind == "StatefulSet" and live is not None and template_is_old(item.manifest, live)
@@ -112,13 +162,14 @@ def plan_with_volumes(stack: AppStack, item: Wanted, seen: Observed, gates: Gate
         }
         why = f"size {each.before} -> {each.after}"
         yield Action(Verb.GROW, claim, Impact.IN_PLACE, why, item.stage, size, meta["uid"])
-    is_growth = bool(after) and bytes_of(after) > bytes_of(before)
-    if is_growth and not too_small and "deletionTimestamp" not in live["metadata"]:
+    is_growth = bool(after) and bytes_of(after) > bytes_of(before) and "deletionTimestamp" not in live["metadata"]
+    is_turn = is_growth and not too_small
+    if is_forecast or not is_turn:
+        action = plan_item(stack, replace(item, manifest=with_claims_of(item.manifest, live)), seen, gates)
+        yield from [action] if action else []
+    if is_turn or (is_growth and is_forecast):
         why = f"new pods get {after} instead of {before}; the pods go on meanwhile"
         yield Action(Verb.REPLACE, target, Impact.IN_PLACE, why, item.stage, None, live["metadata"]["uid"])
-        return
-    action = plan_item(stack, replace(item, manifest=with_claims_of(item.manifest, live)), seen, gates)
-    yield from [action] if action else []
 
 
 def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:
@@ -160,6 +211,8 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
         return None
     uid = live["metadata"]["uid"]
     if item.is_created_only:
+        if target.kind == "Job":
+            return plan_fresh_try(target, item, manifest, live, seen) or plan_labels(target, item, live)
         completion = plan_completion(target, item, manifest, live) if target.kind == "Secret" else None
         return completion or plan_labels(target, item, live)
     if not belongs_to(stack, live):
@@ -185,6 +238,19 @@ def plan_completion(target: Ref, item: Wanted, manifest: Object, live: Object) -
     wrong = ", ".join(sorted(key for key, value in wanted.items() if held.get(key) != value))
     why = f"{wrong}: not what is in force"
     return Action(Verb.APPLY, target, Impact.IN_PLACE, why, item.stage, manifest, live["metadata"]["uid"])
+
+
+def plan_fresh_try(target: Ref, item: Wanted, manifest: Object, live: Object, seen: Observed) -> Action | None:
+    """Make a migration's Job anew where it failed, or never began, and its pods would be others now.
+
+    A pull secret that was forgotten, a time limit that was too short. One that is at work is left to its end.
+    """
+    if is_complete(live) or annotation(live, HASH) in ("", annotation(manifest, HASH)):
+        return None
+    if not is_failed(live) and "Running" in phases_of_migration(seen):
+        return None
+    why = "its template changed, and it has migrated nothing: a fresh try"
+    return Action(Verb.DELETE, target, Impact.IN_PLACE, why, item.stage, None, live["metadata"]["uid"])
 
 
 def plan_labels(target: Ref, item: Wanted, live: Object) -> Action | None:

@@ -110,13 +110,123 @@ def test_taking_the_leader_away_is_a_failover() -> None:
     }
 
 
+WAITS = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
+MIGRATING: dict[str, Any] = {"image": "shop:1", "migrations": {}}
+
+
+def serving(job_ends: str = "Complete", **spec: Any) -> list[Object]:
+    """All objects of a stack whose pods run, and whose migration has ended (or not: an empty word)."""
+    objects = everything(**spec)
+    for obj in objects:
+        if obj["kind"] == "Deployment":
+            count = obj["spec"].get("replicas", 1)
+            numbers = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), count)
+            obj["status"] = {"observedGeneration": 1, **numbers}
+        if obj["kind"] == "Job" and job_ends:
+            obj["status"] = {"conditions": [{"type": job_ends, "status": "True"}]}
+    return objects
+
+
+def in_words(actions: list[Action]) -> set[str]:
+    return {f"{action.verb.value} {action.target}" for action in actions}
+
+
+def job_of(objects: list[Object]) -> Object:
+    (job,) = (obj for obj in objects if obj["kind"] == "Job")
+    return job
+
+
 def test_behind_a_closed_gate_nothing_is_written() -> None:
-    closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
-    before = everything(backend={"image": "shop:1", "migrations": {}})
-    actions = plan_for(before, closed, backend={"image": "shop:2", "migrations": {}})
-    verbs = {(action.verb, action.target.kind) for action in actions}
-    assert (Verb.CREATE, "Job") in verbs
-    assert not any(kind == "Deployment" for _, kind in verbs)
+    actions = plan_for(serving(backend=MIGRATING), WAITS, backend=MIGRATING | {"image": "shop:2"})
+    assert [(action.verb, action.target.kind) for action in actions] == [(Verb.CREATE, "Job")]
+
+
+def test_a_pool_of_workers_goes_when_the_one_in_its_place_works() -> None:
+    """Were it the other way round, a failed migration would leave nobody who works."""
+    bulk, imports = ({"workers": [{"name": name, "queues": ["bulk"]}]} for name in ("bulk", "imports"))
+    before = serving(backend=MIGRATING | bulk)
+    after: dict[str, Any] = {"backend": MIGRATING | imports | {"image": "shop:2"}}
+    gone = "delete Deployment shop-worker-bulk"
+    assert gone not in in_words(plan_for(before, WAITS, **after))
+    started = in_words(plan_for(before, OPEN, **after))
+    assert "create Deployment shop-worker-imports" in started
+    assert gone not in started
+    assert in_words(plan_for([*before, *everything(**after)], OPEN, **after)) == set()  # its pods are not there yet
+    assert gone in in_words(plan_for([*before, *serving(**after)], OPEN, **after))
+
+
+def test_the_pooler_goes_when_no_pod_knows_it_any_more() -> None:
+    pooled: dict[str, Any] = {"postgres": {"pooler": {"enabled": True}}, "backend": {"image": "shop:1"}}
+    rolling: dict[str, Any] = {"backend": {"image": "shop:2"}}
+    doors = {"delete Service shop-postgres-pooler", "delete Deployment shop-postgres-pooler"}
+    assert not doors & in_words(plan_for(serving(**pooled), WAITS, **rolling))
+    assert not doors & in_words(plan_for(serving(**pooled), OPEN, **rolling))
+    assert doors <= in_words(plan_for([*serving(**pooled), *serving(**rolling)], OPEN, **rolling))
+
+
+def test_who_comes_back_from_a_failed_migration_does_not_migrate_again() -> None:
+    before = serving(backend=MIGRATING)
+    failed = job_of(serving("Failed", backend=MIGRATING | {"image": "shop:2"}))
+    assert plan_for([*before, failed], WAITS, backend=MIGRATING | {"image": "shop:2"}) == []
+    assert in_words(plan_for([*before, failed], OPEN, backend=MIGRATING)) == {
+        f"delete Job {failed['metadata']['name']}"
+    }
+
+
+def test_the_job_of_a_former_version_goes_once_the_new_one_serves() -> None:
+    former, after = job_of(serving(backend=MIGRATING)), serving(backend=MIGRATING | {"image": "shop:2"})
+    actions = plan_for([former, *after], OPEN, backend=MIGRATING | {"image": "shop:2"})
+    assert in_words(actions) == {f"delete Job {former['metadata']['name']}"}
+
+
+@pytest.mark.parametrize(("phase", "is_ended"), [("Running", False), ("Pending", False), ("Succeeded", True)])
+def test_two_migrations_never_run_at_once(phase: str, is_ended: bool) -> None:
+    before, change = serving("", backend=MIGRATING), {"backend": MIGRATING | {"image": "shop:2"}}
+    running = job_of(before)
+    assert in_words(plan_for(before, WAITS, **change)) == {f"delete Job {running['metadata']['name']}"}
+    left = [obj for obj in before if obj is not running]
+    pod = a_pod(a_stack(), "migrate", phase=phase)
+    made_now = [word for word in in_words(plan_for([*left, pod], WAITS, **change)) if word.startswith("create Job")]
+    assert bool(made_now) is is_ended
+
+
+@pytest.mark.parametrize(
+    ("ends", "pods", "is_made_anew"),
+    [("Failed", [], True), ("", ["Pending"], True), ("", ["Running"], False), ("Complete", [], False)],
+)
+def test_a_migration_that_could_not_begin_is_tried_again_when_its_spec_is_mended(
+    ends: str, pods: list[str], is_made_anew: bool
+) -> None:
+    before = serving(ends, backend=MIGRATING)
+    members = [a_pod(a_stack(), "migrate", phase=phase) for phase in pods]
+    mended = MIGRATING | {"imagePullSecrets": [{"name": "registry"}]}
+    actions = plan_for([*before, *members], WAITS, backend=mended)
+    assert in_words(actions) == ({f"delete Job {job_of(before)['metadata']['name']}"} if is_made_anew else set())
+
+
+def test_a_forecast_tells_that_volumes_grow() -> None:
+    stack = a_stack(postgres={"storage": {"size": "20Gi"}})
+    before = everything(postgres={"storage": {"size": "10Gi"}})
+    claims = [
+        {
+            "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": f"data-shop-postgres-{number}",
+                "namespace": "shop",
+                "uid": f"claim-{number}",
+                "labels": {"appstack.dev/stack": "shop", "appstack.dev/component": "postgres"},
+            },
+            "spec": {"resources": {"requests": {"storage": "10Gi"}}},
+        }
+        for number in range(2)
+    ]
+    actions = forecast(stack, build_stack(stack, a_context()), observed(*before, *claims), OPEN)
+    told = [str(action).split(" [")[0] for action in actions if action.verb in (Verb.GROW, Verb.REPLACE)]
+    assert told == [
+        "grow PersistentVolumeClaim data-shop-postgres-0",
+        "grow PersistentVolumeClaim data-shop-postgres-1",
+        "replace StatefulSet shop-postgres",
+    ]
 
 
 def test_behind_a_closed_gate_a_service_is_still_repaired() -> None:

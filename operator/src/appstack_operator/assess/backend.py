@@ -31,11 +31,11 @@ def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verd
     job = seen.get("Job", name)
     if job is None:
         return Verdict.false(Reason.MIGRATION_PENDING, f"Job {name} for image {image} has not been started")
-    if condition(job, "Complete").get("status") == "True":
+    if is_complete(job):
         return Verdict.true(Reason.HEALTHY, f"Job {name} has migrated the database for image {image}")
     pods = [pod for pod in seen.pods(MIGRATE) if is_pod_of(pod, name)]
     failed = condition(job, "Failed")
-    if failed.get("status") == "True":
+    if is_failed(job):
         return Verdict.false(
             Reason.MIGRATION_FAILED,
             f"Job {name} for image {image} failed ({failed.get('reason')}): {words_of(pods) or failed.get('message')}",
@@ -46,6 +46,16 @@ def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verd
         or pod_is_admitted(job, seen)
         or Verdict.false(Reason.MIGRATION_RUNNING, f"Job {name} for image {image} runs")
     )
+
+
+def is_complete(job: Object) -> bool:
+    """Whether a Job succeeded."""
+    return condition(job, "Complete").get("status") == "True"
+
+
+def is_failed(job: Object) -> bool:
+    """Whether a Job was given up."""
+    return condition(job, "Failed").get("status") == "True"
 
 
 def words_of(pods: list[Object]) -> str:
@@ -139,7 +149,7 @@ def assess_cron_jobs(stack: AppStack, seen: Observed) -> Verdict:
     for job in jobs:
         runs = [run for run in seen.of_kind("Job", component_of_cron_job(job)) if finished_at(run)]
         last = max(runs, key=finished_at, default=None)
-        if last and condition(last, "Failed").get("status") == "True":
+        if last and is_failed(last):
             words = words_of([pod for pod in seen.pods(component_of_cron_job(job)) if is_pod_of(pod, name_of(last))])
             said = words or condition(last, "Failed").get("message")
             return Verdict.false(Reason.CRON_JOB_FAILED, f"Job {name_of(last)} of CronJob {job.name} failed: {said}")

@@ -30,14 +30,21 @@ def members_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
 
 def one_primary_leads(stack: AppStack, seen: Observed) -> Verdict | None:
     """Exactly one member says that it is primary."""
-    if seen.postgres.primary:
-        return None
+    if primary := seen.postgres.primary:
+        return primary_runs(primary)
     claimants = [member.pod for member in seen.postgres.members if member.role == "primary"]
     if claimants:
         return Verdict.false(Reason.NO_PRIMARY, f"{' and '.join(claimants)} both say that they are primary")
     if was_never_initialized(stack, seen):
         return Verdict.false(Reason.CREATING, f"the first primary is being made: {states(seen)}")
     return Verdict.false(Reason.NO_PRIMARY, f"no member is primary: {states(seen)}")
+
+
+def primary_runs(primary: PostgresMember) -> Verdict | None:
+    """Its server takes connections: Patroni says who leads also while the server starts or stops."""
+    if primary.state == "running":
+        return None
+    return Verdict.false(Reason.NO_PRIMARY, f"{primary.pod} leads, and its server is {primary.state or 'not running'}")
 
 
 def was_never_initialized(stack: AppStack, seen: Observed) -> bool:
@@ -87,9 +94,15 @@ def commits_are_replicated(stack: AppStack, seen: Observed) -> Verdict | None:
         return None
     if any(member.is_sync for member in seen.postgres.members):
         return None
-    waits = postgres.synchronous_replication is SynchronousReplication.REQUIRED
-    effect = "writes wait" if waits else "commits are acknowledged without a second copy"
+    is_required = postgres.synchronous_replication is SynchronousReplication.REQUIRED
+    effect = "writes wait" if is_required else "commits are acknowledged without a second copy"
     return Verdict.false(Reason.NO_SYNC_STANDBY, f"no replica is synchronous, so {effect}")
+
+
+def writes_are_taken(stack: AppStack, seen: Observed) -> Verdict | None:
+    """Commits do not wait for a replica that is not there."""
+    is_required = stack.spec.postgres.synchronous_replication is SynchronousReplication.REQUIRED
+    return commits_are_replicated(stack, seen) if is_required else None
 
 
 def pooler_stands(stack: AppStack, seen: Observed) -> Verdict | None:
@@ -121,6 +134,7 @@ CHECKS = (
     members_exist,
     members_can_start,
     one_primary_leads,
+    writes_are_taken,
     members_are_ready,
     replicas_follow,
     commits_are_replicated,

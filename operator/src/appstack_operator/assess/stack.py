@@ -18,9 +18,9 @@ from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
 from appstack_operator.assess.pods import ready_count
-from appstack_operator.assess.postgres import assess_postgres
-from appstack_operator.assess.rabbitmq import assess_rabbitmq
-from appstack_operator.assess.redis import assess_redis
+from appstack_operator.assess.postgres import assess_postgres, one_primary_leads, writes_are_taken
+from appstack_operator.assess.rabbitmq import assess_rabbitmq, majority_runs, publishers_are_not_held_back
+from appstack_operator.assess.redis import assess_redis, master_is_up, master_takes_writes
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.pooler import COMPONENT as POOLER
@@ -93,23 +93,21 @@ def postgres_serves(stack: AppStack, seen: Observed) -> bool:
     if stack.spec.postgres.mode is Mode.EXTERNAL:
         return external_serves("postgres", stack, seen, api_serves=api_serves(stack, seen))
     has_door = not stack.spec.postgres.pooler.enabled or ready_count(seen.pods(POOLER)) > 0
-    return seen.postgres.primary is not None and has_door
+    return has_door and not (one_primary_leads(stack, seen) or writes_are_taken(stack, seen))
 
 
 def redis_serves(stack: AppStack, seen: Observed) -> bool:
-    """Whether the master that the Sentinels agree on says that it is one."""
-    masters = {instance.pod for instance in seen.redis.instances if instance.role == "master"}
+    """Whether the master that the Sentinels agree on says that it is one, and takes writes."""
     if stack.spec.redis.mode is Mode.EXTERNAL:
         return external_serves("redis", stack, seen, api_serves=api_serves(stack, seen))
-    return seen.redis.master in masters
+    return not (master_is_up(stack, seen) or master_takes_writes(stack, seen))
 
 
 def rabbitmq_serves(stack: AppStack, seen: Observed) -> bool:
-    """Whether a majority of the nodes runs."""
-    running = sum(node.is_running for node in seen.rabbitmq.nodes)
+    """Whether a majority of the nodes runs, and publishers are let in."""
     if stack.spec.rabbitmq.mode is Mode.EXTERNAL:
         return external_serves("rabbitmq", stack, seen, api_serves=api_serves(stack, seen))
-    return running > stack.spec.rabbitmq.replicas // 2
+    return not (majority_runs(stack, seen) or publishers_are_not_held_back(stack, seen))
 
 
 def assess_ready(assessment: Assessment) -> Verdict:

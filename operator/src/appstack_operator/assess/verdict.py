@@ -98,7 +98,7 @@ class Reason(StrEnum):
     # The operator itself
     STATE_UNKNOWN = (
         "StateUnknown",
-        "The operator could not look: it says nothing rather than something wrong.",
+        "No check found a cause, and yet nobody serves: what was seen contradicts itself.",
     )
 
 
@@ -119,11 +119,6 @@ class Verdict:
     def false(cls, reason: Reason, message: str) -> Self:
         """It does not hold, and the message says which object and why."""
         return cls("False", reason, message)
-
-    @classmethod
-    def unknown(cls, reason: Reason, message: str) -> Self:
-        """Nobody could tell."""
-        return cls("Unknown", reason, message)
 
     @property
     def is_true(self) -> bool:

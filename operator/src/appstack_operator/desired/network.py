@@ -8,14 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired import pooler, postgres, rabbitmq, redis
-from appstack_operator.desired.backend import METRICS_PORT, cron_jobs_of, is_bundled, migrations_of, workers_of
+from appstack_operator.desired.backend import METRICS_PORT, is_bundled
 from appstack_operator.desired.context import Context
-from appstack_operator.desired.cronjobs import component_of_cron_job
-from appstack_operator.desired.migrations import COMPONENT as MIGRATE
-from appstack_operator.desired.workers import component_of_worker
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, metadata, selector
 
 API = "api"
+DATA = (postgres.COMPONENT, pooler.COMPONENT, redis.COMPONENT, redis.SENTINEL, rabbitmq.COMPONENT)
 OPERATOR_LABELS = {"app.kubernetes.io/name": "appstack-operator"}
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 DNS_PORTS: list[Object] = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
@@ -25,9 +23,7 @@ def build_network_policies(stack: AppStack, context: Context) -> list[Object]:
     """One policy for each component that the operator makes; none if the spec wants none."""
     if not stack.spec.network_policy.enabled:
         return []
-    policies = [build_api_policy(stack)]
-    if others := [component for component in backend_components(stack) if component != API]:
-        policies.append(build_jobs_policy(stack, others))
+    policies = [build_api_policy(stack), build_jobs_policy(stack)]
     if stack.spec.postgres.mode is Mode.MANAGED:
         policies.append(build_postgres_policy(stack, context))
         policies += [build_pooler_policy(stack)] if stack.spec.postgres.pooler.enabled else []
@@ -44,15 +40,15 @@ def build_api_policy(stack: AppStack) -> Object:
     return build_policy(stack, API, pods_of(stack, [API]), rules)
 
 
-def build_jobs_policy(stack: AppStack, components: Sequence[str]) -> Object:
+def build_jobs_policy(stack: AppStack) -> Object:
     """Workers, migrations and scheduled jobs: nobody connects to them but Prometheus."""
-    return build_policy(stack, "backend", pods_of(stack, components), metrics_rules(stack, [METRICS_PORT]))
+    return build_policy(stack, "backend", pods_but(stack, [API, *DATA]), metrics_rules(stack, [METRICS_PORT]))
 
 
 def build_postgres_policy(stack: AppStack, context: Context) -> Object:
     """Clients reach the database, members each other, the operator and the members Patroni."""
     database, patroni = postgres.POD_PORTS["postgres"], postgres.POD_PORTS["patroni"]
-    clients = pods_of(stack, [*backend_components(stack), postgres.COMPONENT, pooler.COMPONENT])
+    clients = pods_but(stack, [redis.COMPONENT, redis.SENTINEL, rabbitmq.COMPONENT])
     rules = [
         rule([peer(clients), operator(context)], [database]),
         rule([peer(pods_of(stack, [postgres.COMPONENT])), operator(context)], [patroni]),
@@ -63,14 +59,14 @@ def build_postgres_policy(stack: AppStack, context: Context) -> Object:
 
 def build_pooler_policy(stack: AppStack) -> Object:
     """Clients reach the pooler."""
-    rules = [rule([peer(pods_of(stack, backend_components(stack)))], [pooler.PORTS["postgres"]])]
+    rules = [rule([peer(pods_but(stack, DATA))], [pooler.PORTS["postgres"]])]
     return build_policy(stack, pooler.COMPONENT, pods_of(stack, [pooler.COMPONENT]), rules)
 
 
 def build_redis_policy(stack: AppStack, context: Context) -> Object:
     """Clients, members, Sentinels and the operator reach Redis; members and Sentinels its keeper."""
     group = pods_of(stack, [redis.COMPONENT, redis.SENTINEL])
-    everybody = pods_of(stack, [*backend_components(stack), redis.COMPONENT, redis.SENTINEL])
+    everybody = pods_but(stack, [postgres.COMPONENT, pooler.COMPONENT, rabbitmq.COMPONENT])
     data, keeper = redis.POD_PORTS["redis"], redis.POD_PORTS["keeper"]
     rules = [rule([peer(everybody), operator(context)], [data]), rule([peer(group)], [keeper])]
     sentinel = redis.SENTINEL_PORTS["sentinel"]
@@ -80,14 +76,14 @@ def build_redis_policy(stack: AppStack, context: Context) -> Object:
 
 def build_sentinel_policy(stack: AppStack, context: Context) -> Object:
     """Clients, members, Sentinels and the operator reach the Sentinels."""
-    everybody = pods_of(stack, [*backend_components(stack), redis.COMPONENT, redis.SENTINEL])
+    everybody = pods_but(stack, [postgres.COMPONENT, pooler.COMPONENT, rabbitmq.COMPONENT])
     rules = [rule([peer(everybody), operator(context)], [redis.SENTINEL_PORTS["sentinel"]])]
     return build_policy(stack, redis.SENTINEL, pods_of(stack, [redis.SENTINEL]), rules)
 
 
 def build_rabbitmq_policy(stack: AppStack, context: Context) -> Object:
     """Clients reach the broker, nodes each other, the operator the management API."""
-    nodes, clients = pods_of(stack, [rabbitmq.COMPONENT]), pods_of(stack, backend_components(stack))
+    nodes, clients = pods_of(stack, [rabbitmq.COMPONENT]), pods_but(stack, DATA)
     among_nodes = [port for name, port in rabbitmq.POD_PORTS.items() if name != "prometheus"]
     rules = [
         rule([peer(clients)], [rabbitmq.POD_PORTS["amqp"]]),
@@ -97,13 +93,6 @@ def build_rabbitmq_policy(stack: AppStack, context: Context) -> Object:
     ]
     egress = [to([peer(nodes)], among_nodes), {"ports": DNS_PORTS}]
     return build_policy(stack, rabbitmq.COMPONENT, nodes, rules, egress)
-
-
-def backend_components(stack: AppStack) -> list[str]:
-    """The components that run the user's image."""
-    jobs = [MIGRATE] if migrations_of(stack) else []
-    jobs += [component_of_cron_job(job) for job in cron_jobs_of(stack)]
-    return [API, *(component_of_worker(pool) for pool in workers_of(stack)), *jobs]
 
 
 def build_policy(
@@ -128,6 +117,17 @@ def pods_of(stack: AppStack, components: Sequence[str]) -> Object:
     return {
         "matchLabels": {STACK_LABEL: stack.name},
         "matchExpressions": [{"key": COMPONENT_LABEL, "operator": "In", "values": sorted(components)}],
+    }
+
+
+def pods_but(stack: AppStack, components: Sequence[str]) -> Object:
+    """A selector of the stack's pods of all other components: without names, so that a pool on its way out is in it."""
+    return {
+        "matchLabels": {STACK_LABEL: stack.name},
+        "matchExpressions": [
+            {"key": COMPONENT_LABEL, "operator": "Exists"},
+            {"key": COMPONENT_LABEL, "operator": "NotIn", "values": sorted(components)},
+        ],
     }
 
 

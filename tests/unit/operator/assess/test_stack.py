@@ -13,7 +13,7 @@ from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.stack import Stage, build_stack
 from appstack_operator.gates import set_gates
-from appstack_operator.observed import Observed, PostgresAnswers, RedisAnswers, SentinelAnswer
+from appstack_operator.observed import Observed, PostgresAnswers, PostgresMember, RedisAnswers, SentinelAnswer
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, healthy_answers, made, observed, pods
 
 if TYPE_CHECKING:
@@ -92,6 +92,39 @@ def test_without_a_primary_no_user_is_served() -> None:
     seen = a_running_stack(stack, postgres=PostgresAnswers())
     ready = verdicts(stack, seen)["Ready"]
     assert (ready.status, ready.reason) != ("True", Reason.HEALTHY)
+
+
+REQUIRED: dict[str, Any] = {"postgres": {"synchronousReplication": "Required"}}
+
+
+def alone(state: str) -> PostgresAnswers:
+    """A primary without a standby, whose server is in this state."""
+    return PostgresAnswers((PostgresMember("shop-postgres-0", role="primary", state=state, timeline=1),))
+
+
+@pytest.mark.parametrize(
+    ("spec", "answers", "is_ready", "reason"),
+    [
+        pytest.param({}, {"postgres": alone("running")}, True, Reason.HEALTHY, id="commits go on alone"),
+        pytest.param(REQUIRED, {"postgres": alone("running")}, False, Reason.NO_SYNC_STANDBY, id="commits wait"),
+        pytest.param({}, {"postgres": alone("starting")}, False, Reason.NO_PRIMARY, id="the server starts"),
+        pytest.param({}, {"redis": {"connected_replicas": 0}}, False, Reason.REPLICA_MISSING, id="Redis refuses"),
+        pytest.param({}, {"rabbitmq": {"alarms": ("disk",)}}, False, Reason.PUBLISHERS_BLOCKED, id="a full disk"),
+    ],
+)
+def test_who_cannot_write_is_not_served(
+    spec: dict[str, Any], answers: dict[str, Any], is_ready: bool, reason: Reason
+) -> None:
+    stack = a_stack(**spec)
+    well = healthy_answers(stack)
+    if "redis" in answers:
+        master, *others = well["redis"].instances
+        answers = {"redis": replace(well["redis"], instances=(replace(master, **answers["redis"]), *others))}
+    if "rabbitmq" in answers:
+        first, *others = well["rabbitmq"].nodes
+        answers = {"rabbitmq": replace(well["rabbitmq"], nodes=(replace(first, **answers["rabbitmq"]), *others))}
+    ready = verdicts(stack, a_running_stack(stack, **answers))["Ready"]
+    assert (ready.is_true, ready.reason) == (is_ready, reason)
 
 
 def test_a_lost_api_pod_ends_high_availability_but_not_service() -> None:
