@@ -269,7 +269,7 @@ def table(sizes: dict[int, dict[str, Any]], written: dict[str, Any]) -> str:
         "pods, and a scripted responder answers for Patroni, Sentinel, Redis and RabbitMQ. Each stack has a namespace",
         "of its own, one instance of each managed service, an API pod and a worker pool that scales on its backlog;",
         "services are asked every 15 s, for the lengths of queues every 5 s. Everything shares one machine. n is 1.",
-        f"At rest is {REST_SECONDS} s; every stack has a pass in ten minutes, those that became ready together near each other.",
+        f"At rest is {REST_SECONDS} s; every stack has a pass in ten minutes, those that became ready together as one.",
         f'"{OTHERS} others" are all others where there are fewer.',
         "",
         f"{written['measured_at'][:16]}, {written['machine']}, load {written['load'][0]} at the end.",

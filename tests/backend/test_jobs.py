@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from appstack_backend.jobs.run import TRY_LOCK
 from tests.backend.conftest import purge_queues
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import wait_until
@@ -51,6 +52,22 @@ def test_the_sweep_publishes_what_no_relay_did(api: Api, backend: Backend, dsn: 
     backend.start_api()
     backend.start_worker(OUTBOX_POLL_SECONDS="60")
     assert backend.client().ended(job["id"])["state"] == "succeeded"
+
+
+def test_a_run_beside_another_one_ends_without_work(api: Api, backend: Backend, dsn: str) -> None:
+    with psycopg.connect(dsn) as conn:
+        conn.execute(TRY_LOCK, ("purge-expired",))
+        second = backend.start("job", "purge-expired")
+        assert second.popen.wait(60) == 0
+        told = [line["event"] for line in second.lines()]
+        assert "purged" not in told
+        assert "another run of this job is at work; nothing is left to do" in told
+        other = backend.start("job", "refresh-statistics")
+        assert other.popen.wait(60) == 0
+        assert "job done" in [line["event"] for line in other.lines()]
+    later = backend.start("job", "purge-expired")
+    assert later.popen.wait(60) == 0
+    assert "purged" in [line["event"] for line in later.lines()]
 
 
 def test_statistics_are_refreshed(api: Api, backend: Backend) -> None:
@@ -99,4 +116,4 @@ def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend,
     with psycopg.connect(dsn) as conn:
         conn.execute("UPDATE imports SET created_at = now() - interval '1 day'")
     told = run_twice(backend, "sweep-outbox")
-    assert [line["rescued"] for line in told] == [0, 0], json.dumps(told)
+    assert {line["rescued"] for line in told} == {0}, json.dumps(told)

@@ -1,7 +1,8 @@
-"""The scheduled jobs by name. Each is idempotent, and harmless when it runs twice at once."""
+"""The scheduled jobs by name. Each is idempotent; a second run beside the first one ends without work."""
 
 from collections.abc import Awaitable, Callable
 
+from appstack_backend.database import Connection
 from appstack_backend.logs import get_logger
 from appstack_backend.outbox import sweep
 from appstack_backend.processes import ABANDONED, Stores
@@ -45,8 +46,23 @@ JOBS: dict[str, Callable[[Stores], Awaitable[None]]] = {
 }
 
 
+# Of a transaction, not of a session: a pooler gives a session's lock to the next client.
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('appstack job ' || %s, 0))"
+
+
 async def run_job(settings: Settings, name: str) -> None:
-    """Run one job to its end; a failure is an exception, so that its Job is marked as failed."""
+    """Run one job to its end, unless another run of it is at work; a failure is an exception: its Job has failed.
+
+    The lock goes with its connection, so a failover may let a second run in: the jobs are harmless to each other.
+    """
     async with Stores(settings, f"job-{name}") as stores:
-        await JOBS[name](stores)
-    log.info("job done", job=name)
+
+        async def alone(conn: Connection) -> None:
+            row = await (await conn.execute(TRY_LOCK, (name,))).fetchone()
+            if not row or not row[0]:
+                log.warning("another run of this job is at work; nothing is left to do", job=name)
+                return
+            await JOBS[name](stores)
+            log.info("job done", job=name)
+
+        await stores.database.run(alone)
