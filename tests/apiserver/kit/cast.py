@@ -297,4 +297,4 @@ def build_status(workload: Object, pods: Objects, revision: str) -> Object:
         status["updateRevision"] = revision
         status["currentRevision"] = revision if new == len(pods) else "former"
         status["currentReplicas"] = len(pods)
-    return {key: value for key, value in status.items() if value}
+    return {key: value or None for key, value in status.items()}  # in a merge patch nothing takes a zero away
