@@ -33,6 +33,9 @@ HAND_OVER_SECONDS = 10.0
 CATCH_UP_SECONDS = 2.0
 NEW_MASTER_SECONDS = 5.0  # for so long the other Sentinels may not have heard of a promotion
 SHUTDOWN_SECONDS = 12.0
+# For so long a pod whose server was replaced stays: who still comes to its address is refused, and asks again at once.
+# An address that is gone swallows the attempt, and costs a client its whole time limit.
+REFUSE_SECONDS = 2.0
 NEVER_PROMOTE, PROMOTE = 0, 100  # replica-priority
 
 
@@ -287,12 +290,16 @@ class Keeper:
         self.member = replace(self.member, stopping=True)
         if self.server is None or self.server.poll() is not None:
             return
-        if not (self.hand_over() and self.ends_at_once()):
+        handed_over = self.hand_over()
+        if not (handed_over and self.ends_at_once()):
             self.server.terminate()
         try:
             self.server.wait(SHUTDOWN_SECONDS)
         except subprocess.TimeoutExpired:
             self.server.kill()
+        self.member = replace(self.member, serves="", in_sync=False)
+        if handed_over:
+            time.sleep(REFUSE_SECONDS)
 
     def ends_at_once(self) -> bool:
         """End a server that another one has replaced; whether it went.

@@ -146,8 +146,10 @@ def test_a_server_that_was_replaced_lets_its_clients_go_at_once(
     monkeypatch.setattr(server, "REDIS_PORT", listener.getsockname()[1])
     keeper = Keeper(Settings("shop-redis-0", "", tmp_path, tmp_path, tmp_path))
     monkeypatch.setattr(keeper, "hand_over", lambda: handed_over)
-    keeper.server = process
+    keeper.server, began = process, time.monotonic()
+    monkeypatch.setattr(server, "REFUSE_SECONDS", 0.5)
     keeper.shut_down()
+    assert (time.monotonic() - began >= 0.5) is handed_over, "its address refuses clients for a while"
     assert heard == asked
     assert process.returncode == -ended_by
     listener.close()
