@@ -75,6 +75,8 @@ class Daemons:
                     if self._wakeups.is_awake(*key):
                         continue  # another stack of this name has come meanwhile
                     return
+                if self._is_stopping:
+                    return  # nobody would wake it from its rest
                 await asyncio.sleep(PAUSE_SECONDS)
                 await self._rest(key, delay_seconds)
         finally:

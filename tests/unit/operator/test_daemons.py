@@ -68,3 +68,28 @@ async def test_a_changed_stack_goes_before_those_that_wait_longer(monkeypatch: p
     finally:
         await kept.stop()
     assert order == ["first", "changed", "second", "third"]
+
+
+async def test_a_pass_under_way_ends_before_a_stop_and_no_rest_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody wakes a rest then: the operator that comes next would wait for the Lease until it runs out."""
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+    done: list[str] = []
+
+    async def one_pass(_operator: object, _namespace: str, name: str) -> float:
+        has_begun.set()
+        await may_end.wait()
+        done.append(name)
+        return 600.0
+
+    async def rest(*_: object) -> None:
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(daemons, "run_pass", one_pass)
+    monkeypatch.setattr(daemons, "rest", rest)
+    operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
+    kept = Daemons(cast("Any", operator), Health())
+    kept.see("shop", "shop", 1)
+    await has_begun.wait()
+    asyncio.get_running_loop().call_later(0.05, may_end.set)
+    await asyncio.wait_for(kept.stop(), daemons.STOP_SECONDS / 2)
+    assert done == ["shop"]
