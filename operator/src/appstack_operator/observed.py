@@ -96,8 +96,8 @@ class RabbitmqAnswers(Answer):
     """The answer of the cluster; `error` alone when no node answers."""
 
     nodes: tuple[RabbitmqNode, ...] = ()
-    # Queue -> ready + unacknowledged messages. Queues that do not exist are absent.
-    backlog: Mapping[str, int] = field(default_factory=dict)
+    # Queue -> ready + unacknowledged messages; None while it has no leader. Queues that do not exist are absent.
+    backlog: Mapping[str, int | None] = field(default_factory=dict)
     backlog_error: str = ""  # the nodes are known, and not how much waits: a queue's leader may have just been lost
     is_external: bool = False  # somebody else's broker: its queues are known, its nodes are not ours to judge
 

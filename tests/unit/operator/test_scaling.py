@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from appstack_operator.observed import Observed, RabbitmqAnswers, RabbitmqNode
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from tests.unit.operator.factories import a_context, a_stack, made, observed
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 AUTOSCALING = {"minReplicas": 2, "maxReplicas": 6, "messagesPerReplica": 10, "scaleDownStabilizationSeconds": 60}
 STACK = a_stack(
     backend={"workers": [{"name": "bulk", "queues": ["bulk", "notifications"], "autoscaling": AUTOSCALING}]}
@@ -19,7 +23,7 @@ STACK = a_stack(
 NODES = (RabbitmqNode("rabbit@0", "shop-rabbitmq-0", is_running=True),)
 
 
-def a_look(backlog: dict[str, int] | None, current: int = 2, after_seconds: float = 0) -> Observed:
+def a_look(backlog: Mapping[str, int | None] | None, current: int = 2, after_seconds: float = 0) -> Observed:
     """What a pass sees: the pool's Deployment and the queues (None: the broker does not answer)."""
     answers = RabbitmqAnswers(error="no answer") if backlog is None else RabbitmqAnswers(nodes=NODES, backlog=backlog)
     deployment = build_workers(STACK, a_context(worker_replicas={"bulk": current}))[-1]
@@ -44,6 +48,11 @@ def decisions(*looks: Observed) -> list[int]:
 )
 def test_the_number_follows_the_backlog(backlog: dict[str, int], replicas: int) -> None:
     assert decisions(a_look(backlog)) == [replicas]
+
+
+def test_a_queue_without_a_leader_is_not_an_empty_one() -> None:
+    looks = [a_look({"bulk": None, "notifications": 3}, current=5, after_seconds=20 * n) for n in range(10)]
+    assert set(decisions(*looks)) == {5}
 
 
 def test_up_at_once() -> None:

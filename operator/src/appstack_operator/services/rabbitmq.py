@@ -85,7 +85,7 @@ def nodes_of(words: Mapping[str, Word], speaker: str) -> tuple[RabbitmqNode, ...
     return tuple(nodes)
 
 
-async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> dict[str, int] | None:
+async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> dict[str, int | None] | None:
     """Queue -> messages, by the first node that tells; None if none does. The cheap question between the others."""
     async with management(credentials) as get:
         for pod in pods:
@@ -185,12 +185,11 @@ def pod_of(node_name: str) -> str:
     return node_name.partition("@")[2].partition(".")[0]
 
 
-def backlog_of(queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Queue -> ready + unacknowledged messages; a queue without a leader has no numbers and is left out."""
+def backlog_of(queues: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+    """Queue -> ready + unacknowledged messages; None for a queue without a leader, which has no numbers."""
+    counts = ("messages_ready", "messages_unacknowledged")
     return {
-        queue["name"]: queue["messages_ready"] + queue["messages_unacknowledged"]
-        for queue in queues
-        if "messages_ready" in queue and "messages_unacknowledged" in queue
+        queue["name"]: sum(queue[each] for each in counts) if queue.keys() >= set(counts) else None for queue in queues
     }
 
 

@@ -102,7 +102,7 @@ async def test_a_node_that_is_silent_is_known_by_the_others_words(monkeypatch: p
     assert seen.nodes[1].partitions == ("rabbit@x",)
     assert seen.nodes[1].alarms == ("disk",)
     assert [node.counts is None for node in seen.nodes] == [True, False, True]
-    assert seen.backlog == {"bulk": 7}
+    assert seen.backlog == {"bulk": 7, "without a leader": None}
 
 
 async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ async def test_one_connection_serves_for_all_questions(monkeypatch: pytest.Monke
     async with answering(answer, monkeypatch):
         async with http.kept_connections():
             for _ in range(3):
-                assert await ask_backlog(pods, a_context().credentials) == {"bulk": 7}
+                assert await ask_backlog(pods, a_context().credentials) == {"bulk": 7, "without a leader": None}
             assert len(connections) == 1
         await ask_backlog(pods, a_context().credentials)
         assert len(connections) == 2
