@@ -36,7 +36,8 @@ def build_network_policies(stack: AppStack, context: Context) -> list[Object]:
 
 def build_api_policy(stack: AppStack) -> Object:
     """The API is the stack's door: its port takes whoever comes."""
-    rules = [{"ports": ports([stack.spec.backend.api.port])}, *metrics_rules(stack, [METRICS_PORT])]
+    # By its name: while another number is rolled out, old and new pods have one each.
+    rules = [{"ports": ports(["http"])}, *metrics_rules(stack, [METRICS_PORT])]
     return build_policy(stack, API, pods_of(stack, [API]), rules)
 
 
@@ -159,6 +160,6 @@ def metrics_rules(stack: AppStack, numbers: Sequence[int]) -> list[Object]:
     return [{"from": [{"namespaceSelector": {}}], "ports": ports(numbers)}]
 
 
-def ports(numbers: Iterable[int]) -> list[Object]:
-    """TCP ports in a rule."""
-    return [{"protocol": "TCP", "port": number} for number in numbers]
+def ports(wanted: Iterable[int | str]) -> list[Object]:
+    """TCP ports in a rule, by number or by a name that the pods give them."""
+    return [{"protocol": "TCP", "port": port} for port in wanted]

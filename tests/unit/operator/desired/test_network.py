@@ -48,7 +48,8 @@ def is_peer(peer: Object, home: str, namespace: str, labels: Labels) -> bool:
 
 
 def rule_allows(rule: Object, side: str, home: str, other: tuple[str, Labels], port: int) -> bool:
-    is_port = not rule.get("ports") or any(each["port"] == port for each in rule["ports"])
+    numbers = {"http": 8000}
+    is_port = not rule.get("ports") or any(numbers.get(each["port"], each["port"]) == port for each in rule["ports"])
     peers = rule.get(side)
     return is_port and (not peers or any(is_peer(peer, home, *other) for peer in peers))
 
@@ -178,3 +179,15 @@ def all_rules() -> list[Object]:
 
 def test_none_where_the_spec_wants_none() -> None:
     assert build_network_policies(a_stack(networkPolicy={"enabled": False}), CONTEXT) == []
+
+
+def test_another_port_of_the_api_shuts_no_pod_out_that_still_has_the_old_one() -> None:
+    """Policies are written before the rollout: their rule names the port as both kinds of pods do."""
+    another = build_network_policies(
+        a_stack(postgres={"pooler": {"enabled": True}}, backend={"image": "shop:1", "api": {"port": 9999}}), CONTEXT
+    )
+    (door,), (before,) = (
+        [each["spec"]["ingress"] for each in policies if each["metadata"]["name"] == "shop-api"]
+        for policies in (another, POLICIES)
+    )
+    assert door == before
