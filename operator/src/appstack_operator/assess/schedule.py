@@ -96,6 +96,8 @@ def last_due(text: str, zone_name: str, until: datetime) -> datetime | None:
         for hour in sorted(schedule.hours, reverse=True):
             for minute in sorted(schedule.minutes, reverse=True):
                 moment = day.replace(hour=hour, minute=minute).astimezone(UTC)
-                if moment <= until:
+                here = moment.astimezone(zone)
+                is_skipped = (here.hour, here.minute) != (hour, minute)  # clocks went forward over it
+                if moment <= until and not is_skipped:
                     return moment
     return None

@@ -37,6 +37,12 @@ def test_the_last_due_moment(schedule: str, zone: str, due: str) -> None:
     assert last_due(schedule, zone, THURSDAY) == datetime.fromisoformat(f"{due}:00+00:00")
 
 
+def test_a_moment_that_clocks_jump_over_is_not_due() -> None:
+    noon = datetime(2026, 3, 29, 12, tzinfo=UTC)
+    assert last_due("30 2 * * *", "Europe/Berlin", noon) == datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
+    assert last_due("30 2 * * *", "Europe/Berlin", noon + timedelta(days=1)) == datetime(2026, 3, 30, 0, 30, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("schedule", ["@every 1h", "nonsense", "61 * * * *", "0 0 31 2 *"])
 def test_what_cannot_be_told_is_not_guessed(schedule: str) -> None:
     assert last_due(schedule, "Etc/UTC", THURSDAY) is None
