@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import psycopg
 
 from tests.backend.kit import feeds
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import ADMIN_TOKEN, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,6 +156,42 @@ def test_dead_letters_are_looked_at_sent_back_and_dropped(backend: Backend, dsn:
     assert api.job(job["id"])["rows"] == {"received": 1_500, "imported": 1_500, "rejected": 0}
     assert feeds.exported(api.export()) == feeds.catalogue(feed)
     assert command(backend, "list", "bulk") == []
+
+
+def cut_off(backend: Backend, body: bytes, sent: int, key: str) -> None:
+    """Send the first bytes of a feed, and hang up."""
+    head = (
+        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Type: text/csv\r\n"
+        f"Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", backend.api_port)) as connection:
+        connection.sendall(head.encode() + body[:sent])
+        wait_until(lambda: backend.client().pages("/v1/jobs"), "the upload has begun")
+
+
+def test_what_no_worker_could_apply_is_not_forgotten_when_the_upload_goes_on(backend: Backend, dsn: str) -> None:
+    """A chunk dies, its sender hangs up, and comes again under its key: the rows are missing, and that is said."""
+    backend.start_api()
+    api, feed = backend.client(), feeds.rows(1_200, seed=25)
+    body = feeds.as_csv(feed)
+    cut_off(backend, body, len(body) * 9 // 10, key="cut")
+    job = api.pages("/v1/jobs")[0]
+    wait_until(lambda: api.job(job["id"])["code"], "the upload is over")
+    with psycopg.connect(dsn) as conn:
+        conn.execute("CREATE TABLE kept_first AS SELECT payload FROM import_chunks WHERE number = 0")
+        conn.execute("UPDATE import_chunks SET payload = 'no columns' WHERE number = 0")
+    backend.start_worker()
+    job = api.ended(job["id"])
+    assert (job["state"], job["code"]) == ("failed", "IMPORT_CHUNK_FAILED")
+    resumed = api.feed(body, Idempotency_Key="cut")
+    assert resumed["id"] == job["id"]
+    assert (resumed["state"], resumed["code"], resumed["rows"]["imported"]) == ("failed", "IMPORT_CHUNK_FAILED", 700)
+
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE import_chunks c SET payload = k.payload FROM kept_first k WHERE c.number = 0")
+    command(backend, "resend", "bulk", "--all")
+    wait_until(lambda: api.job(job["id"])["state"] == "succeeded", "the import is healed")
+    assert feeds.exported(api.export()) == feeds.catalogue(feed)
 
 
 def test_a_letter_that_is_dropped_is_printed_and_gone(backend: Backend, rabbitmq: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import time
 import zlib
 
 import pytest
@@ -130,6 +131,22 @@ def test_no_bytes_break_the_reader(data: bytes, piece: int) -> None:
     whole = read(HEADER.encode() + data)
     assert read(HEADER.encode() + data, piece) == whole
     assert [line for line, _ in whole] == sorted({line for line, _ in whole})
+
+
+def test_quotes_that_never_close_cost_time_in_proportion() -> None:
+    """Such a line ends inside a quote, whether it was read from outside or from inside of one."""
+    body = HEADER.encode() + b'x","\n' * 60_000
+    begun = time.process_time()
+    rows = read(body, piece=1 << 16, feed=CsvFeed(1 << 16))
+    assert time.process_time() - begun < 10, "each line looked for its end through all the others"
+    assert {code for _, code in rows} <= {"IMPORT_ROW_MALFORMED", "IMPORT_LINE_TOO_LONG", "IMPORT_COLUMN_MISSING"}
+
+
+def test_behind_a_quote_that_never_closes_quoted_values_of_one_line_are_read() -> None:
+    rows = [b'A,"n,c,s,1,EUR,3,m\n', *[b"B%d,n,c,s,1,EUR,3,m\n" % n for n in range(150)], b'C,"a, b",c,s,1,EUR,3,m\n']
+    told = codes(b"".join(rows))
+    assert [line for line, code in told if code != "ok"] == [2]
+    assert len(told) == len(rows)
 
 
 def test_a_cut_drops_the_incomplete_last_record_only() -> None:

@@ -29,6 +29,9 @@ class CsvFeed:
         self._max_record = max_line_bytes
         self._lines: list[str] = []  # not read yet: the beginning of a record that goes on
         self._next_line = 1
+        # Up to this line a value may not go on behind its line. A quote that never closes is looked for far ahead; were
+        # every line behind it allowed to do the same, a small file of such lines would take hours.
+        self._alone_until = 0
         self._width = 0
         self._pick: Callable[[list[str]], tuple[str, ...]] | None = None  # to the order of COLUMNS, where it differs
 
@@ -97,6 +100,8 @@ class CsvFeed:
                 size += len(line) + 1
                 if size > self._max_record and used > 1:
                     raise ImportLineTooLong(f"a quoted value goes on for more than {self._max_record} bytes")
+                if used > 1 and self._next_line + index < self._alone_until:
+                    raise ImportRowMalformed("a quoted value goes on, close behind one that never ended")
                 if used > 1 and self._next_line + index + used - 1 in self._splitter.flaws:
                     raise ImportRowMalformed("a quoted value runs into a line that cannot be read")
                 yield line + "\n"
@@ -105,8 +110,9 @@ class CsvFeed:
 
         try:
             fields = next(csv.reader(record_lines(), strict=True))
-        except csv.Error as error:
-            raise ImportRowMalformed(f"not CSV: {error}") from None
+        except (csv.Error, RowError) as error:
+            self._alone_until = max(self._alone_until, self._next_line + index + used)
+            raise (error if isinstance(error, RowError) else ImportRowMalformed(f"not CSV: {error}")) from None
         return fields, index + used
 
     def _read_header(self, line: str) -> None:

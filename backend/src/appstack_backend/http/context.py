@@ -100,7 +100,7 @@ class Call:
     def number_cursor(self) -> int:
         """A cursor of one number; 0 for the first page."""
         values = self.cursor() or [0]
-        if len(values) != 1 or not isinstance(values[0], int) or not 0 <= values[0] < 1 << 62:
+        if len(values) != 1 or type(values[0]) is not int or not 0 <= values[0] < 1 << 62:
             raise RequestInvalid("cursor is not one that this API gave out")
         return values[0]
 

@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
+
 from appstack_backend import tracing
 from appstack_backend.database import Database
 from appstack_backend.errors import (
@@ -149,6 +151,7 @@ class Reception:
         try:
             for data in self._inflater.feed(piece) if self._inflater else (piece,):
                 await self._store_full(self._chunks.add(self._feed.feed(data)))
+                await asyncio.sleep(0)  # a small body may inflate to a very large one, and make no chunk
         except ApiError as error:
             if isinstance(error, ImportCancelled | IdempotencyKeyReused | IdempotencyKeyBusy) or error.status >= 500:
                 raise
@@ -254,7 +257,10 @@ class Reception:
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self._services.settings.import_lease_seconds / 3)
-                await repository.renew(self._services.database, self._receiver)
+                try:
+                    await repository.renew(self._services.database, self._receiver)
+                except (ApiError, psycopg.Error) as error:  # after an outage the lease may still be ours
+                    log.warning("the lease of an upload could not be renewed", error=str(error).strip())
 
         task = asyncio.create_task(renew())
         try:

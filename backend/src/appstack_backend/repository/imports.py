@@ -87,13 +87,17 @@ CANCEL = WITH_EVENT.format(
     WHERE id = %(id)s AND state IN ('receiving', 'queued', 'running')"""
 )
 
-# An upload that was given up may go on: with the same Idempotency-Key and the same beginning.
+# An upload that was given up may go on: with the same Idempotency-Key and the same beginning. What a worker could not
+# apply of it stays lost until it is sent back from the dead letters.
 TAKE_OVER = """
     UPDATE imports SET
         receiver = receiver + 1, receiver_until = now() + %(lease)s, state = 'receiving', outcome = NULL,
-        error_code = NULL, error_message = NULL, finished_at = NULL
+        error_code = CASE WHEN EXISTS (
+            SELECT FROM import_chunks WHERE import_id = %(id)s AND state = 'dead' AND NOT is_partial
+        ) THEN 'IMPORT_CHUNK_FAILED' END,
+        error_message = NULL, finished_at = NULL
     WHERE id = %(id)s AND receiver = %(receiver)s AND body_sha256 IS NULL
-      AND (state = 'receiving' AND receiver_until <= now() OR error_code = 'IMPORT_TRUNCATED')
+      AND state <> 'cancelled' AND (state <> 'receiving' OR receiver_until <= now())
     RETURNING *"""
 DROP_PARTIAL_CHUNK = """
     WITH chunk AS (
@@ -187,7 +191,8 @@ async def create(
 ) -> Job | None:
     """A new job in state receiving; None if the owner used this key before."""
     values = {"id": job_id, "format": file_format, "owner": owner, "key": key, "request_id": request_id, "lease": lease}
-    return await database.fetch_one(CREATE, {**values, "traceparent": tracing.current()})
+    job = await database.fetch_one(CREATE, {**values, "traceparent": tracing.current()})
+    return job or await by_id(database, job_id)  # ours all the same, where the first answer was lost
 
 
 async def by_id(database: Database, job_id: UUID) -> Job | None:
