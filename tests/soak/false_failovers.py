@@ -122,7 +122,9 @@ def pause(pids: Callable[[], Iterable[int]], seconds: float) -> None:
     try:
         frozen += processes.freeze(pids())  # what was born meanwhile
         time.sleep(seconds)
-        living = [pid for pid, started in frozen if processes.start_time(pid) == started]
+        living = [
+            pid for pid, started in frozen if processes.start_time(pid) == started and processes.state_of(pid) != "Z"
+        ]
         stopped = processes.stopped(living)
         if not stopped or len(stopped) < len(living):
             raise Unproven(f"{len(stopped)} of {len(frozen)} processes were stopped")
