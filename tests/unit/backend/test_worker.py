@@ -90,13 +90,30 @@ async def take(message: Message, work: Any) -> list[str]:
         KeyError("a defect"),
         ConnectionResetError("the publisher's connection"),
         aio_pika.exceptions.DeliveryError(None, None),
+        pytest.param(asyncio.CancelledError(), id="the publisher's client cancelled what waited for it"),
     ],
 )
-async def test_a_message_that_cannot_be_worked_on_is_given_back(error: Exception) -> None:
+async def test_a_message_that_cannot_be_worked_on_is_given_back(error: BaseException) -> None:
     async def work(_: Any) -> str:
         raise error
 
     assert await take(Message(), work) == ["nack requeue=True"]
+
+
+async def test_a_message_is_not_answered_by_who_is_told_to_end() -> None:
+    begun, message = asyncio.Event(), Message()
+
+    async def work(_: Any) -> str:
+        begun.set()
+        await asyncio.sleep(60)
+        return "done"
+
+    taking = asyncio.create_task(take(message, work))
+    await begun.wait()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert message.answers == []
 
 
 async def test_a_message_whose_answer_is_lost_is_answered_no_second_time() -> None:

@@ -131,8 +131,11 @@ class Consumer:
             outcome = await self._work(message)
         except GiveBack:
             outcome = "given_back"
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise  # this worker's end, with its connection: the broker gives the message to another
             # Whatever it is: a message that nobody answers takes one of this worker's places for ever.
+            # The broker's client cancels what waits for it when its connection breaks.
             log.exception("a message could not be worked on, and is given back")
             outcome = "given_back"
             await asyncio.sleep(GIVE_BACK_PAUSE_SECONDS)
