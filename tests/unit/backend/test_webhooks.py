@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import httpcore
 import pytest
 
@@ -29,7 +32,7 @@ def test_public_addresses(address: str) -> None:
     [
         *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
         *("100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
-        *("::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "2001:db8::1"),
+        *("::1", "::", "fec0::1", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::a00:1"),
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     ],
@@ -51,6 +54,20 @@ async def test_a_name_is_checked_each_time_and_by_all_its_addresses(monkeypatch:
             with pytest.raises(guard.AddressRefused):
                 await pool.request("POST", "http://rebinding.test/")
     assert answers == []
+
+
+async def test_names_that_nobody_resolves_keep_nothing_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gave up waiting leaves a thread behind; the database and the broker need theirs."""
+    answers = threading.Event()
+    monkeypatch.setattr(guard.socket, "getaddrinfo", lambda *_, **__: answers.wait(60) and [])
+    asking = [asyncio.create_task(guard.resolve(f"slow-{number}.test", 80)) for number in range(100)]
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: "done") == "done"
+    finally:
+        answers.set()
+        await asyncio.gather(*asking)
 
 
 def test_a_target_is_its_origin() -> None:

@@ -8,12 +8,16 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpcore
 
 NAT64 = ipaddress.ip_network("64:ff9b::/32")  # both well-known prefixes hide an IPv4 address
 LONGEST_URL = 2_000
+# Of their own: a name whose servers do not answer holds its thread for long, also when nobody waits for it any more.
+RESOLVERS = ThreadPoolExecutor(8, thread_name_prefix="resolver")
 
 
 class AddressRefused(Exception):
@@ -27,6 +31,8 @@ def is_public(address: str) -> bool:
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
         if ip.sixtofour is not None or ip.teredo is not None or ip in NAT64:
+            return False
+        if ip.is_site_local:  # withdrawn, and still somebody's private network
             return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
 
@@ -58,7 +64,8 @@ def origin(url: str) -> str:
 async def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host; raises OSError."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(RESOLVERS, ask)
     except UnicodeError:
         raise OSError("the host's name is not valid") from None
     return list(dict.fromkeys(str(address[4][0]) for address in found))
