@@ -47,6 +47,7 @@ class House:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     settings: Any = field(default_factory=lambda: SimpleNamespace(worker_max_deliveries=0))
     broken_publisher: Exception | None = None
+    published_headers: dict[str, Any] = field(default_factory=dict)
 
     def worker(self) -> tasks.Worker:
         relay = SimpleNamespace(poke=lambda: None)
@@ -63,9 +64,10 @@ class House:
     async def forget_server(self, _: BaseException) -> None:
         pass
 
-    async def publish(self, queue: str, message_id: str, *_: Any) -> None:
+    async def publish(self, queue: str, message_id: str, _: Any, headers: dict[str, Any]) -> None:
         if self.broken_publisher:
             raise self.broken_publisher
+        self.published_headers = headers
         self.letters.append(f"{queue} {message_id}")
 
 
@@ -144,6 +146,26 @@ async def test_a_hopeless_message_that_comes_again_gets_no_second_letter() -> No
     assert await take(Message(CHUNK), worker.work) == ["nack requeue=True"]
     assert await take(Message(CHUNK, redelivered=True), worker.work) == ["ack"]
     assert (house.letters, house.told) == (["bulk.dead m1"], 1)
+
+
+@pytest.mark.parametrize("headers", [{}, {tasks.RESENT: 2}])
+async def test_a_message_that_waits_long_for_the_database_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, Any]
+) -> None:
+    """The broker takes back what is held for half an hour, and after ten times the message would be hopeless."""
+    monkeypatch.setattr(tasks, "RENEW_SECONDS", 0)
+    house = House([DatabaseUnavailable()] * 2, settings=SimpleNamespace(worker_max_deliveries=10))
+    message = Message(CHUNK, headers={**headers, "x-delivery-count": 9})
+    assert await take(message, house.worker().work) == ["ack"]
+    assert (house.letters, house.told) == (["bulk m1"], 0)
+    assert house.published_headers == headers
+
+
+async def test_a_message_that_could_not_be_made_anew_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "RENEW_SECONDS", 0)
+    settings = SimpleNamespace(worker_max_deliveries=10)
+    house = House([DatabaseUnavailable()], settings=settings, broken_publisher=TimeoutError())
+    assert await take(Message(CHUNK), house.worker().work) == ["nack requeue=True"]
 
 
 async def test_a_message_that_a_person_sent_back_gets_a_letter_of_its_own() -> None:

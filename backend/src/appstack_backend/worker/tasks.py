@@ -1,6 +1,7 @@
 """What messages ask for: by kind, what is done; and what becomes of a message that cannot be worked on."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -31,10 +32,15 @@ from appstack_backend.worker.consumer import GiveBack, deliveries_before
 
 log = get_logger()
 ATTEMPTS, ATTEMPT_PAUSE_SECONDS = 3, 0.5
+RENEW_SECONDS = 900.0  # well before RabbitMQ takes back what nobody acknowledged, and counts that (30 min by default)
 
 
 class Hopeless(Exception):
     """No repetition will help; the text is the reason that the dead-letter queue shows."""
+
+
+class Renew(Exception):
+    """The message has been held for long, through no fault of its own: it shall come again as a new one."""
 
 
 @dataclass(slots=True)
@@ -169,6 +175,10 @@ class Worker:
         except Hopeless as error:
             await self._bury(message, task, str(error))
             return "dead"
+        except Renew:
+            headers = {RESENT: message.headers[RESENT]} if RESENT in message.headers else {}
+            await self._services.publisher.publish(self._queue, message.message_id or "", message.body, headers)
+            return "renewed"
 
     async def _attempt(self, task: Task) -> None:
         """Try a few times; an unreachable service is waited for as long as this worker lives."""
@@ -177,7 +187,7 @@ class Worker:
                 return await self._wait_for_services(task)
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
                 raise Hopeless(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
-            except (Hopeless, GiveBack):
+            except (Hopeless, GiveBack, Renew):
                 raise
             except Exception as error:
                 log.exception("a task failed", attempt=attempt)
@@ -187,10 +197,11 @@ class Worker:
         return None
 
     async def _wait_for_services(self, task: Task) -> None:
-        return await self._with_database(lambda: TASKS[task.kind](self._services, task))
+        return await self._with_database(lambda: TASKS[task.kind](self._services, task), RENEW_SECONDS)
 
-    async def _with_database(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _with_database(self, work: Callable[[], Awaitable[None]], renew_seconds: float = math.inf) -> None:
         """Repeat until the database answers, or this worker is to end: then the message is given back."""
+        renew_at = time.monotonic() + renew_seconds
         while True:
             try:
                 return await work()
@@ -199,6 +210,8 @@ class Worker:
                 log.warning("waiting for the database", error=str(error).strip())
                 if self._services.stop.is_set():
                     raise GiveBack from error
+                if time.monotonic() >= renew_at:
+                    raise Renew from error
                 await asyncio.sleep(ATTEMPT_PAUSE_SECONDS)
 
     async def _bury(self, message: AbstractIncomingMessage, task: Task | None, reason: str) -> None:
