@@ -34,6 +34,7 @@ ROUTER = Router(WAYS)
         ("GET", "/v1/products", "/v1/products", {}),
         ("HEAD", "/v1/products", "/v1/products", {}),
         ("PUT", "/v1/products/a/b", "/v1/products/{sku:path}", {"sku": "a/b"}),
+        ("GET", "/v1/products/a\nb", "/v1/products/{sku:path}", {"sku": "a\nb"}),
         ("GET", "/v1/products/", "/v1/products/{sku:path}", {"sku": ""}),
         ("GET", "/v1/imports/7", "/v1/imports/{id}", {"id": "7"}),
         ("GET", "/v1/imports/7/errors", "/v1/imports/{id}/errors", {"id": "7"}),

@@ -23,7 +23,7 @@ T = TypeVar("T", bound=HasPath)
 
 
 class Router(Generic[T]):
-    """Operations by path and method. `{id}` is one segment of a path, `{sku:path}` all that follows."""
+    """Operations by path and method. `{id}` is one segment of a path, `{sku:path}` all that follows, line ends too."""
 
     def __init__(self, operations: Iterable[T]) -> None:
         by_path: dict[str, dict[str, T]] = {}
@@ -54,6 +54,6 @@ def pattern(path: str) -> str:
     """The regular expression of a path."""
     parts, at = "", 0
     for match in PARAMETER.finditer(path):
-        parts += re.escape(path[at : match.start()]) + f"(?P<{match[1]}>{'.*' if match[2] else '[^/]+'})"
+        parts += re.escape(path[at : match.start()]) + f"(?P<{match[1]}>{'(?s:.*)' if match[2] else '[^/]+'})"
         at = match.end()
     return parts + re.escape(path[at:])
