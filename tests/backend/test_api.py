@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import wait_until
+from tests.backend.test_queries import application
 
 if TYPE_CHECKING:
     from tests.backend.kit.processes import Api, Backend
@@ -190,8 +192,32 @@ def test_a_product_is_changed_only_by_who_has_seen_it(api: Api) -> None:
         {"stock": {"main": -1}},
         {"stock": [1]},
         {"currency": "e"},
+        {"stock": {"main": 1, " ": 2}},
     ):
         assert code(http.put(path, json=THING | wrong)) == (400, "REQUEST_INVALID"), wrong
+
+
+def test_a_precondition_holds_for_the_product_that_is_written(api: Api) -> None:
+    """A SKU and a warehouse are stored as an import stores them, so no other spelling gets past what was checked."""
+    http, new = api.http, {"If-None-Match": "*"}
+    assert http.put("/v1/products/A", json=THING, headers=new).status_code == 201
+    for other in ("A%20", "%20A", "A%0A"):
+        assert code(http.put(f"/v1/products/{other}", json=THING, headers=new)) == (400, "REQUEST_INVALID"), other
+        assert code(http.get(f"/v1/products/{other}")) == (404, "NOT_FOUND")
+        assert code(http.delete(f"/v1/products/{other}")) == (404, "NOT_FOUND")
+    patched = http.patch("/v1/products/A", json={"stock": {"": 5, " north ": 1}})
+    assert patched.json()["stock"] == {"main": 5, "north": 1}
+
+
+async def test_of_many_who_create_a_product_at_once_one_does(dsn: str) -> None:
+    async with application(dsn) as (http, _):
+        for sku in "ABCDE":
+            puts = [
+                http.put(f"/v1/products/{sku}", json=THING, headers={"If-None-Match": "*"}, timeout=60)
+                for _ in range(8)
+            ]
+            statuses = sorted(answer.status_code for answer in await asyncio.gather(*puts))
+            assert statuses == [201] + [412] * 7
 
 
 def test_an_import_accepted_before_a_change_does_not_undo_it(api: Api, backend: Backend) -> None:

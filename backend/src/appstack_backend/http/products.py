@@ -11,7 +11,7 @@ from starlette.responses import Response
 from appstack_backend import tracing
 from appstack_backend.database import Connection
 from appstack_backend.errors import NotFound, PreconditionFailed, RequestInvalid, RowError
-from appstack_backend.feeds.rows import DEFAULT_WAREHOUSE, copy_line
+from appstack_backend.feeds.rows import DEFAULT_WAREHOUSE, LONGEST, copy_line
 from appstack_backend.http.context import Call, answer, encode, next_cursor
 from appstack_backend.repository import catalogue, messages
 
@@ -51,6 +51,11 @@ async def show(call: Call) -> Response:
     if tag in tags(call, "if-none-match"):
         return Response(status_code=304, headers={"etag": tag})
     return Response(body, headers={"etag": tag}, media_type="application/json")
+
+
+def may_exist(sku: str) -> bool:
+    """Whether a product can have this SKU at all: imports and PUT store no other."""
+    return 0 < len(sku) <= LONGEST["sku"] and sku == sku.strip() and "\0" not in sku
 
 
 def etag(body: bytes) -> str:
@@ -100,7 +105,7 @@ async def change(call: Call, decide: Callable[[Product | None], Product | None])
     found: list[Product | None] = []  # as it was before each attempt
 
     async def work(conn: Connection) -> tuple[Product | None, Product | None]:
-        before = None if "\0" in sku else await catalogue.locked_product(conn, sku)
+        before = await catalogue.locked_product(conn, sku) if may_exist(sku) else None
         # The answer to a commit may get lost; whoever then asked again would fail on its own change.
         if found and await messages.is_marked(conn, mark):
             return found[-1], before
@@ -115,7 +120,7 @@ async def change(call: Call, decide: Callable[[Product | None], Product | None])
         event = {"kind": "event", "event": "product.changed", "sku": sku, "request_id": call.request_id}
         event["traceparent"] = tracing.current()
         await messages.add(conn, "notifications", f"product.changed/{position}", event, mark)
-        return before, await catalogue.locked_product(conn, sku)
+        return before, await catalogue.product_now(conn, sku)
 
     before, after = await call.state.stores.database.run(work)
     await call.remember(catalogue=True)
@@ -136,19 +141,29 @@ def require(call: Call, current: Product | None) -> None:
 
 
 def checked(call: Call, product: Product) -> Product:
-    """The product with values that an import would allow too."""
+    """The product with values that an import would allow too, as it would store them."""
     values = [call.request.path_params["sku"], *(as_text(product, name) for name in FIELDS)]
-    stock = product["stock"]
-    if not isinstance(stock, dict):
-        raise RequestInvalid("stock must be an object of quantities by warehouse")
+    if not may_exist(values[0]):
+        raise RequestInvalid("a SKU has 1 to 200 characters, and no white space at its ends")
+    stock = stored_stock(product["stock"])
     try:
-        for warehouse, quantity in {DEFAULT_WAREHOUSE: 0, **stock}.items():
-            if isinstance(quantity, bool) or not isinstance(quantity, int):
-                raise RequestInvalid("a quantity must be a whole number")
+        for warehouse, quantity in (stock or {DEFAULT_WAREHOUSE: 0}).items():
             copy_line(0, [*values, str(quantity), warehouse])
     except RowError as error:
         raise RequestInvalid(error.detail) from None
     return dict(zip(("sku", *FIELDS), (value.strip() for value in values), strict=True)) | {"stock": stock}
+
+
+def stored_stock(given: Any) -> dict[str, int]:
+    """Quantities by warehouse, each under the name that an import would give it."""
+    if not isinstance(given, dict):
+        raise RequestInvalid("stock must be an object of quantities by warehouse")
+    if any(isinstance(quantity, bool) or not isinstance(quantity, int) for quantity in given.values()):
+        raise RequestInvalid("a quantity must be a whole number")
+    stock = {warehouse.strip() or DEFAULT_WAREHOUSE: quantity for warehouse, quantity in given.items()}
+    if len(stock) < len(given):
+        raise RequestInvalid("a warehouse is named twice")
+    return stock
 
 
 def as_text(product: Product, name: str) -> str:

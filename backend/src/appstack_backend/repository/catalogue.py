@@ -72,6 +72,8 @@ COUNT = """
     UNION ALL SELECT 'supplier', supplier, count(*) FROM products p
     WHERE p.deleted_job IS NULL OR p.deleted_job < p.source_job GROUP BY supplier"""
 # A change over the API has a position as an import has one: later than every import accepted before it.
+# A SKU without a row is locked too: of two who would create it, the second one finds it.
+LOCK_SKU = "SELECT pg_advisory_xact_lock(1, hashtext(%(sku)s))"
 LOCK_PRODUCT = "SELECT FROM products WHERE sku = %(sku)s FOR UPDATE"
 NEXT_POSITION = "SELECT nextval('catalogue_positions')"
 PUT_PRODUCT = """
@@ -129,9 +131,15 @@ async def refresh_counts(database: Database) -> None:
 
 
 async def locked_product(conn: Connection, sku: str) -> dict[str, Any] | None:
-    """A product that nobody else can change until the caller's transaction ends."""
+    """A product that nobody else can change, or create over the API, until the caller's transaction ends."""
+    await conn.execute(LOCK_SKU, {"sku": sku})
+    await conn.execute(LOCK_PRODUCT, {"sku": sku})
+    return await product_now(conn, sku)
+
+
+async def product_now(conn: Connection, sku: str) -> dict[str, Any] | None:
+    """A product as the caller's transaction sees it."""
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(LOCK_PRODUCT, {"sku": sku})
         await cursor.execute(BY_SKU, {"sku": sku})
         return await cursor.fetchone()
 
