@@ -209,6 +209,22 @@ def test_a_precondition_holds_for_the_product_that_is_written(api: Api) -> None:
     assert patched.json()["stock"] == {"main": 5, "north": 1}
 
 
+def test_entity_tags_may_come_in_several_header_lines(api: Api) -> None:
+    tag = api.http.put("/v1/products/A", json=THING).headers["ETag"]
+    lines = [("If-None-Match", '"other"'), ("If-None-Match", tag)]
+    assert api.http.get("/v1/products/A", headers=lines).status_code == 304
+    lines = [("If-Match", '"other"'), ("If-Match", tag)]
+    assert api.http.put("/v1/products/A", json=THING, headers=lines).status_code == 200
+
+
+def test_nothing_is_remembered_of_what_no_product_can_be(api: Api, backend: Backend) -> None:
+    for sku in ("x" * 201, "%20", "A%00"):
+        for _ in range(2):
+            assert code(api.http.get(f"/v1/products/{sku}")) == (404, "NOT_FOUND"), sku
+    looked_up = {name for name in backend.started[0].metrics() if name.startswith("appstack_cache_total")}
+    assert not looked_up & {f'appstack_cache_total{{result="{what}"}}' for what in ("miss", "unreachable")}
+
+
 async def test_of_many_who_create_a_product_at_once_one_does(dsn: str) -> None:
     async with application(dsn) as (http, _):
         for sku in "ABCDE":

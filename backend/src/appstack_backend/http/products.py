@@ -32,16 +32,19 @@ async def page(call: Call) -> Response:
 
 
 def cache_key(request: Request) -> str:
-    """Where the cache keeps a product."""
-    return f"product:{request.path_params['sku']}"
+    """Where the cache keeps a product; nothing is kept of what no product can be."""
+    sku = request.path_params["sku"]
+    return f"product:{sku}" if may_exist(sku) else ""
 
 
 async def show(call: Call) -> Response:
     """One product, from the cache if it is there."""
     sku = call.request.path_params["sku"]
+    if not may_exist(sku):
+        raise NotFound("there is no such product")
 
     async def load(needed_lsn: str | None) -> bytes:
-        row = None if "\0" in sku else await catalogue.product(call.state.stores.reads.reader(needed_lsn), sku)
+        row = await catalogue.product(call.state.stores.reads.reader(needed_lsn), sku)
         return encode(row) if row else b""  # an absent product is remembered too
 
     body = await call.state.cache.get(cache_key(call.request), call.look, load)
@@ -64,10 +67,11 @@ def etag(body: bytes) -> str:
 
 
 def tags(call: Call, header: str) -> list[str]:
-    """The entity tags of a header."""
+    """The entity tags of a header, which may come as several lines."""
     if header.encode() not in call.request.scope["appstack.headers"]:
         return []
-    return [tag.strip().removeprefix("W/") for tag in call.request.headers.get(header, "").split(",") if tag.strip()]
+    given = ",".join(call.request.headers.getlist(header)).split(",")
+    return [tag.strip().removeprefix("W/") for tag in given if tag.strip()]
 
 
 async def put(call: Call) -> Response:
