@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.logs import get_logger
@@ -44,7 +44,9 @@ def is_transient(error: BaseException) -> bool:
 
 
 def server_is_lost(error: BaseException) -> bool:
-    """Whether the pool's other connections are as dead as this one."""
+    """Whether the pool's other connections are as dead as this one. A pool that is busy tells nothing of its server."""
+    if isinstance(error, PoolTimeout):
+        return False
     return is_transient(error) and getattr(error, "sqlstate", None) not in (*BUSY, "57014")
 
 
