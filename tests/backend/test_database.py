@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from appstack_backend.database import Connection
 
+MOST_SECONDS = 5.0  # a failover takes longer, so nobody still waits for the old primary when the new one writes
 PID = "SELECT pg_backend_pid() AS pid"
 
 
@@ -39,3 +42,16 @@ async def test_a_busy_pool_keeps_its_connections(database: Database) -> None:
         with pytest.raises(DatabaseUnavailable):
             await database.run(pid, patience_seconds=0)
     assert await database.run(pid) == before
+
+
+async def test_a_server_that_is_cut_off_is_noticed_before_its_successor_writes(database: Database) -> None:
+    """What the kernel was told: of bytes that nobody acknowledges, and of an answer that does not come."""
+    async with database.transaction() as conn:
+        with socket.socket(fileno=os.dup(conn.fileno())) as sock:
+            unacknowledged = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1_000
+            idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            interval = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert 3.0 <= unacknowledged <= MOST_SECONDS, "a network that stutters is no dead server"
+    # With a user timeout the count of probes plays no part: the first one after that time ends the connection.
+    assert max(idle + interval, unacknowledged) + interval <= MOST_SECONDS

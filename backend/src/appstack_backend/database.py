@@ -21,14 +21,15 @@ log = get_logger()
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
 
-# A dead server is noticed by the client's kernel within about ten seconds. There is deliberately no
-# statement_timeout here: a timeout ends COMMIT's wait for the synchronous standby with a mere warning.
+# A server whose node is gone is noticed by the client's kernel within five seconds, whether it owes us an
+# acknowledgement or an answer: no later than another one is elected. There is deliberately no statement_timeout
+# here: a timeout ends COMMIT's wait for the synchronous standby with a mere warning.
 CONNECT: dict[str, Any] = {
     "connect_timeout": 2,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
     "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "tcp_user_timeout": 4_000,
     # A single statement is its own transaction: one round trip instead of three.
     "autocommit": True,
 }
