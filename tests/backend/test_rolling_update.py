@@ -5,23 +5,131 @@
 
 from __future__ import annotations
 
+import random
 import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psycopg
 
 from appstack_backend import schema
 from tests.backend.conftest import settings
 from tests.backend.kit import feeds
-from tests.backend.kit.processes import Backend, wait_until
+from tests.backend.kit.processes import ADMIN_TOKEN, Backend, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
 OLD = Path(__file__).parent / "releases" / "schema-5.zip"
 OLD_VERSION = 5
 THING = {"name": "Thing", "category": "c", "supplier": "s", "price": "1.50", "currency": "EUR", "stock": {"main": 3}}
+
+
+LINE = (feeds.HEADER + "A,n,c,s,1,EUR,1,\n").encode()
+REQUESTS = (("GET", "/v1/products/A", None, {}), ("POST", "/v1/imports", LINE, {"Content-Type": "text/csv"}))
+CLIENTS_OF_EACH_KIND = 3
+
+
+@dataclass
+class Service:
+    """What a Service is to its clients: the ports of those that were ready when they were last asked."""
+
+    ports: set[int] = field(default_factory=set)
+    ready: set[int] = field(default_factory=set)
+    ends: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        while not self.ends.wait(0.1):
+            self.ready = {port for port in tuple(self.ports) if is_ready(port)}
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+@dataclass
+class Client:
+    """One who sends without a pause, over one connection as long as it may, or over a new one each time."""
+
+    service: Service
+    keeps_connection: bool
+    answers: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        connection: HTTPConnection | None = None
+        while not self.service.ends.is_set():
+            connection = connection or HTTPConnection("127.0.0.1", random.choice([*self.service.ready]), timeout=30)
+            answer = self.send(connection, *REQUESTS[self.answers % len(REQUESTS)])
+            self.answers += 1
+            if answer is None or answer.will_close or not self.keeps_connection:
+                connection.close()
+                connection = None
+
+    def send(
+        self, connection: HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> HTTPResponse | None:
+        """One request, sent once: whatever but its success is a failure."""
+        try:
+            connection.request(method, path, body, headers | {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, HTTPException) as error:
+            self.failures.append(f"{method} {path}: {error!r}")
+            return None
+        if answer.status not in (200, 202):
+            self.failures.append(f"{method} {path}: {answer.status}")
+        return answer
+
+
+@contextmanager
+def traffic(service: Service) -> Iterator[list[Client]]:
+    """Clients that keep their connections and clients that do not, at work."""
+    clients = [Client(service, keeps) for keeps in (True, False) for _ in range(CLIENTS_OF_EACH_KIND)]
+    threads = [threading.Thread(target=service.watch)]
+    threads[0].start()
+    try:
+        wait_until(lambda: service.ready, "somebody is ready")
+        for client in clients:
+            threads.append(threading.Thread(target=client.run))
+            threads[-1].start()
+        yield clients
+    finally:
+        service.ends.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_no_request_fails_while_every_api_is_replaced(backend: Backend) -> None:
+    """One after the other is told to stop, as the Deployment does it: a new one first, then the old one goes."""
+    service, unlimited = Service(), {"RATE_LIMIT_PER_SECOND": "0", "DRAIN_PAUSE_SECONDS": "3"}
+    olds = [(backend.start_api(**unlimited), backend.api_port) for _ in range(2)]
+    assert backend.client().http.put("/v1/products/A", json=THING).is_success
+    service.ports |= {port for _, port in olds}
+    with traffic(service) as clients:
+        for old, port in olds:
+            backend.start_api(**unlimited)
+            service.ports.add(backend.api_port)
+            wait_until(lambda: backend.api_port in service.ready, "the new one is ready")
+            before = [client.answers for client in clients]
+            assert old.terminate() == 0
+            service.ports.remove(port)
+            wait_until(
+                lambda: all(client.answers > count for client, count in zip(clients, before, strict=True)),  # noqa: B023
+                "everybody goes on",
+            )
+    assert [failure for client in clients for failure in client.failures] == []
+    assert min(client.answers for client in clients) > 20
 
 
 def old_release(backend: Backend) -> Backend:

@@ -67,7 +67,7 @@ class RequestMiddleware:
         request_id = given if is_request_id(given) else f"{getrandbits(128):032x}"
         scope["appstack.request_id"] = request_id
         logs.begin(request_id=request_id)
-        exchange = Exchange(scope, receive, send, request_id)
+        exchange = Exchange(self._state, scope, receive, send, request_id)
         self._state.in_flight += 1
         parent = headers.get(b"traceparent", b"").decode("latin-1")
         with tracing.span(scope["method"], "SERVER", parent, path=scope["path"], request_id=request_id):
@@ -85,7 +85,8 @@ class RequestMiddleware:
 class Exchange:
     """One request and what was answered."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(self, state: ApiState, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._state, self._is_http1 = state, scope["http_version"].startswith("1")
         self._scope, self._receive, self._send, self._request_id = scope, receive, send, request_id
         self._has_body = not BODY_HEADERS.isdisjoint(scope["appstack.headers"])
         self._started = time.perf_counter()
@@ -100,12 +101,15 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Add the request id to every answer."""
+        """Add the request id to every answer, and before this process ends that its connection ends too."""
         if message["type"] == "http.response.start":
             if self._has_body:
                 await self._read_rest()
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+            if self._state.is_draining and self._is_http1:
+                # Else a client that keeps its connection might send on it just as it is closed.
+                message["headers"].append((b"connection", b"close"))
         await self._send(message)
 
     async def _read_rest(self) -> None:

@@ -58,7 +58,10 @@ async def run_api(settings: Settings) -> None:
 
 
 async def drain(state: ApiState) -> None:
-    """Fail readiness, go on serving until nobody sends any more, then wait for the requests at hand."""
+    """Fail readiness, go on serving until nobody sends any more, then wait for the requests at hand.
+
+    Each answer ends its connection from now on, so that who keeps one goes elsewhere within the pause.
+    """
     state.is_draining = True
     log.info("draining", in_flight=state.in_flight)
     await asyncio.sleep(state.settings.drain_pause_seconds)
