@@ -209,6 +209,17 @@ def test_a_precondition_holds_for_the_product_that_is_written(api: Api) -> None:
     assert patched.json()["stock"] == {"main": 5, "north": 1}
 
 
+def test_names_are_in_use_while_a_product_has_them(api: Api) -> None:
+    for sku, name in (("A", "one"), ("B", "two"), ("C", "two"), ("D", "zero")):
+        assert api.http.put(f"/v1/products/{sku}", json=THING | {"category": name, "supplier": name}).is_success
+    for sku in "ABD":
+        assert api.http.delete(f"/v1/products/{sku}").is_success
+    for kind in ("categories", "suppliers"):
+        assert [item["name"] for item in api.pages(f"/v1/{kind}", limit=1)] == ["two"]
+    assert api.http.put("/v1/products/A", json=THING | {"category": "one"}).is_success
+    assert [item["name"] for item in api.pages("/v1/categories")] == ["one", "two"]
+
+
 def test_entity_tags_may_come_in_several_header_lines(api: Api) -> None:
     tag = api.http.put("/v1/products/A", json=THING).headers["ETag"]
     lines = [("If-None-Match", '"other"'), ("If-None-Match", tag)]

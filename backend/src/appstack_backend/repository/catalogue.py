@@ -53,9 +53,11 @@ FILTERS = {
 # Distinct names by jumps along the index (a "loose index scan"): the cost is that of the names, not of the products.
 NAMES = """
     WITH RECURSIVE names AS (
-        (SELECT {column} AS name FROM products WHERE {column} > %(after)s ORDER BY {column} LIMIT 1)
+        (SELECT {column} AS name FROM products WHERE {column} > %(after)s
+            AND (deleted_job IS NULL OR deleted_job < source_job) ORDER BY {column} LIMIT 1)
         UNION ALL
-        SELECT (SELECT {column} FROM products WHERE {column} > names.name ORDER BY {column} LIMIT 1)
+        SELECT (SELECT {column} FROM products WHERE {column} > names.name
+            AND (deleted_job IS NULL OR deleted_job < source_job) ORDER BY {column} LIMIT 1)
         FROM names WHERE names.name IS NOT NULL
     )
     SELECT n.name, c.products
