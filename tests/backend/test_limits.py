@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import httpx
+import psycopg
 
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.receiver import receiver
@@ -55,3 +57,30 @@ def test_slow_targets_keep_no_other_waiting(backend: Backend) -> None:
         told = deliveries(api, slow)
         assert {(d["state"], d["attempts"]) for d in told} == {("pending", 0)}, "waiting is no attempt"
         assert sum(d["next_attempt_at"] is None for d in told) < 20
+
+
+def test_a_target_that_is_slow_and_answers_keeps_no_other_waiting(backend: Backend, dsn: str) -> None:
+    """Hundreds wait for it, and its breaker never opens: those that find no place cost next to nothing."""
+    backend.start_api(**PRIVATE)
+    api = backend.client()
+    with receiver(seconds=2.0) as slow, receiver() as healthy:
+        waiting = subscribe(api, slow.url, "product.changed")
+        with psycopg.connect(dsn) as conn:
+            conn.execute(
+                "INSERT INTO deliveries (id, subscription_id, event_id, event, payload, request_id, next_attempt_at)"
+                " SELECT gen_random_uuid(), %s, n::text, 'product.changed', '{}', 'r', now()"
+                " FROM generate_series(1, 600) n",
+                (waiting["id"],),
+            )
+        worker = backend.start_worker(**PRIVATE, WORKER_CONCURRENCY="1", WEBHOOK_TARGET_CONCURRENCY="2")
+        deferred = 'appstack_webhooks_total{outcome="deferred"}'
+        wait_until(lambda: worker.metrics().get(deferred, 0) > 100, "many find no place")
+        subscribe(api, healthy.url, "product.changed")
+        seconds = []
+        for number in range(5):
+            began = time.monotonic()
+            assert api.http.put(f"/v1/products/A{number}", json=THING).is_success
+            wait_until(lambda: len(healthy.got) > number, "the healthy target hears of it", 30)  # noqa: B023
+            seconds.append(time.monotonic() - began)
+        assert max(seconds) < 3, seconds
+        wait_until(lambda: slow.got, "the slow one hears as well", 30)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,13 +42,14 @@ class Receiver:
 
 
 @contextmanager
-def receiver(*statuses: int, location: str = "") -> Iterator[Receiver]:
-    """A running receiver."""
+def receiver(*statuses: int, location: str = "", seconds: float = 0.0) -> Iterator[Receiver]:
+    """A running receiver that answers after some seconds."""
     state = Receiver(statuses=list(statuses) or [200], location=location)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            time.sleep(seconds)
             state.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(state.statuses.pop(0) if len(state.statuses) > 1 else state.statuses[0])
             if state.location:

@@ -28,6 +28,22 @@ async def test_who_waits_gets_the_place_that_is_given_back() -> None:
     assert await waiting
 
 
+async def test_only_so_many_wait_for_a_target_and_the_rest_is_turned_away_at_once() -> None:
+    """Whoever waits keeps one of the worker's places for messages."""
+    places = Places(most=9, most_of_one=2, wait_seconds=60)
+    assert [await places.take("slow") for _ in range(2)] == [True, True]
+    waiting = [asyncio.create_task(places.take("slow")) for _ in range(2)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert [await places.take("slow") for _ in range(100)] == [False] * 100
+        assert await places.take("other")
+        for _ in range(2):
+            await places.give_back("slow")
+        assert await asyncio.gather(*waiting) == [True, True]
+        await places.give_back("slow")
+        assert await places.take("slow")
+
+
 @pytest.mark.parametrize(
     ("forwarded_for", "trusted", "counted"),
     [

@@ -62,6 +62,7 @@ PROMOTE = """
     FROM moved RETURNING id"""
 DELIVERY = """
     SELECT d.id, d.subscription_id, d.event, d.payload, d.state, d.attempts, d.next_attempt_at,
+        extract(epoch FROM now() - d.created_at)::float8 AS age_seconds,
         s.url, s.secret, s.state AS subscription_state
     FROM deliveries d JOIN subscriptions s ON s.id = d.subscription_id WHERE d.id = %(id)s"""
 REOPEN = """

@@ -22,6 +22,7 @@ from appstack_backend.webhooks.sign import headers
 
 log = get_logger()
 PROBE_SECONDS = 30.0
+LONGEST_DEFERRAL_SECONDS = 60.0
 GONE = 410
 
 
@@ -102,7 +103,11 @@ async def deliver(
         await defer(database, row, until, "the target is left alone after failures")
         return
     if not await sender.places.take(target):
-        await defer(database, row, datetime.now(UTC), "other requests to the target are under way")
+        # The longer one has waited, the less often it asks: many that wait for a slow target would keep all others
+        # busy with being deferred.
+        waited = min(max(row["age_seconds"], 0.0), LONGEST_DEFERRAL_SECONDS)
+        later = datetime.now(UTC) + timedelta(seconds=waited * random.uniform(0.2, 0.8))  # noqa: S311
+        await defer(database, row, later, "other requests to the target are under way")
         return
     try:
         outcome = await sender.send(row["url"], row["secret"], str(row["id"]), row["payload"])
