@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from appstack_backend.database import Database
 from appstack_backend.jobs.run import TRY_LOCK
+from appstack_backend.repository import exports, rescue
 from tests.backend.conftest import purge_queues
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import wait_until
@@ -117,3 +120,20 @@ def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend,
         conn.execute("UPDATE imports SET created_at = now() - interval '1 day'")
     told = run_twice(backend, "sweep-outbox")
     assert {line["rescued"] for line in told} == {0}, json.dumps(told)
+
+
+async def test_an_export_that_is_being_written_is_not_rescued(dsn: str) -> None:
+    """Each message of it would hold a worker's place until the first one is done."""
+    job_id = uuid4()
+    database = Database(dsn, "test", size=3, patience_seconds=10)
+    await database.open()
+    try:
+        await exports.create(database, job_id, "csv", {}, "o", "r")
+        await exports.start(database, job_id)
+        await database.execute("UPDATE exports SET created_at = now() - interval '1 hour'")
+        async with database.transaction() as writer:
+            assert await exports.lock(writer, job_id)
+            assert await rescue.rescue(database, "bulk", minutes=15) == 0
+        assert await rescue.rescue(database, "bulk", minutes=15) == 1, "its writer has died"
+    finally:
+        await database.close()

@@ -17,12 +17,17 @@ CHUNKS = f"""
       AND NOT EXISTS (SELECT FROM import_chunks d WHERE d.import_id = i.id AND d.done_at > {STILL})
     LIMIT %(batch)s
     RETURNING id"""  # noqa: S608  # of constants
+# Whoever writes an export has its row locked until the end, so that one does not stand still, however long it takes.
 EXPORTS = f"""
+    WITH still AS (
+        SELECT id, request_id, traceparent FROM exports
+        WHERE state IN ('queued', 'running') AND created_at < {STILL}
+        LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+    )
     INSERT INTO outbox (queue, message_id, body)
     SELECT 'bulk', 'export.run/' || id, jsonb_build_object(
         'kind', 'export.run', 'export_id', id, 'request_id', request_id, 'traceparent', traceparent)
-    FROM exports WHERE state IN ('queued', 'running') AND created_at < {STILL}
-    LIMIT %(batch)s
+    FROM still
     RETURNING id"""  # noqa: S608
 # A delivery without a time is on its way; one that is due is sent to the queue by whoever promotes.
 DELIVERIES = f"""
