@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.backend.kit import feeds
@@ -59,6 +60,24 @@ def test_every_event_reaches_its_subscribers_once_and_signed(api: Api, backend: 
         queue = 'appstack_messages_total{outcome="done",queue="notifications"}'
         wait_until(lambda: worker.metrics()[queue] >= 9, "both messages were answered")
         assert len(products.got) == 2
+
+
+def test_an_export_that_fails_is_told_too(api: Api, backend: Backend, dsn: str) -> None:
+    """And once more, when it succeeds after all."""
+    with psycopg.connect(dsn, autocommit=True) as conn, receiver() as hook:
+        subscribe(api, hook.url, "export.finished")
+        conn.execute("ALTER TABLE export_pieces ADD CONSTRAINT none CHECK (number < 0) NOT VALID")
+        backend.start_worker(**PRIVATE)
+        answer = api.http.post("/v1/exports", json={}, headers={"X-Request-Id": "the-users"})
+        told = wait_until(lambda: hook.bodies, "the failure is told")
+        assert told[0]["data"] == {"id": answer.json()["id"], "state": "failed"}
+        shown = api.http.get(answer.headers["Location"]).json()
+        assert (shown["state"], shown["code"]) == ("failed", "INTERNAL_ERROR")
+        assert "the-users" in shown["error"]["message"], "the operator of the service asks for it"
+        conn.execute("ALTER TABLE export_pieces DROP CONSTRAINT none")
+        backend.run("dead-letters", "resend", "bulk", "--all")
+        wait_until(lambda: len(hook.bodies) == 2, "the success is told")
+        assert hook.bodies[1]["data"] == {"id": answer.json()["id"], "state": "succeeded"}
 
 
 def test_a_secret_is_shown_once_and_a_subscription_can_be_ended(api: Api) -> None:

@@ -19,7 +19,8 @@ def shown(job: repository.Job) -> dict[str, Any]:
     """An export as the API shows it."""
     names = ("id", "state", "format", "filter", "rows", "bytes", "created_at", "started_at", "finished_at")
     code = job["error_code"]
-    return {"kind": "export", "code": code, "error": problem(code, None), **{name: job[name] for name in names}}
+    error = problem(code, f"the export could not be written; its request id is {job['request_id']}")
+    return {"kind": "export", "code": code, "error": error, **{name: job[name] for name in names}}
 
 
 async def create(call: Call) -> Response:

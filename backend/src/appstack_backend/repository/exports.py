@@ -37,19 +37,24 @@ START = """
 LOCK = "SELECT 1 FROM exports WHERE id = %(id)s AND state = 'running' FOR UPDATE"
 ADD_PIECE = "INSERT INTO export_pieces (export_id, number, content) VALUES (%(id)s, %(number)s, %(content)s)"
 PIECE = "SELECT content FROM export_pieces WHERE export_id = %(id)s AND number = %(number)s"
-FINISH = """
-    WITH job AS (
-        UPDATE exports SET state = 'succeeded', rows = %(rows)s, bytes = %(bytes)s, finished_at = now()
-        WHERE id = %(id)s RETURNING *
-    )
+# Around every UPDATE that ends a job: its event leaves with the same commit.
+WITH_EVENT = """
+    WITH job AS ({update} RETURNING *)
     INSERT INTO outbox (queue, message_id, body)
-    SELECT 'notifications', 'export.finished/' || id, jsonb_build_object(
-        'kind', 'event', 'event', 'export.finished', 'id', id, 'state', state, 'request_id', request_id,
-            'traceparent', traceparent)
+    SELECT 'notifications', 'export.finished/' || id || CASE state WHEN 'failed' THEN '/failed' ELSE '' END,
+        jsonb_build_object('kind', 'event', 'event', 'export.finished', 'id', id, 'state', state,
+            'request_id', request_id, 'traceparent', traceparent)
     FROM job"""
-FAIL = """
-    UPDATE exports SET state = 'failed', error_code = 'INTERNAL_ERROR', finished_at = now()
-    WHERE id = %(id)s AND state IN ('queued', 'running')"""
+FINISH = WITH_EVENT.format(
+    update="""
+        UPDATE exports SET state = 'succeeded', rows = %(rows)s, bytes = %(bytes)s, finished_at = now()
+        WHERE id = %(id)s"""
+)
+FAIL = WITH_EVENT.format(
+    update="""
+        UPDATE exports SET state = 'failed', error_code = 'INTERNAL_ERROR', finished_at = now()
+        WHERE id = %(id)s AND state IN ('queued', 'running')"""
+)
 
 REOPEN = """
     UPDATE exports SET state = 'queued', error_code = NULL, finished_at = NULL
