@@ -140,6 +140,27 @@ def test_a_target_that_is_gone_ends_its_subscription(api: Api, backend: Backend)
         assert len(gone.got) == 1
 
 
+def test_what_a_disabled_subscription_leaves_over_is_no_failure_of_its_target(
+    api: Api, backend: Backend, dsn: str
+) -> None:
+    """Others have subscriptions there too: nothing was sent, so nothing is known."""
+    with receiver() as hook, psycopg.connect(dsn, autocommit=True) as conn:
+        ended, fine = (subscribe(api, hook.url, "product.changed") for _ in range(2))
+        for sku in "ABCD":
+            assert api.http.put(f"/v1/products/{sku}", json=THING).is_success
+        conn.execute("UPDATE subscriptions SET state = 'disabled' WHERE id = %s", (ended["id"],))
+        conn.execute(
+            "INSERT INTO deliveries (id, subscription_id, event_id, event, payload, request_id, next_attempt_at)"
+            " SELECT gen_random_uuid(), %s, n::text, 'product.changed', '{}', 'r', now() FROM generate_series(1, 9) n",
+            (ended["id"],),
+        )
+        backend.start_worker(**PRIVATE, WEBHOOK_BREAKER_FAILURES="3")
+        wait_until(lambda: {d["state"] for d in deliveries(api, ended)} == {"dead"}, "they are given up")
+        wait_until(lambda: [d["state"] for d in deliveries(api, fine)] == ["delivered"] * 4, "the other hears all", 30)
+        assert conn.execute("SELECT * FROM webhook_targets").fetchall() == []
+        assert len(hook.got) == 4
+
+
 def test_redirects_are_not_followed(api: Api, backend: Backend) -> None:
     backend.start_worker(**PRIVATE, WEBHOOK_BACKOFF_SECONDS="0.1")
     with receiver() as inside, receiver(307, location=inside.url) as redirecting:

@@ -162,13 +162,14 @@ async def defer(database: Database, delivery_id: UUID, attempt: int, until: date
     await database.execute(DEFER, {**values, "error": why})
 
 
-async def record(database: Database, values: Row, target: Row, disable_reason: str | None) -> bool:
-    """Record an attempt and what it tells about the target; False if that was done before."""
+async def record(database: Database, values: Row, target: Row | None, disable_reason: str | None) -> bool:
+    """Record an attempt and what it tells about the target, if anything; False if that was done before."""
 
     async def work(conn: Connection) -> bool:
         if await (await conn.execute(RECORD, values)).fetchone() is None:
             return False
-        await conn.execute(TARGET_FAILED if target["is_failure"] else TARGET_ANSWERED, target)
+        if target:
+            await conn.execute(TARGET_FAILED if target["is_failure"] else TARGET_ANSWERED, target)
         if disable_reason:
             await conn.execute(DISABLE, {"id": values["subscription_id"], "reason": disable_reason})
         return True

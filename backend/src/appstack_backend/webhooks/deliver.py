@@ -95,7 +95,7 @@ async def deliver(
         log.info("the attempt was made before", state=row["state"], attempts=row["attempts"])
         return
     if row["subscription_state"] != "active":
-        await record(database, settings, row, Outcome(None, "the subscription is disabled"), is_last=True)
+        await record(database, settings, row, Outcome(None, "the subscription is disabled"), is_sent=False)
         return
     target = origin(row["url"])
     until = await repository.open_until(database, target, timedelta(seconds=PROBE_SECONDS))
@@ -113,7 +113,7 @@ async def deliver(
         outcome = await sender.send(row["url"], row["secret"], str(row["id"]), row["payload"])
     finally:
         await sender.places.give_back(target)
-    await record(database, settings, row, outcome, is_last=False)
+    await record(database, settings, row, outcome)
 
 
 async def defer(database: Database, row: dict[str, Any], until: datetime, why: str) -> None:
@@ -123,10 +123,12 @@ async def defer(database: Database, row: dict[str, Any], until: datetime, why: s
     await repository.defer(database, row["id"], row["attempts"], until, jitter, why)
 
 
-async def record(database: Database, settings: Settings, row: dict[str, Any], outcome: Outcome, is_last: bool) -> None:
-    """Write down what came of an attempt, and when the next one is due."""
+async def record(
+    database: Database, settings: Settings, row: dict[str, Any], outcome: Outcome, is_sent: bool = True
+) -> None:
+    """Write down what came of an attempt, and when the next one is due; unsent, it tells nothing of its target."""
     delays = settings.webhook_delays
-    is_last = is_last or row["attempts"] >= len(delays) or outcome.status == GONE
+    is_last = not is_sent or row["attempts"] >= len(delays) or outcome.status == GONE
     state = "delivered" if outcome.is_delivered else "dead" if is_last else "pending"
     delay = None
     if state == "pending":
@@ -150,6 +152,6 @@ async def record(database: Database, settings: Settings, row: dict[str, Any], ou
     disable = "the target answered 410 Gone" if outcome.status == GONE else None
     WEBHOOKS.labels(state if state != "pending" else "failed").inc()
     log.info("webhook attempt", state=state, status=outcome.status, error=outcome.error, attempt=row["attempts"])
-    await repository.record(database, values, target, disable)
+    await repository.record(database, values, target if is_sent else None, disable)
     if state == "dead":
         raise DeliveryDead(f"webhook not delivered: {outcome.error}")
