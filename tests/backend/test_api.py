@@ -110,7 +110,8 @@ def test_a_product_has_an_etag_and_is_never_shown_stale_after_an_import(api: Api
     same = api.http.get("/v1/products/A/1", headers={"If-None-Match": answer.headers["ETag"]})
     assert (same.status_code, same.content) == (304, b"")
     assert answer.json()["stock"] == {"main": 3}
-    assert backend.started[0].metrics()['appstack_cache_total{result="hit"}'] >= 2
+    hits = 'appstack_cache_total{result="hit"}'
+    wait_until(lambda: shows(api, "2.00") and backend.started[0].metrics()[hits] >= 2, "it is cached", 30)
 
 
 def shows(api: Api, price: str) -> bool:

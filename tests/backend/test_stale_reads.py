@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -212,6 +213,32 @@ async def test_a_chunk_whose_worker_died_after_its_commit_is_told_when_it_comes_
     assert api.http.get("/v1/products/A").json()["name"] == "old", "nobody could know"
     backend.start_worker("bulk")  # without the queue of events
     wait_until(lambda: api.http.get("/v1/products/A").json()["name"] == "new", "the message comes again", 60)
+
+
+@pytest.mark.parametrize("path", ["/v1/imports/{}", "/v1/jobs"])
+async def test_who_is_told_that_an_import_is_done_sees_what_it_did(backend: Backend, dsn: str, path: str) -> None:
+    """Also before its worker has told the cache, which it does only after its commit."""
+    backend.start_api(**FOR_EVER)
+    api = backend.client()
+    for name in ("new", "newer"):
+        assert api.http.put("/v1/products/A", json=THING).is_success
+        job = api.post((feeds.HEADER + f"A,{name},c,s,1,EUR,1,\n").encode()).json()
+        assert [api.http.get("/v1/products/A").json()["name"] for _ in range(2)] == ["old", "old"]
+        async with await psycopg.AsyncConnection.connect(dsn) as conn:
+            assert await apply_chunk(conn, ChunkRef(UUID(job["id"]), 0, is_redelivered=False)) == 1
+        assert '"succeeded"' in api.http.get(path.format(job["id"])).text
+        assert api.http.get("/v1/products/A").json()["name"] == name
+
+
+async def test_an_import_is_news_once(cache: Callable[..., Cache]) -> None:
+    """So a client that asks for it again and again does not empty the cache each time, nor does one of long ago."""
+    one, job_id, now = cache(), uuid4(), datetime.now(UTC)
+    assert one.is_news(job_id, now)
+    one.note_told([job_id])
+    assert not one.is_news(job_id, now)
+    assert not one.is_news(uuid4(), now - timedelta(days=1))
+    one.note_told(uuid4() for _ in range(20_000))
+    assert len(one._told) == 10_000
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])

@@ -11,9 +11,10 @@ acknowledge is told only after that, if Redis comes back at once.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from uuid import uuid4
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 from appstack_backend.metrics import CACHE
 from appstack_backend.redis_link import Call, RedisLink, Script
@@ -22,6 +23,7 @@ from appstack_backend.settings import Settings
 LSN_CHARACTERS, GENERATION_BYTES = 16, 48  # an LSN and 32 random characters
 NO_LSN = "0" * LSN_CHARACTERS
 HITS = CACHE.labels("hit")
+NEWS, MOST_TOLD = timedelta(hours=1), 10_000
 SESSION_SECONDS = 60  # a replica that lags longer than this is not read at all
 
 # KEYS: limit, session, generation, entry. ARGV: microseconds per request, burst. The limit is a GCRA: it stores
@@ -93,6 +95,7 @@ class Cache:
         rate = settings.rate_limit_per_second
         self._limit = (1_000_000 / rate if rate else 0, settings.rate_limit_burst)
         self._loading: dict[tuple[str, bytes | int], asyncio.Future[bytes]] = {}
+        self._told: dict[UUID, None] = {}  # jobs whose end this process told, the latest last
         self._writes = 0  # of this process
         self._latest_lsn = NO_LSN  # of these
 
@@ -135,6 +138,20 @@ class Cache:
         keys = (f"{self._name}:session:{caller}" if caller else "", self._generation if catalogue else "")
         if await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS)) is None:
             await self._link.greeted()
+
+    def is_news(self, job_id: UUID, finished_at: datetime) -> bool:
+        """Whether this process has not told yet that a job is done, which ended not long ago.
+
+        Its worker makes a new generation, but only after the commit that ended the job: who is told in between would
+        be shown what was cached before. One generation more for each job is enough.
+        """
+        return job_id not in self._told and datetime.now(UTC) - finished_at < NEWS
+
+    def note_told(self, job_ids: Iterable[UUID]) -> None:
+        """What `is_news` is no longer."""
+        self._told.update(dict.fromkeys(job_ids))
+        while len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
 
     async def close(self) -> None:
         await self._link.close()

@@ -17,6 +17,7 @@ from appstack_backend.errors import (
     UploadsBusy,
 )
 from appstack_backend.http.context import Call, answer, next_cursor
+from appstack_backend.http.ends import remember_ends
 from appstack_backend.imports.receive import Services, Upload, receive
 from appstack_backend.repository import imports as repository
 
@@ -104,8 +105,7 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
 
 async def show(call: Call) -> Response:
     job = await known(call)
-    if job["finished_at"]:
-        await call.remember()  # whoever is told that it is done shall see what it did
+    await remember_ends(call, [job])
     return answer(shown(job))
 
 

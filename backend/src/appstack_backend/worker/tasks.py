@@ -118,7 +118,8 @@ async def event(services: Services, task: Task) -> None:
     if not isinstance(name, str) or not isinstance(request_id, str) or not task.message_id:
         raise Hopeless("the event has no name, request id or message id")
     data = {key: value for key, value in task.body.items() if key not in ("kind", "event", "request_id", "traceparent")}
-    if name == "product.changed":  # the API that changed it may have died before it told the cache
+    # The API that changed it may have died before it told the cache; the worker that ended it may not have told it yet.
+    if name in ("product.changed", "import.finished"):
         await services.cache.remember(await services.reads.lsn(), catalogue=True)
     payload = {"type": name, "timestamp": datetime.now(UTC), "data": data}
     count = await subscriptions.fan_out(
