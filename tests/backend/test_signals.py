@@ -51,3 +51,10 @@ def test_metrics_tell_of_requests_messages_pools_the_cache_and_rows(backend: Bac
     assert told['appstack_messages_total{outcome="done",queue="bulk"}'] == 1
     assert told['appstack_message_seconds_count{kind="import.chunk",queue="bulk"}'] == 1
     assert told['appstack_messages_in_hand{queue="bulk"}'] == 0
+
+
+def test_a_metric_tells_how_long_messages_wait_for_the_broker(backend: Backend) -> None:
+    process = backend.start_api(RABBITMQ_URL="amqp://app:x@127.0.0.1:9/%2F")
+    assert process.metrics()["appstack_outbox_age_seconds"] == 0
+    assert backend.client().http.put("/v1/products/A", json={"name": "n", "price": "1", "currency": "EUR"}).is_success
+    wait_until(lambda: process.metrics()["appstack_outbox_age_seconds"] > 0, "its event waits", 30)

@@ -28,6 +28,7 @@ CONSUMER_RESTARTS = Counter("appstack_consumer_restarts_total", "Consumers start
 WEBHOOKS = Counter("appstack_webhooks_total", "Attempts to deliver webhooks by what became of them.", ["outcome"])
 IMPORT_ROWS = Counter("appstack_import_rows_total", "Rows of imports by what became of them.", ["outcome"])
 OUTBOX_PUBLISHED = Counter("appstack_outbox_published_total", "Messages published from the outbox.", ["queue"])
+OUTBOX_AGE = Gauge("appstack_outbox_age_seconds", "How long the oldest message of the outbox waits; 0: none does.")
 OUTBOX_FAILURES = Counter("appstack_outbox_failures_total", "Passes of the outbox relay that failed.")
 
 DATABASE_RETRIES = Counter("appstack_database_retries_total", "Work repeated after a database failure.", ["pool"])

@@ -11,9 +11,10 @@ from appstack_backend.broker import Publisher
 from appstack_backend.database import Database
 from appstack_backend.errors import ApiError
 from appstack_backend.logs import get_logger
+from appstack_backend.metrics import OUTBOX_AGE
 from appstack_backend.outbox import Relay
 from appstack_backend.reads import Reads
-from appstack_backend.repository import imports, subscriptions
+from appstack_backend.repository import imports, messages, subscriptions
 from appstack_backend.settings import Settings
 
 log = get_logger()
@@ -84,13 +85,14 @@ async def wait_for_schema(stores: Stores) -> None:
 
 
 async def end_abandoned_uploads(stores: Stores) -> None:
-    """Now and then; every process does it, the database lets each upload end once."""
+    """Now and then, with a look at what waits; every process does it, the database lets each upload end once."""
     while True:
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
         stores.database.report()
         if stores.reads.replica is not None:
             stores.reads.replica.report()
         try:
+            OUTBOX_AGE.set(await messages.age_seconds(stores.database))
             for job in await imports.end_abandoned(stores.database, ABANDONED):
                 log.warning("an upload was abandoned", job_id=str(job["id"]), state=job["state"])
                 stores.relay.poke()

@@ -5,7 +5,7 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from appstack_backend.database import Connection
+from appstack_backend.database import Connection, Database
 
 # With a mark that outlives the message: whoever repeats a transaction whose end is not known finds it.
 ADD = """
@@ -17,6 +17,7 @@ TAKE = """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING id, queue, message_id, body"""
+AGE = "SELECT extract(epoch FROM now() - created_at)::float8 AS seconds FROM outbox ORDER BY id LIMIT 1"
 
 
 async def add(conn: Connection, queue: str, message_id: str, body: dict[str, Any], mark: str) -> None:
@@ -34,3 +35,9 @@ async def take(conn: Connection, limit: int) -> list[dict[str, Any]]:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(TAKE, {"limit": limit})
         return sorted(await cursor.fetchall(), key=lambda message: message["id"])
+
+
+async def age_seconds(database: Database) -> float:
+    """How long the oldest message waits; 0 if none does."""
+    oldest = await database.fetch_one(AGE)
+    return max(0.0, oldest["seconds"]) if oldest else 0.0
