@@ -71,7 +71,7 @@ def tags(call: Call, header: str) -> list[str]:
     if header.encode() not in call.request.scope["appstack.headers"]:
         return []
     given = ",".join(call.request.headers.getlist(header)).split(",")
-    return [tag.strip().removeprefix("W/") for tag in given if tag.strip()]
+    return [tag.strip().removeprefix("W/").strip() for tag in given if tag.strip()]
 
 
 async def put(call: Call) -> Response:

@@ -158,7 +158,7 @@ def seeds(name: str) -> Iterator[bytes]:
         "ndjson": (b'{"sku":"A","name":"n","price":"1.5","currency":"EUR","quantity":3}\n',),
         "gzip": (gzip.compress(row), gzip.compress(row)[:-4], gzip.compress(row) * 2),
         "query": (b"limit=50&q=thing", b"WyJTS1UwNTAwMDAwIl0", b'["2026-01-01T00:00:00+00:00","x"]'),
-        "tags": (b'W/"9ad36f053e5e9d1a381c6e88", "x" , *',),
+        "tags": (b'W/"9ad36f053e5e9d1a381c6e88", "x" , *', b'W/ "x"'),
         "texts": (b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", b"https://[::1]:8080/x", b"1.2.3.4, ::1"),
         "message": (
             b'{"kind":"import.chunk","import_id":"6f1c2f0e-0000-4000-8000-000000000000","chunk":1}',
