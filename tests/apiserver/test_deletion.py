@@ -9,6 +9,7 @@ import pytest
 
 from appstack_operator.kinds import BY_NAME, STACK
 from appstack_operator.ownership import HASH, annotation
+from tests.apiserver.kit.cast import MERGE
 from tests.apiserver.kit.life import NAME, SPEC, living
 from tests.apiserver.kit.snapshot import passwords
 
@@ -74,6 +75,37 @@ async def test_a_stack_that_is_created_again_recognises_what_it_left(world: Worl
         await life.undisturbed(life.is_ready)
         assert await passwords(life.cast) == made
         assert await claims(life) == volumes
+
+
+async def test_volumes_stay_when_retain_comes_as_the_last_word(world: World) -> None:
+    """Under Delete each StatefulSet owns its claims; nobody had time to change that before the stack was deleted."""
+    async with living(world, "last-word", SPEC) as life:
+        await life.create()
+        await life.undisturbed(life.is_ready)
+        volumes = await claims(life)
+        assert volumes
+        path = STACK.path(life.cast.namespace, NAME)
+        await life.ask("PATCH", path, json={"spec": {"deletionPolicy": "Retain"}}, headers=MERGE)
+        await life.delete()
+        await life.undisturbed(life.has_ended)
+        assert await claims(life) == volumes
+
+
+async def test_the_end_of_a_stack_leaves_what_only_bears_its_names(life: Life) -> None:
+    """A database of the user's, called as ours would be, which the stack may even have been bound to."""
+    labels = {"app": "ours"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "postgres", "image": "postgres"}]}}
+    spec = {"replicas": 0, "serviceName": "ours", "selector": {"matchLabels": labels}, "template": pod}
+    sets = BY_NAME["StatefulSet"]
+    theirs = {"apiVersion": sets.api_version, "kind": sets.name, "metadata": {"name": f"{NAME}-postgres"}, "spec": spec}
+    made = await life.ask("POST", sets.path(life.cast.namespace), json=theirs)
+    await life.create()
+    await life.killed_after(9, life.is_ready)
+    await life.delete()
+    await life.undisturbed(life.is_gone)
+    left = await life.ask("GET", sets.path(life.cast.namespace, f"{NAME}-postgres"))
+    assert left["metadata"]["uid"] == made["metadata"]["uid"]
+    assert "deletionTimestamp" not in left["metadata"]
 
 
 async def claims(life: Life) -> dict[str, str]:

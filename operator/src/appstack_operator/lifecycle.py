@@ -12,6 +12,8 @@ from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, STACK, Ref
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
 from appstack_operator.ownership import HASH, annotation
+from appstack_operator.plan import belongs_to
+from appstack_operator.restarts import is_going, is_observed
 
 FINALIZER = f"{GROUP}/finalizer"
 logger = logging.getLogger(__name__)
@@ -58,6 +60,9 @@ async def clean_up(api: Api, live: Object, now: datetime) -> bool:
     """
     stack = AppStack.model_validate({"metadata": live["metadata"], "spec": policy_of(live)})
     if stack.spec.deletion_policy is DeletionPolicy.RETAIN:
+        if not await volumes_are_kept(api, stack):
+            await tell(api, live, "the volumes are released from what goes with the stack", now)
+            return False
         logger.info("volumes and credentials are retained")
         return True
     if not await members_have_ended(api, stack, now):
@@ -98,13 +103,44 @@ async def tell(api: Api, live: Object, message: str, now: datetime) -> None:
 
 async def members_have_ended(api: Api, stack: AppStack, now: datetime) -> bool:
     """Stop PostgreSQL first: a Patroni that still runs would make its ConfigMaps again."""
-    members = Ref("StatefulSet", stack.namespace, scope(stack))
-    if await api.get(members):
-        await api.delete(members)
+    for each in await sets_of(api, stack, COMPONENT):
+        await api.delete(Ref.of(each), each["metadata"]["uid"])
     selector = f"{STACK_LABEL}={stack.name},{COMPONENT_LABEL}={COMPONENT}"
     pods = await api.list(BY_NAME["Pod"], stack.namespace, selector)
     deleted_at = datetime.fromisoformat(str(stack.metadata.deletion_timestamp))
     return not pods or (now - deleted_at).total_seconds() > PATIENCE_SECONDS
+
+
+async def volumes_are_kept(api: Api, stack: AppStack) -> bool:
+    """Whether no claim goes with its StatefulSet any more, as it does if deletionPolicy was Delete a moment ago."""
+    sets = await sets_of(api, stack)
+    for each in sets:
+        if not keeps_volumes(each):
+            policy: Object = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}
+            await api.patch(Ref.of(each), {"metadata": {"uid": each["metadata"]["uid"]}, "spec": policy})
+    if not all(keeps_volumes(each) and is_observed(each) for each in sets if not is_going(each)):
+        return False  # until its controller has seen that, it would make a StatefulSet the owner again
+    for claim in await api.list(BY_NAME["PersistentVolumeClaim"], stack.namespace, f"{STACK_LABEL}={stack.name}"):
+        meta = claim["metadata"]
+        owners = meta.get("ownerReferences") or []
+        others = [each for each in owners if each["kind"] != "StatefulSet"]
+        if others != owners:
+            patch = {"metadata": {"resourceVersion": meta["resourceVersion"], "ownerReferences": others}}
+            await api.patch(Ref.of(claim), patch)
+    return True
+
+
+def keeps_volumes(stateful_set: Object) -> bool:
+    """Whether its claims stay when it goes, as they do without a word about it."""
+    policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    return bool(policy.get("whenDeleted", "Retain") == "Retain")
+
+
+async def sets_of(api: Api, stack: AppStack, component: str = "") -> list[Object]:
+    """The StatefulSets of the stack, or of one component: never one that only bears such a name."""
+    labels = f"{STACK_LABEL}={stack.name}" + (f",{COMPONENT_LABEL}={component}" if component else "")
+    found = await api.list(BY_NAME["StatefulSet"], stack.namespace, labels)
+    return [each for each in found if belongs_to(stack, each)]
 
 
 async def delete_all(api: Api, stack: AppStack, kind: str, labels: str) -> None:

@@ -189,7 +189,9 @@ class Cast:
     async def make_volumes(self, workload: Object, pod_names: Sequence[str]) -> None:
         """Claims of a StatefulSet's pods, and the memory that Patroni keeps in a ConfigMap."""
         labels = workload["spec"]["selector"]["matchLabels"]
-        held = {claim["metadata"]["name"] for claim in await self.list(BY_NAME["PersistentVolumeClaim"])}
+        held = {claim["metadata"]["name"]: claim for claim in await self.list(BY_NAME["PersistentVolumeClaim"])}
+        policy = workload["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+        owners = [reference_to(workload)] if policy.get("whenDeleted") == "Delete" else None
         for template in workload["spec"].get("volumeClaimTemplates") or []:
             for pod_name in pod_names:
                 name = f"{template['metadata']['name']}-{pod_name}"
@@ -197,6 +199,8 @@ class Cast:
                     meta = {"name": name, "labels": {**template["metadata"].get("labels", {}), **labels}}
                     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
                     await self.create({**claim, "spec": template["spec"]})
+                elif held[name]["metadata"].get("ownerReferences") != owners:
+                    await self.patch(held[name], {"metadata": {"ownerReferences": owners}})
         if component_of(workload) != "postgres":
             return
         scope = workload["metadata"]["name"]
