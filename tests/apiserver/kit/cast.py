@@ -111,14 +111,11 @@ class Cast:
         used = {volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes}
         for obj in objects:
             owners = obj["metadata"].get("ownerReferences") or []
-            if owners and not any(owner["uid"] in alive for owner in owners):
-                await self.delete(obj)
-            elif (
-                obj["kind"] == "PersistentVolumeClaim"
-                and "deletionTimestamp" in obj["metadata"]
-                and obj["metadata"]["name"] not in used
-            ):
+            is_going = "deletionTimestamp" in obj["metadata"]
+            if obj["kind"] == "PersistentVolumeClaim" and is_going and obj["metadata"]["name"] not in used:
                 await self.patch(obj, {"metadata": {"finalizers": None}})
+            elif owners and not is_going and not any(owner["uid"] in alive for owner in owners):
+                await self.delete(obj)
 
     async def tell_responders(self, pods: Objects) -> None:
         """Which pods are left, and which passwords and announced addresses their services have."""
@@ -208,6 +205,12 @@ class Cast:
         if f"{scope}-config" not in configs:
             meta = {"name": f"{scope}-config", "labels": {PATRONI_LABEL: scope}, "annotations": {"initialize": "7"}}
             await self.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+
+    async def left(self) -> Objects:
+        """What is still there of the kinds that a stack owns, in a few words each."""
+        keys = ("name", "ownerReferences", "finalizers", "deletionTimestamp")
+        found = [(kind.name, obj["metadata"]) for kind in CHILDREN for obj in await self.list(kind)]
+        return [{"kind": kind, **{key: meta[key] for key in keys if key in meta}} for kind, meta in found]
 
     async def has_collected(self) -> bool:
         """Whether nothing is left that waits for its end."""

@@ -164,6 +164,8 @@ class Life:
     async def state(self) -> str:
         """What the stack says of itself."""
         answer = await self.cast.client.get(STACK.path(self.cast.namespace, NAME))
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return f"the stack is gone; left: {await self.cast.left()}"
         return "; ".join(
             f"{each['type']} {each['status']} {each['message']}"
             for each in answer.json().get("status", {}).get("conditions", [])
