@@ -1,6 +1,6 @@
 """What one pass saw: Kubernetes objects and the answers of the services. Frozen, no IO."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -100,6 +100,12 @@ class RabbitmqAnswers(Answer):
     backlog: Mapping[str, int | None] = field(default_factory=dict)
     backlog_error: str = ""  # the nodes are known, and not how much waits: a queue's leader may have just been lost
     is_external: bool = False  # somebody else's broker: its queues are known, its nodes are not ours to judge
+
+    def waiting_in(self, queues: Iterable[str]) -> int | None:
+        """Ready + unacknowledged messages of some queues together; None while one of them has no leader."""
+        lengths = [self.backlog.get(queue, 0) for queue in queues]
+        known = [length for length in lengths if length is not None]
+        return sum(known) if len(known) == len(lengths) else None
 
     @property
     def knows_backlog(self) -> bool:

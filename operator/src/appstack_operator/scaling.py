@@ -58,11 +58,7 @@ def scale_pool(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: O
 
 def backlog_of(pool: Worker, seen: Observed) -> int | None:
     """Ready + unacknowledged messages of the pool's queues; None if the broker does not say of all of them."""
-    if not seen.rabbitmq.knows_backlog:
-        return None
-    lengths = [seen.rabbitmq.backlog.get(queue, 0) for queue in pool.queues]
-    known = [length for length in lengths if length is not None]
-    return sum(known) if len(known) == len(lengths) else None
+    return seen.rabbitmq.waiting_in(pool.queues) if seen.rabbitmq.knows_backlog else None
 
 
 def needed(bounds: WorkerAutoscaling, backlog: int) -> int:

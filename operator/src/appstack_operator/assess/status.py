@@ -134,9 +134,8 @@ def build_api_status(stack: AppStack, seen: Observed, context: Context) -> ApiSt
 def build_worker_status(stack: AppStack, seen: Observed, name: str, queues: list[str]) -> WorkerStatus:
     """One pool, and how much waits for it."""
     pods = [pod for pod in seen.pods(f"worker-{name}") if "deletionTimestamp" not in pod["metadata"]]
-    lengths = [seen.rabbitmq.backlog[queue] for queue in queues if queue in seen.rabbitmq.backlog]
-    known = [length for length in lengths if length is not None]
-    backlog = sum(known) if known and len(known) == len(lengths) else None
+    is_known = any(queue in seen.rabbitmq.backlog for queue in queues)
+    backlog = seen.rabbitmq.waiting_in(queues) if is_known else None
     return WorkerStatus(name=name, replicas=len(pods), ready_replicas=ready_count(pods), backlog=backlog)
 
 
