@@ -135,10 +135,10 @@ def test_no_bytes_break_the_reader(data: bytes, piece: int) -> None:
 
 def test_quotes_that_never_close_cost_time_in_proportion() -> None:
     """Such a line ends inside a quote, whether it was read from outside or from inside of one."""
-    body = HEADER.encode() + b'x","\n' * 60_000
+    body = HEADER.encode() + b'x","\n' * 12_000
     begun = time.process_time()
     rows = read(body, piece=1 << 16, feed=CsvFeed(1 << 16))
-    assert time.process_time() - begun < 10, "each line looked for its end through all the others"
+    assert time.process_time() - begun < 5, "each line looked for its end through all the others"
     assert {code for _, code in rows} <= {"IMPORT_ROW_MALFORMED", "IMPORT_LINE_TOO_LONG", "IMPORT_COLUMN_MISSING"}
 
 

@@ -1,0 +1,65 @@
+"""Receiving a feed leaves others their turn, and outlives an outage of the database."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.feeds.inflate import PIECE_BYTES
+from appstack_backend.imports.receive import Reception, Services, Upload
+from appstack_backend.repository import imports as repository
+from appstack_backend.settings import Settings
+
+if TYPE_CHECKING:
+    import pytest
+
+PIECES = 40
+
+
+def a_reception(**settings: Any) -> Reception:
+    services = Services(None, Settings.model_construct(**settings), lambda: None)  # type: ignore[arg-type]
+    upload = Upload("csv", is_gzip=True, owner="me", key=None, request_id="r")
+    return Reception(services, upload, {"id": UUID(int=1), "receiver": 1})
+
+
+def test_a_body_that_inflates_to_nothing_but_blank_lines_leaves_others_their_turn() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        task = asyncio.create_task(others())
+        header = b"sku,name,category,supplier,price,currency,quantity,warehouse\n"
+        await a_reception()._take(gzip.compress(header + b"\n" * PIECES * PIECE_BYTES))
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(both())
+    assert turns >= PIECES
+
+
+def test_the_lease_is_renewed_again_after_an_outage_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([DatabaseUnavailable(), None])
+    renewed = asyncio.Event()
+
+    async def renew(*_: object) -> None:
+        if error := next(answers):
+            raise error
+        renewed.set()
+
+    async def hold() -> None:
+        async with a_reception(import_lease_seconds=0.03)._lease_renewed():
+            await renewed.wait()
+
+    monkeypatch.setattr(repository, "renew", renew)
+    asyncio.run(asyncio.wait_for(hold(), 10))
+    assert renewed.is_set()
