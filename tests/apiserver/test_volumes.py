@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from appstack_operator.kinds import BY_NAME, STACK
@@ -22,10 +23,17 @@ async def the(life: Life, kind: str, name: str) -> Object:
     return await life.ask("GET", BY_NAME[kind].path(life.cast.namespace, name))
 
 
-async def bind(life: Life, claim: str) -> None:
+async def kept_wal(life: Life) -> str:
+    """How much WAL PostgreSQL is told to keep for a replica that is away."""
+    config = await the(life, "ConfigMap", f"{SET}-config")
+    settings: dict[str, str] = json.loads(config["metadata"]["annotations"]["config"])["postgresql"]["parameters"]
+    return settings["max_slot_wal_keep_size"]
+
+
+async def bind(life: Life, claim: str, size: str = "10Gi") -> None:
     """What a provisioner does: only a bound claim may grow."""
     path = BY_NAME["PersistentVolumeClaim"].path(life.cast.namespace, claim)
-    bound: dict[str, Any] = {"status": {"phase": "Bound", "capacity": {"storage": "10Gi"}}}
+    bound: dict[str, Any] = {"status": {"phase": "Bound", "capacity": {"storage": size}}}
     await life.ask("PATCH", f"{path}/status", json=bound, headers=MERGE)
 
 
@@ -60,6 +68,13 @@ async def test_claims_grow_and_the_stateful_set_is_made_again_around_its_pods(li
     grown = next(each for each in writes if each.startswith("PATCH") and "persistentvolumeclaims" in each)
     replaced = next(each for each in writes if each.startswith("DELETE") and "statefulsets" in each)
     assert writes.index(grown) < writes.index(replaced)
+    assert await kept_wal(life) == "2560MB", "a quarter of the volume as it still is"
+    await bind(life, CLAIM, "20Gi")
+
+    async def wal_has_grown() -> bool:
+        return await kept_wal(life) == "5120MB"
+
+    await life.undisturbed(wal_has_grown)
 
 
 async def test_a_storage_class_that_lets_nothing_grow_is_told(life: Life) -> None:
@@ -72,5 +87,6 @@ async def test_a_storage_class_that_lets_nothing_grow_is_told(life: Life) -> Non
         return said["reason"] == "ApplyRefused" and CLAIM in said["message"] and "10Gi -> 20Gi" in said["message"]
 
     await life.undisturbed(is_told)
+    assert await kept_wal(life) == "2560MB"
     assert size_of(await the(life, "PersistentVolumeClaim", CLAIM)) == "10Gi"
     assert (await the(life, "StatefulSet", SET))["metadata"]["uid"] == before["metadata"]["uid"]

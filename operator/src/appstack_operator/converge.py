@@ -41,7 +41,7 @@ from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.passwords import rotate_passwords
 from appstack_operator.settings import Settings
-from appstack_operator.volumes import growing
+from appstack_operator.volumes import growing, volumes_as_they_are
 from appstack_operator.wakeups import Key
 
 logger = logging.getLogger(__name__)
@@ -165,6 +165,7 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         external={component: data for component, data in seen.external.items() if data is not None},
         references=seen.references,
         parameters=settle_parameters(stack, seen, memory_limit(stack)),
+        volume_bytes=volumes_as_they_are(stack, seen),
         operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,
     )

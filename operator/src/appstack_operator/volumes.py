@@ -4,10 +4,12 @@ A StatefulSet's claim template cannot change. So the claims are grown first; onc
 StatefulSet is deleted without its pods and made again with the new template; it takes the same pods over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from appstack_operator.api import AppStack
 from appstack_operator.desired.quantities import bytes_of
+from appstack_operator.desired.stateful import pods_of
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
@@ -65,9 +67,29 @@ def kept_templates(wanted: Object, live: Object) -> list[Object]:
     return [{**each, "spec": {**each["spec"], "resources": requests}} for each in templates]
 
 
+def volumes_as_they_are(stack: AppStack, seen: Observed) -> dict[str, int]:
+    """Component -> bytes of the smallest volume of its pods: what the spec asks for, or less until it has grown."""
+    spec = stack.spec
+    return {
+        "postgres": smallest(spec.postgres.storage.size, pods_of(stack, "postgres", spec.postgres.instances), seen),
+        "rabbitmq": smallest(spec.rabbitmq.storage.size, pods_of(stack, "rabbitmq", spec.rabbitmq.replicas), seen),
+    }
+
+
+def smallest(size: str, pods: Sequence[str], seen: Observed) -> int:
+    """Bytes of the smallest volume that one of these pods has, or of the size where that is less."""
+    claims = (seen.get("PersistentVolumeClaim", f"data-{pod}") for pod in pods)
+    return min(map(bytes_of, (size, *(has for claim in claims if claim and (has := capacity_of(claim))))))
+
+
+def capacity_of(claim: Object) -> str:
+    """What a claim's volume has; empty while it has none."""
+    return str(claim.get("status", {}).get("capacity", {}).get("storage", ""))
+
+
 def growing(seen: Observed) -> Iterator[str]:
     """Claims whose volume has not yet the size that they ask for, in sentences."""
     for claim in seen.of_kind("PersistentVolumeClaim"):
-        has = claim.get("status", {}).get("capacity", {}).get("storage")
-        if has and bytes_of(str(has)) < bytes_of(size_of(claim)):
+        has = capacity_of(claim)
+        if has and bytes_of(has) < bytes_of(size_of(claim)):
             yield f"PersistentVolumeClaim {claim['metadata']['name']} grows from {has} to {size_of(claim)}"

@@ -8,16 +8,22 @@ import pytest
 
 from appstack_operator.apply import apply
 from appstack_operator.client import ApiError
+from appstack_operator.converge import build_context
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import Ref
+from appstack_operator.placeholders import placeholder_credentials
 from appstack_operator.plan import Action, Verb, plan
+from appstack_operator.settings import Settings
 from appstack_operator.volumes import growing
 from tests.unit.operator.factories import a_context, a_stack, made, observed
 
 if TYPE_CHECKING:
     from appstack_operator.objects import Object
     from appstack_operator.observed import Observed
+
+
+SETTINGS = Settings(image_backend="b:1", image_postgres="p:17", image_redis="r:8", image_rabbitmq="m:4")
 
 
 def a_claim(number: int, size: str, capacity: str = "") -> Object:
@@ -93,6 +99,43 @@ def test_a_volume_that_has_not_its_size_yet_is_told() -> None:
     assert list(growing(observed(a_claim(0, "20Gi", "10Gi")))) == [
         "PersistentVolumeClaim data-shop-postgres-0 grows from 10Gi to 20Gi"
     ]
+
+
+@pytest.mark.parametrize(
+    ("capacities", "gibibytes"),
+    [
+        pytest.param([], 20, id="there is no volume yet"),
+        pytest.param(["20Gi", "20Gi"], 20, id="all have grown"),
+        pytest.param(["20Gi", "10Gi"], 10, id="one has not"),
+        pytest.param(["30Gi", "30Gi"], 20, id="no more than is asked for"),
+        pytest.param(["20Gi", "20Gi", "10Gi"], 20, id="that of a pod which was scaled away is nobody's"),
+    ],
+)
+def test_a_service_goes_by_its_smallest_volume_as_it_is(capacities: list[str], gibibytes: int) -> None:
+    claims = [a_claim(number, "20Gi", each) for number, each in enumerate(capacities)]
+    stack = a_stack(postgres={"storage": {"size": "20Gi"}})
+    assert build_context(stack, observed(*claims), placeholder_credentials(), SETTINGS).volume_bytes["postgres"] == (
+        gibibytes * 2**30
+    )
+
+
+def grown(kind: str, name: str, size: str, volume_bytes: dict[str, int]) -> Object:
+    stack = a_stack(postgres={"storage": {"size": size}}, rabbitmq={"storage": {"size": size}})
+    items = build_stack(stack, a_context(volume_bytes=volume_bytes))
+    return next(each.manifest for each in items if Ref.of(each.manifest) == Ref(kind, "shop", name))
+
+
+def test_a_larger_size_changes_no_limit_before_the_volumes_have_it() -> None:
+    as_it_is = {"postgres": 5 * 2**30, "rabbitmq": 5 * 2**30}
+    for name in ("shop-postgres-config", "shop-rabbitmq"):
+        assert grown("ConfigMap", name, "50Gi", as_it_is) == grown("ConfigMap", name, "5Gi", as_it_is)
+        assert grown("ConfigMap", name, "50Gi", {}) != grown("ConfigMap", name, "50Gi", as_it_is)
+
+
+@pytest.mark.parametrize("name", ["shop-postgres", "shop-rabbitmq"])
+def test_no_pod_restarts_for_growth(name: str) -> None:
+    before, after = (grown("StatefulSet", name, size, {}) for size in ("5Gi", "50Gi"))
+    assert before["spec"]["template"] == after["spec"]["template"]
 
 
 class RefusingApi:

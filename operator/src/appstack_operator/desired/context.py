@@ -55,6 +55,8 @@ class Context:
     # Pool of workers -> how many of them its backlog asks for now.
     worker_replicas: Mapping[str, int] = field(default_factory=dict)
     parameters: Parameters | None = None  # None: nothing is known of a database, all of the spec's are taken
+    # Component -> bytes of its smallest volume as it is, which the spec's size may be ahead of; unknown: it is not.
+    volume_bytes: Mapping[str, int] = field(default_factory=dict)
     operator_namespace: str = ""  # whose pods ask the services; empty: not known
     cluster_domain: str = "cluster.local"
 

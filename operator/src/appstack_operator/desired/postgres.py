@@ -47,7 +47,7 @@ def build_postgres(stack: AppStack, context: Context) -> list[Object]:
     return [
         *build_account(stack, COMPONENT, build_rules(stack)),
         build_config_map(stack, COMPONENT, {"patroni.yml": build_patroni_configuration(stack)}),
-        build_dynamic_configuration(stack, context.parameters),
+        build_dynamic_configuration(stack, context.parameters, context.volume_bytes.get(COMPONENT)),
         *build_services(stack),
         build_disruption_budget(stack, COMPONENT),
         build_members(stack, context),
@@ -93,7 +93,9 @@ def build_patroni_configuration(stack: AppStack) -> str:
     )
 
 
-def build_dynamic_configuration(stack: AppStack, parameters: Parameters | None = None) -> Object:
+def build_dynamic_configuration(
+    stack: AppStack, parameters: Parameters | None = None, volume_bytes: int | None = None
+) -> Object:
     """Patroni's own ConfigMap -config: it follows this annotation while it runs, and keeps others beside it."""
     mode = stack.spec.postgres.synchronous_replication
     users = stack.spec.postgres.parameters if parameters is None else parameters.in_force
@@ -112,7 +114,7 @@ def build_dynamic_configuration(stack: AppStack, parameters: Parameters | None =
         # Without the API server the primary goes on while every member answers it: an outage of the API
         # server alone ends no writes. The price: then one silent member demotes it (two faults at once).
         "failsafe_mode": True,
-        "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": settings(stack, users)},
+        "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": settings(stack, users, volume_bytes)},
     }
     if parameters is not None and parameters.proposed:
         # Patroni passes over keys that it does not know; the agents beside it read this one.
@@ -149,7 +151,7 @@ def synchronous_mode(stack: AppStack) -> bool | str:
     return "quorum" if stack.spec.postgres.instances >= QUORUM_INSTANCES else True
 
 
-def settings(stack: AppStack, users: Mapping[str, str]) -> dict[str, str]:
+def settings(stack: AppStack, users: Mapping[str, str], volume_bytes: int | None = None) -> dict[str, str]:
     """postgresql.conf: sized by memory and volume, the user's settings over the operator's."""
     return {
         "max_connections": "200",
@@ -167,7 +169,7 @@ def settings(stack: AppStack, users: Mapping[str, str]) -> dict[str, str]:
         "password_encryption": "scram-sha-256",
         "jit": "off",  # the image has no LLVM
         **memory_settings(bytes_of(memory_limit(stack))),
-        **wal_settings(bytes_of(stack.spec.postgres.storage.size)),
+        **wal_settings(volume_bytes or bytes_of(stack.spec.postgres.storage.size)),
         **users,
     }
 

@@ -34,7 +34,7 @@ DEFAULT_LIMITS = {"cpu": "2", "memory": "1Gi"}
 def build_rabbitmq(stack: AppStack, context: Context) -> list[Object]:
     """All objects of the managed RabbitMQ."""
     return [
-        build_config_map(stack, COMPONENT, build_configuration(stack)),
+        build_config_map(stack, COMPONENT, build_configuration(stack, disk_free_bytes(stack, context))),
         build_service(stack, COMPONENT, f"{stack.name}-rabbitmq", PORTS),
         build_headless_service(stack, COMPONENT, POD_PORTS),
         build_disruption_budget(stack, COMPONENT),
@@ -42,14 +42,14 @@ def build_rabbitmq(stack: AppStack, context: Context) -> list[Object]:
     ]
 
 
-def build_configuration(stack: AppStack) -> dict[str, str]:
+def build_configuration(stack: AppStack, kept_free_bytes: int) -> dict[str, str]:
     """The files in /etc/rabbitmq."""
     conf = render(
         "rabbitmq.conf.j2",
         cluster_name=f"{stack.namespace}.{stack.name}",
         queue_members=min(stack.spec.rabbitmq.replicas, QUEUE_MEMBERS),
         memory_bytes=memory_limit(stack),
-        disk_free_bytes=disk_free_limit(bytes_of(stack.spec.rabbitmq.storage.size)),
+        disk_free_bytes=kept_free_bytes,
     )
     return {"rabbitmq.conf": conf, "enabled_plugins": PLUGINS}
 
@@ -57,6 +57,11 @@ def build_configuration(stack: AppStack) -> dict[str, str]:
 def memory_limit(stack: AppStack) -> int:
     """Bytes that the container may use: RabbitMQ would otherwise take the node's memory for its own."""
     return bytes_of(stack.spec.rabbitmq.resources.limits.get("memory", DEFAULT_LIMITS["memory"]))
+
+
+def disk_free_bytes(stack: AppStack, context: Context) -> int:
+    """The limit for the smallest volume of a node, as it is."""
+    return disk_free_limit(context.volume_bytes.get(COMPONENT, bytes_of(stack.spec.rabbitmq.storage.size)))
 
 
 def disk_free_limit(volume_bytes: int) -> int:
@@ -82,7 +87,8 @@ def build_nodes(stack: AppStack, context: Context) -> Object:
         replicas=stack.spec.rabbitmq.replicas,
         pod=pod,
         user_id=USER_ID,
-        checksum=content_hash(build_configuration(stack)),
+        # Not the limit of free space: a node that knows a smaller volume's is safe, and goes on without a restart.
+        checksum=content_hash(build_configuration(stack, kept_free_bytes=0)),
         storage=stack.spec.rabbitmq.storage,
     )
 
