@@ -17,6 +17,7 @@ from appstack_operator.api.status import Condition
 from appstack_operator.apply import Failure, apply
 from appstack_operator.assess.conditions import Work
 from appstack_operator.assess.deployments import is_rolled_out
+from appstack_operator.assess.pooler import pooler_is_the_door
 from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.status import build_status
 from appstack_operator.assess.verdict import Reason, Verdict
@@ -166,6 +167,7 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         references=seen.references,
         parameters=settle_parameters(stack, seen, memory_limit(stack)),
         volume_bytes=volumes_as_they_are(stack, seen),
+        pooler_is_door=pooler_is_the_door(stack, seen),
         operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,
     )

@@ -68,7 +68,7 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "CronJobsReady": assess_cron_jobs(stack, seen),
     }
     serves = {
-        "PostgresReady": data["PostgresReady"].is_true or postgres_serves(stack, seen),
+        "PostgresReady": data["PostgresReady"].is_true or postgres_serves(stack, seen, context),
         "RedisReady": data["RedisReady"].is_true or redis_serves(stack, seen),
         "RabbitMQReady": data["RabbitMQReady"].is_true or rabbitmq_serves(stack, seen),
         "APIReady": api_serves(stack, seen),
@@ -88,11 +88,12 @@ def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict])
     return None
 
 
-def postgres_serves(stack: AppStack, seen: Observed) -> bool:
-    """Whether one instance takes writes, and the pooler before it, if there is one, lets them through."""
+def postgres_serves(stack: AppStack, seen: Observed, context: Context) -> bool:
+    """Whether one instance takes writes, and the pooler, where writes go through one, lets them through."""
     if stack.spec.postgres.mode is Mode.EXTERNAL:
         return external_serves("postgres", stack, seen, api_serves=api_serves(stack, seen))
-    has_door = not stack.spec.postgres.pooler.enabled or ready_count(seen.pods(POOLER)) > 0
+    goes_through = stack.spec.postgres.pooler.enabled and context.pooler_is_door
+    has_door = not goes_through or ready_count(seen.pods(POOLER)) > 0
     return has_door and not (one_primary_leads(stack, seen) or writes_are_taken(stack, seen))
 
 

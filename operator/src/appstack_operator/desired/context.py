@@ -57,6 +57,7 @@ class Context:
     parameters: Parameters | None = None  # None: nothing is known of a database, all of the spec's are taken
     # Component -> bytes of its smallest volume as it is, which the spec's size may be ahead of; unknown: it is not.
     volume_bytes: Mapping[str, int] = field(default_factory=dict)
+    pooler_is_door: bool = True  # where there is a pooler: the backend's writes go through it by now
     operator_namespace: str = ""  # whose pods ask the services; empty: not known
     cluster_domain: str = "cluster.local"
 

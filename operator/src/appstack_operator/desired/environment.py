@@ -47,9 +47,7 @@ def postgres_variables(stack: AppStack, context: Context) -> dict[str, str]:
             f"postgresql://app:{password}@{context.host(f'{stack.name}-postgres-{service}', stack.namespace)}:5432/app"
         )
 
-    # Only through a pooler whose Service is there: an address that does not exist would stop everything.
-    has_pooler = stack.spec.postgres.pooler.enabled and f"{stack.name}-postgres-pooler" in context.addresses
-    primary = "pooler" if has_pooler else "rw"
+    primary = "pooler" if stack.spec.postgres.pooler.enabled and context.pooler_is_door else "rw"
     return {"DATABASE_URL": url(primary), "DATABASE_READONLY_URL": url("ro")}
 
 

@@ -83,7 +83,7 @@ def context_of(stack: AppStack, seen: Observed, settings: Settings) -> Context:
     workers = scale_workers(stack, seen, ScalingMemory())
     addresses = AnyAddress(context.addresses)
     parameters = as_if_taken(context.parameters or Parameters())
-    return replace(context, addresses=addresses, worker_replicas=workers, parameters=parameters)
+    return replace(context, addresses=addresses, worker_replicas=workers, parameters=parameters, pooler_is_door=True)
 
 
 def as_if_taken(parameters: Parameters) -> Parameters:

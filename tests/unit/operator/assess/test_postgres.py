@@ -123,4 +123,5 @@ def test_writes_need_a_pooler_where_there_is_one(ready: int, reason: Reason, ser
     found = verdict(PRIMARY, STANDBY, stack=stack, pods=[*pods(stack, "postgres", 2), deployment, *poolers])
     assert found.reason is reason
     seen = observed(deployment, *poolers, postgres=PostgresAnswers((PRIMARY, STANDBY)))
-    assert postgres_serves(stack, seen) is serves
+    assert postgres_serves(stack, seen, a_context()) is serves
+    assert postgres_serves(stack, seen, a_context(pooler_is_door=False)), "the backend still goes past it"

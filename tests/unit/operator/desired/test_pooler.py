@@ -58,7 +58,7 @@ def test_one_is_taken_at_a_time_and_a_new_one_is_ready_before() -> None:
 
 
 def test_the_backend_goes_through_it_and_migrations_do_not() -> None:
-    context = a_context(addresses={"shop-postgres-pooler": "10.0.0.9"})
+    context = a_context()
     assert "shop-postgres-pooler." in connection_variables(a_stack(**pooled()), context)["DATABASE_URL"]
     assert "shop-postgres-ro." in connection_variables(a_stack(**pooled()), context)["DATABASE_READONLY_URL"]
     (job,) = build_migrations(a_stack(**pooled()), context)

@@ -1,0 +1,34 @@
+"""When the backend is sent through the pooler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from appstack_operator.assess.pooler import pooler_is_the_door
+from appstack_operator.desired.stack import build_stack
+from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
+
+POOLED: dict[str, Any] = {"postgres": {"pooler": {"enabled": True}}}
+
+
+@pytest.mark.parametrize(
+    ("without", "goes_through", "is_ready", "is_door"),
+    [
+        pytest.param(set(), False, False, False, id="just switched on: the former way serves"),
+        pytest.param(set(), False, True, True, id="it takes connections"),
+        pytest.param(set(), True, False, True, id="all poolers are away: no way back"),
+        pytest.param({"Deployment"}, False, False, True, id="a new stack: nobody has to move later"),
+        pytest.param({"Service"}, False, True, False, id="it has no address"),
+    ],
+)
+def test_the_door_moves_once_it_can_be_gone_through(
+    without: set[str], goes_through: bool, is_ready: bool, is_door: bool
+) -> None:
+    stack = a_stack(**POOLED)
+    items = build_stack(stack, a_context(pooler_is_door=goes_through))
+    objects = [made(stack, item.manifest) for item in items if item.manifest["kind"] not in without]
+    seen = observed(*objects, a_pod(stack, "postgres-pooler", ready=is_ready))
+    assert pooler_is_the_door(stack, seen) is is_door
+    assert not pooler_is_the_door(a_stack(), seen), "nobody asks for one any more"
