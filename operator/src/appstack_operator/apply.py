@@ -10,7 +10,7 @@ from appstack_operator.assess.verdict import Reason
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.postgres import PATRONI_LABEL, scope
 from appstack_operator.kinds import Ref
-from appstack_operator.objects import STACK_LABEL, Object, component_of
+from appstack_operator.objects import STACK_LABEL, Object, component_of, is_of_former_stack
 from appstack_operator.ownership import HASH, annotation, entry_of_ours
 from appstack_operator.plan import Action, Verb
 
@@ -60,6 +60,8 @@ def failure_of(action: Action, error: ApiError) -> Failure:
     component = component_of(action.manifest) if action.manifest and has_labels else ""
     if isinstance(error, ForeignObjectError):
         return Failure(action.target, component, Reason.FOREIGN_OBJECT, error.message, error.is_passing)
+    if isinstance(error, LeftoverError):  # it passes by itself, and yet somebody wants to know why nothing is made
+        return Failure(action.target, component, Reason.CREATING, error.message, is_passing=False)
     message = f"{action.verb.value} {action.target}: {error.message}"
     if action.verb is Verb.GROW:
         message = f"{action.target} cannot grow ({action.why}): {error.message}; nothing else waits for it"
@@ -73,6 +75,16 @@ class ForeignObjectError(ApiError):
         """Say what to do about it."""
         super().__init__(
             422, "ForeignObject", f"{ref} exists and does not belong to this stack; rename or delete it, or the stack"
+        )
+
+
+class LeftoverError(ApiError):
+    """An object of the wanted name is that of a former stack, on its way out."""
+
+    def __init__(self, ref: Ref) -> None:
+        """Say what is waited for."""
+        super().__init__(
+            409, "Leftover", f"{ref} of a former stack of this name has to go first; Kubernetes collects it"
         )
 
 
@@ -102,8 +114,12 @@ async def create(stack: AppStack, action: Action, manifest: Object, api: Api) ->
             raise
         ref = Ref.of(manifest)
         live = await api.get(ref)
-        # Ours without its label (somebody took it off), or a leftover of a former stack of this name.
-        if live is None or not is_ours(stack, live):
+        if live is None:
+            raise  # gone meanwhile: the next pass makes it
+        if is_of_former_stack(stack, live):
+            raise LeftoverError(ref) from error
+        # Ours without its label (somebody took it off), or kept for us by a former stack of this name.
+        if not is_ours(stack, live):
             raise ForeignObjectError(ref) from error
         uid = live["metadata"]["uid"]
         if action.is_created_only:

@@ -71,6 +71,18 @@ def owner_reference(stack: AppStack) -> Object:
     }
 
 
+def is_of_former_stack(stack: AppStack, obj: Object) -> bool:
+    """Whether it belongs to a stack of this name that is gone: Kubernetes is about to collect it."""
+    owners = obj["metadata"].get("ownerReferences") or []
+    controllers = [owner for owner in owners if owner.get("controller") and owner.get("kind") == KIND]
+    return any(
+        str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
+        and owner.get("name") == stack.name
+        and owner.get("uid") != stack.metadata.uid
+        for owner in controllers
+    )
+
+
 def content_hash(content: object, length: int = 16) -> str:
     """Hex digits that are the same for the same content, whatever the order of its keys."""
     return hashlib.sha256(in_order(content)).hexdigest()[:length]

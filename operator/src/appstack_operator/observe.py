@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from appstack_operator.desired.credentials import PLACES, decode, known_credenti
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import CHILDREN, EVENT, Kind, Ref
 from appstack_operator.moments import moments_of
-from appstack_operator.objects import STACK_LABEL, Object
+from appstack_operator.objects import STACK_LABEL, Object, is_of_former_stack
 from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.services.external import ask_external
@@ -70,12 +70,20 @@ async def events_about(api: Api, namespace: str, uid: str) -> list[Object]:
 
 
 async def observe_objects(api: Api, stack: AppStack) -> tuple[dict[str, dict[str, Object]], frozenset[str]]:
-    """Kind -> name -> object, of all kinds that a stack is made of; and those that the cluster does not know."""
+    """Kind -> name -> object, of all kinds that a stack is made of; and those that the cluster does not know.
+
+    What a former stack of this name has left tells nothing about this one: not that it runs, nor that it has migrated.
+    """
     selector = f"{STACK_LABEL}={stack.name}"
     lists = await asyncio.gather(*(list_if_served(api, kind, stack.namespace, selector) for kind in CHILDREN))
     pairs = list(zip(CHILDREN, lists, strict=True))
-    objects = {kind.name: {obj["metadata"]["name"]: obj for obj in found or []} for kind, found in pairs}
+    objects = {kind.name: own_by_name(stack, found or []) for kind, found in pairs}
     return objects, frozenset(kind.name for kind, found in pairs if found is None)
+
+
+def own_by_name(stack: AppStack, found: Sequence[Object]) -> dict[str, Object]:
+    """The objects of this very stack."""
+    return {obj["metadata"]["name"]: obj for obj in found if not is_of_former_stack(stack, obj)}
 
 
 async def list_if_served(api: Api, kind: Kind, namespace: str, selector: str) -> list[Object] | None:

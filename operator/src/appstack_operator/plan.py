@@ -216,7 +216,6 @@ def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:
         completion = plan_completion(target, item, manifest, live) if target.kind == "Secret" else None
         return completion or plan_labels(target, item, live)
     if not belongs_to(stack, live):
-        # Left by a former stack of this name and about to be collected, or somebody else's: apply finds out.
         return Action(Verb.CREATE, target, Impact.IN_PLACE, "belongs to somebody else", item.stage, manifest)
     if annotation(live, HASH) != annotation(manifest, HASH):
         impact, why = describe_change(manifest, live)
