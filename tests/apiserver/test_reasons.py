@@ -136,6 +136,12 @@ CASES = {
     ),
     R.SECRET_MISSING: Case("RedisReady", "Secret theirs", with_redis_of("theirs"), is_new=True, finds_nothing=True),
     R.SECRET_INVALID: Case("RedisReady", "Secret theirs", with_redis_of("theirs", REDIS_URL="nowhere"), is_new=True),
+    R.CONFIG_MAP_MISSING: Case(
+        "APIReady",
+        POD,
+        waiting(POD, "CreateContainerConfigError", 'configmap "theirs" not found'),
+        because='configmap "theirs" not found',
+    ),
     R.EXTERNAL_UNREACHABLE: Case(
         "RedisReady", "Secret theirs", with_redis_of("theirs", REDIS_URL="redis://127.0.0.1:1/0"), is_new=True
     ),

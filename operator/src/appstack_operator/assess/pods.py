@@ -13,6 +13,13 @@ PULL_TROUBLE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 PULL_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (ErrImagePull: )?')
 # Controllers make pods at once, and tell of them a moment later: what is not there then was refused.
 PODLESS_SECONDS = 20
+# Kubelet's words about what a container's environment is to be taken from.
+MISSING_INPUTS = (
+    (re.compile(r'secret "[^"]*" not found'), Reason.SECRET_MISSING),
+    (re.compile(r"couldn't find key \S+ in Secret "), Reason.SECRET_INVALID),
+    (re.compile(r'configmap "[^"]*" not found'), Reason.CONFIG_MAP_MISSING),
+    (re.compile(r"couldn't find key \S+ in ConfigMap "), Reason.CONFIG_MAP_MISSING),
+)
 CONFIG_TROUBLE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 
 
@@ -91,9 +98,15 @@ def containers_stay_up(pod: Object, seen: Observed) -> Verdict | None:
             )
         if waiting.get("reason") in CONFIG_TROUBLE:
             said = waiting.get("message") or waiting["reason"]
-            reason = Reason.SECRET_MISSING if "secret" in said and "not found" in said else Reason.CRASH_LOOPING
-            return Verdict.false(reason, f"container {status['name']} of pod {name} cannot start: {said}")
+            return Verdict.false(
+                reason_of_refusal(said), f"container {status['name']} of pod {name} cannot start: {said}"
+            )
     return None
+
+
+def reason_of_refusal(said: str) -> Reason:
+    """What kubelet's words mean: an object of the environment that is missing, or lacks a key, or something else."""
+    return next((reason for pattern, reason in MISSING_INPUTS if pattern.search(said)), Reason.CRASH_LOOPING)
 
 
 def waiting_containers(pod: Object) -> Iterator[tuple[Object, Object]]:

@@ -82,6 +82,10 @@ class Reason(StrEnum):
     # What the user refers to
     SECRET_MISSING = "SecretMissing", "A Secret that the spec names does not exist."
     SECRET_INVALID = "SecretInvalid", "A Secret lacks a key, or its content cannot be used."
+    CONFIG_MAP_MISSING = (
+        "ConfigMapMissing",
+        "A ConfigMap that the spec names does not exist, or lacks the key that is asked for.",
+    )
     EXTERNAL_UNREACHABLE = "ExternalUnreachable", "An external service does not answer."
     FOREIGN_OBJECT = (
         "ForeignObject",

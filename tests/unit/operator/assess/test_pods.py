@@ -48,6 +48,22 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedu
         ),
         (waiting("CrashLoopBackOff", lastState=ENDED), Reason.CRASH_LOOPING, ["exit code 3", "no such table"]),
         (waiting("CreateContainerConfigError", 'secret "x" not found'), Reason.SECRET_MISSING, ['secret "x"']),
+        (
+            waiting("CreateContainerConfigError", 'configmap "x" not found'),
+            Reason.CONFIG_MAP_MISSING,
+            ['configmap "x"'],
+        ),
+        (
+            waiting("CreateContainerConfigError", "couldn't find key tone in ConfigMap shop/theirs"),
+            Reason.CONFIG_MAP_MISSING,
+            ["container api of pod", "key tone in ConfigMap shop/theirs"],
+        ),
+        (
+            waiting("CreateContainerConfigError", "couldn't find key token in Secret shop/theirs"),
+            Reason.SECRET_INVALID,
+            ["key token in Secret shop/theirs"],
+        ),
+        (waiting("CreateContainerConfigError", "image runs as root"), Reason.CRASH_LOOPING, ["image runs as root"]),
         ({"conditions": UNSCHEDULABLE}, Reason.POD_UNSCHEDULABLE, ["0/3 nodes: cpu"]),
     ],
 )
