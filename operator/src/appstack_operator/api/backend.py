@@ -174,7 +174,12 @@ class Backend(ApiModel):
     )
     image_pull_policy: PullPolicy = Field(default=PullPolicy.IF_NOT_PRESENT, description="When a node pulls the image.")
     image_pull_secrets: list[ImagePullSecret] = Field(
-        default=[], max_length=20, description="Secrets with registry credentials."
+        default=[],
+        max_length=20,
+        description=(
+            "Secrets with registry credentials, for every pod of the stack: a change restarts those of the data "
+            "services too, one by one."
+        ),
     )
     env: list[EnvVar] = Field(
         default=[],

@@ -6,7 +6,7 @@ from appstack_operator.api import AppStack, CronJob, Migrations, Resources, Work
 from appstack_operator.api.common import EnvVar
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.environment import environment_checksum
-from appstack_operator.desired.pods import container_security, placement, pod_security, resources
+from appstack_operator.desired.pods import container_security, placement, pod_security, pull_secrets, resources
 from appstack_operator.desired.references import REFERENCES_CHECKSUM, references_checksum
 from appstack_operator.objects import Object, labels, metadata, selector
 
@@ -125,11 +125,10 @@ def build_pod_template(
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
         **placement(stack, component),
+        **pull_secrets(stack),
         **more,
     }
     spec["tolerations"] = [*spec.get("tolerations", []), *LOST_NODE_TOLERATIONS]
-    if stack.spec.backend.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": item.name} for item in stack.spec.backend.image_pull_secrets]
     return {
         "metadata": {
             "labels": labels(stack, component),

@@ -62,6 +62,12 @@ def placement(stack: AppStack, component: str) -> Object:
     return part
 
 
+def pull_secrets(stack: AppStack) -> Object:
+    """Who may pull images, as part of a pod spec: a registry of one's own often holds all of them."""
+    names = [{"name": item.name} for item in stack.spec.backend.image_pull_secrets]
+    return {"imagePullSecrets": names} if names else {}
+
+
 def dns() -> Object:
     """Full Service names resolve in one query, and a lost DNS server costs one second, not five."""
     options = [

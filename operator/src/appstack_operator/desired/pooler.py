@@ -2,7 +2,7 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import RECORD, Context
-from appstack_operator.desired.pods import container_security, placement, pod_security
+from appstack_operator.desired.pods import container_security, placement, pod_security, pull_secrets
 from appstack_operator.desired.stateful import (
     CONFIG_CHECKSUM,
     build_config_map,
@@ -53,6 +53,7 @@ def build_deployment(stack: AppStack, context: Context) -> Object:
         "securityContext": pod_security(USER_ID),
         "terminationGracePeriodSeconds": 30,
         **placement(stack, COMPONENT),
+        **pull_secrets(stack),
         "containers": [build_container(stack, context)],
         "volumes": [
             {"name": "config", "configMap": {"name": f"{stack.name}-{COMPONENT}"}},

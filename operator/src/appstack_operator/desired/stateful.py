@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from appstack_operator.api import AppStack, DeletionPolicy
 from appstack_operator.api.common import Storage
-from appstack_operator.desired.pods import placement, pod_security
+from appstack_operator.desired.pods import placement, pod_security, pull_secrets
 from appstack_operator.objects import Object, labels, metadata, selector
 
 CONFIG_CHECKSUM = "appstack.dev/config-checksum"
@@ -39,6 +39,7 @@ def build_stateful_set(
                 "enableServiceLinks": False,
                 "securityContext": pod_security(user_id),
                 **placement(stack, component),
+                **pull_secrets(stack),
                 **pod,
             },
         },
