@@ -1,5 +1,6 @@
 """The session for questions to services: one for the process, so that each connection serves for the next question."""
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -8,14 +9,32 @@ import aiohttp
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 KEEP_SECONDS = 20.0  # a bit longer than calm services are asked rarely
+MOST_FILES = 65_536  # of what a machine allows: a mistake must not take all of it
 SHARED: ContextVar[aiohttp.ClientSession | None] = ContextVar("session", default=None)
 
 
+def allow_many_files() -> int:
+    """Raise this process's own limit of open files as far as it may, and tell it.
+
+    A stack has up to ten connections, kept between two questions; many machines start processes with a limit of
+    1024 that each may raise. Beyond it no question could be asked, nor the API server reached.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return most if soft == resource.RLIM_INFINITY else soft
+
+
 @asynccontextmanager
-async def kept_connections() -> AsyncIterator[None]:
-    """For all that is asked in this block and in the tasks that it starts."""
-    # No limit: stacks whose services are silent would keep the others waiting.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS)
+async def kept_connections(most: int | None = None) -> AsyncIterator[None]:
+    """For all that is asked in this block and in the tasks that it starts; no more than `most` questions at once.
+
+    Half of the files that may be open: what waits for its turn longer than an answer may take counts as late, and that
+    is better than a process that can open nothing any more. A low limit would let silent services keep others waiting.
+    """
+    connector = aiohttp.TCPConnector(limit=most or allow_many_files() // 2, keepalive_timeout=KEEP_SECONDS)
     async with new_session(connector) as session:
         token = SHARED.set(session)
         try:
