@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
+from appstack_operator.api import AppStack
 from appstack_operator.api.status import AppStackStatus, Condition
 from appstack_operator.apply import Failure
 from appstack_operator.assess.verdict import Reason
-from appstack_operator.converge import generate_credentials, next_look, verdicts_of
+from appstack_operator.converge import generate_credentials, next_look, report_invalid_spec, verdicts_of
 from appstack_operator.kinds import Ref
 from appstack_operator.settings import Settings
 from tests.unit.operator.factories import NOW
+
+if TYPE_CHECKING:
+    from appstack_operator.objects import Object
 
 SETTINGS = Settings(image_backend="b", image_postgres="p", image_redis="r", image_rabbitmq="q", resync_seconds=60)
 
@@ -54,6 +60,34 @@ def test_what_may_succeed_by_itself_is_tried_again_soon_and_is_no_verdict() -> N
 def test_what_will_not_succeed_by_itself_is_a_verdict_of_its_component() -> None:
     verdicts = verdicts_of([a_failure(is_passing=False)])
     assert verdicts["api"].reason is Reason.APPLY_REFUSED
+
+
+class Written:
+    """An API server that takes whatever is written."""
+
+    def __init__(self) -> None:
+        self.applied: list[Object] = []
+
+    async def apply(self, manifest: Object, **_: str) -> None:
+        self.applied.append(manifest)
+
+    async def create(self, manifest: Object) -> None:
+        """Events."""
+
+
+async def test_an_invalid_spec_is_told_also_where_the_status_cannot_be_read() -> None:
+    live: Object = {
+        "metadata": {"name": "shop", "namespace": "shop", "uid": "u", "generation": 2},
+        "spec": {"backend": {"api": {"replicas": 1001}}},
+        "status": {"migrations": {"state": "Unheard"}},
+    }
+    with pytest.raises(ValidationError) as refused:
+        AppStack.model_validate(live)
+    api = Written()
+    await report_invalid_spec(api, live, refused.value, NOW)  # type: ignore[arg-type]
+    (condition,) = api.applied[0]["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("Stalled", "SpecInvalid")
+    assert "spec.backend.api.replicas" in condition["message"]
 
 
 def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from appstack_operator.api.backend import BY_NAME, Backend, CronJob
 from appstack_operator.api.base import ApiModel
@@ -81,6 +81,16 @@ class AppStack(ApiModel):
     metadata: Metadata
     spec: AppStackSpec = AppStackSpec()
     status: AppStackStatus = AppStackStatus()
+
+    @field_validator("status", mode="wrap")
+    @classmethod
+    def forget_what_cannot_be_read(cls, value: object, read: ValidatorFunctionWrapHandler) -> AppStackStatus:
+        """Take a status that another version or somebody else wrote for none: only the spec can be wrong."""
+        try:
+            status: AppStackStatus = read(value)
+        except ValidationError:
+            return AppStackStatus()
+        return status
 
     @property
     def name(self) -> str:
