@@ -99,7 +99,7 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
     assert action.manifest is not None
     if action.verb is Verb.CREATE:
         await create(stack, action, action.manifest, api)
-    elif action.verb in (Verb.SCALE, Verb.GROW, Verb.LABEL):
+    elif action.verb in (Verb.SCALE, Verb.SUSPEND, Verb.GROW, Verb.LABEL):
         await api.patch(action.target, change_of(action.manifest, action.uid))
     else:
         await take_over_and_apply(action.manifest, action.uid, api)

@@ -35,6 +35,7 @@ class Verb(Enum):
     DELETE = "delete"
     RESTART = "restart"
     SCALE = "scale"
+    SUSPEND = "suspend"  # a scheduled job starts no more runs
     GROW = "grow"  # a claim asks for more
     LABEL = "label"  # nothing but the labels of what is never written over
     REPLACE = "replace"  # deleted without its pods, to be made again
@@ -173,7 +174,7 @@ def plan_with_volumes(
 
 
 def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:
-    """The write for one object; behind a closed gate only what is no news: a repair, a number of pods."""
+    """The write for one object; behind a closed gate only what is no news: a repair, a number, an end of runs."""
     if item.manifest["kind"] in seen.unknown_kinds:
         return None
     if gates.lets_through(item.stage, item.manifest["kind"]):
@@ -184,7 +185,7 @@ def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Ac
         return None
     if annotation(live, HASH) == annotation(stamped(item.manifest), HASH):
         return plan_write(stack, item, seen)  # the gate was open for exactly this before
-    return plan_scale(target, item, live)
+    return plan_suspension(target, item, live) if target.kind == "CronJob" else plan_scale(target, item, live)
 
 
 def plan_scale(target: Ref, item: Wanted, live: Object) -> Action | None:
@@ -195,6 +196,15 @@ def plan_scale(target: Ref, item: Wanted, live: Object) -> Action | None:
     why = f"replicas {live['spec'].get('replicas')} -> {replicas}"
     scaled: Object = {"spec": {"replicas": replicas}}
     return Action(Verb.SCALE, target, Impact.IN_PLACE, why, item.stage, scaled, live["metadata"]["uid"])
+
+
+def plan_suspension(target: Ref, item: Wanted, live: Object) -> Action | None:
+    """An end of runs, which somebody may want just because all else is stuck; a new begin waits for the gate."""
+    if not item.manifest["spec"]["suspend"] or live["spec"].get("suspend"):
+        return None
+    suspended: Object = {"spec": {"suspend": True}}
+    why = "suspend False -> True"
+    return Action(Verb.SUSPEND, target, Impact.IN_PLACE, why, item.stage, suspended, live["metadata"]["uid"])
 
 
 def plan_write(stack: AppStack, item: Wanted, seen: Observed) -> Action | None:

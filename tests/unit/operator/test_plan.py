@@ -141,6 +141,21 @@ def test_behind_a_closed_gate_nothing_is_written() -> None:
     assert [(action.verb, action.target.kind) for action in actions] == [(Verb.CREATE, "Job")]
 
 
+def test_behind_a_closed_gate_runs_can_be_ended_and_not_begun() -> None:
+    def jobs(*, suspend: bool) -> dict[str, Any]:
+        return {"cronJobs": [{"name": "report", "schedule": "@daily", "suspend": suspend}]}
+
+    after: dict[str, Any] = {"backend": MIGRATING | {"image": "shop:2"}}
+    before = serving(backend=MIGRATING, **jobs(suspend=False))
+    ended = [each for each in plan_for(before, WAITS, **after, **jobs(suspend=True)) if each.target.kind == "CronJob"]
+    assert [(each.verb, each.manifest) for each in ended] == [(Verb.SUSPEND, {"spec": {"suspend": True}})]
+    (job,) = (obj for obj in before if obj["kind"] == "CronJob")
+    job["spec"]["suspend"] = True
+    for suspend in (True, False):
+        planned = plan_for(before, WAITS, **after, **jobs(suspend=suspend))
+        assert [str(each) for each in planned if each.target.kind == "CronJob"] == []
+
+
 def test_a_pool_of_workers_goes_when_the_one_in_its_place_works() -> None:
     """Were it the other way round, a failed migration would leave nobody who works."""
     bulk, imports = ({"workers": [{"name": name, "queues": ["bulk"]}]} for name in ("bulk", "imports"))

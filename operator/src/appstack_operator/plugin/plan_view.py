@@ -25,6 +25,7 @@ SIGNS = {
     Verb.CREATE: "+",
     Verb.APPLY: "~",
     Verb.SCALE: "~",
+    Verb.SUSPEND: "~",
     Verb.DELETE: "-",
     Verb.RESTART: "*",
     Verb.GROW: "~",
