@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 
 from appstack_operator.assess.partition import all_speak, sides_of
@@ -11,6 +12,8 @@ from appstack_operator.observed import Observed
 
 # A node apart cannot say goodbye: it waits for the others until it is killed. Others have what its queues hold.
 APART_GRACE_SECONDS = 10
+# A node that loads a long queue may need minutes; one that waits for its own kind would wait for ever.
+STARTING_SECONDS = 300
 LEADING_ROLES = {"primary", "master"}
 REVISION_LABEL = "controller-revision-hash"
 
@@ -25,6 +28,7 @@ class Restart:
     owner: str  # its StatefulSet
     is_primary: bool
     is_ready: bool
+    is_running: bool
     why: str
     grace_seconds: int | None = None  # None: the pod's own
 
@@ -35,21 +39,49 @@ class Restart:
 
 
 def next_restarts(seen: Observed) -> Iterator[Restart]:
-    """Pods that are broken anyway; or one pod of the whole stack, and that only while all others are well."""
+    """Pods that do not run anyway; or one pod of the whole stack, and that only while the others are well."""
     sets = seen.of_kind("StatefulSet")
     members = {each["metadata"]["name"]: seen.pods(component_of(each)) for each in sets}
     if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):
         return
     old = [restart_of(pod, each) for each in sets for pod in members[each["metadata"]["name"]] if is_old(pod, each)]
-    # An old pod that is not ready may be exactly what the new template repairs: it goes first.
+    # An old pod that is not ready may be exactly what the new template repairs: it goes first. Whose server runs may
+    # all the same be one of a majority: of those, one at a time.
     broken = [restart for restart in old if not restart.is_ready]
+    dead = [restart for restart in broken if not restart.is_running]
     all_are_there = all(len(members[each["metadata"]["name"]]) >= each["spec"]["replicas"] for each in sets)
     if broken:
-        yield from broken
+        starting = {each["metadata"]["name"] for each in sets if is_starting(each, seen)}
+        alive = sorted((each for each in broken if each.owner not in starting), key=in_order)
+        yield from dead or alive[:1]
     elif all_are_there and all(map(is_ready, chain(*members.values()))):
-        # Set by set; in a set the last pod first, as StatefulSets do, but whoever leads comes after all others.
-        ordered = sorted(old, key=lambda restart: (restart.owner, restart.is_primary, -restart.ordinal))
-        yield from (ordered or partitioned(seen))[:1]
+        yield from (sorted(old, key=in_order) or partitioned(seen))[:1]
+
+
+def in_order(restart: Restart) -> tuple[str, bool, int]:
+    """Set by set; in a set the last pod first, as StatefulSets do, but whoever leads comes after all others."""
+    return restart.owner, restart.is_primary, -restart.ordinal
+
+
+def is_starting(stateful_set: Object, seen: Observed) -> bool:
+    """Whether a pod of the newest template is still to show that it works, and may.
+
+    One that does not even run tells against that template. One that runs for long and is not ready may wait for those
+    that are still to be replaced.
+    """
+    pods = seen.pods(component_of(stateful_set))
+    new = [pod for pod in pods if not is_old(pod, stateful_set) and not is_ready(pod)]
+    return any(not is_running(pod) or age_seconds(pod, seen) < STARTING_SECONDS for pod in new)
+
+
+def age_seconds(pod: Object, seen: Observed) -> float:
+    """How long ago the pod was made."""
+    return (seen.now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
+
+
+def is_running(pod: Object) -> bool:
+    """Whether its server runs, ready or not."""
+    return any("running" in (each.get("state") or {}) for each in pod["status"].get("containerStatuses") or [])
 
 
 def partitioned(seen: Observed) -> list[Restart]:
@@ -70,6 +102,7 @@ def partitioned(seen: Observed) -> list[Restart]:
             owner=name.rpartition("-")[0],
             is_primary=False,
             is_ready=True,
+            is_running=True,
             why="a partition that is over still keeps it from the other nodes",
             grace_seconds=APART_GRACE_SECONDS,
         )
@@ -105,6 +138,7 @@ def restart_of(pod: Object, stateful_set: Object) -> Restart:
         owner=stateful_set["metadata"]["name"],
         is_primary=is_leading(pod),
         is_ready=is_ready(pod),
+        is_running=is_running(pod),
         why=f"its template is old: {meta['labels'][REVISION_LABEL]} -> {newest}",
     )
 

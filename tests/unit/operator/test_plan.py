@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from appstack_operator.gates import Gates
 from appstack_operator.objects import ROLE_LABEL, Object, component_of, owner_reference
 from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
 from appstack_operator.plan import Action, Impact, Verb, forecast, plan, worst
-from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
+from appstack_operator.restarts import REVISION_LABEL
+from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, made, observed
 
 OPEN = Gates()
 
@@ -364,6 +366,49 @@ def test_no_member_is_restarted_while_another_is_away() -> None:
 def test_a_broken_member_of_the_old_template_is_restarted_first() -> None:
     (action,) = plan_for(members_of_postgres("old", "old", primary=0, unready=1))
     assert action.target.name == "shop-postgres-1"
+
+
+RUNS: dict[str, Any] = {"containerStatuses": [{"state": {"running": {}}}]}
+CRASHES: dict[str, Any] = {"containerStatuses": [{"state": {"waiting": {}}}]}
+
+
+def broker_of(*nodes: tuple[str, bool, dict[str, Any]], age_seconds: int = 0) -> list[Object]:
+    """A stack of which these are RabbitMQ's nodes: template, whether they are ready, what their server does."""
+    objects = [
+        obj
+        for obj in members_of_postgres("new", "new")
+        if obj["kind"] != "Pod" or not obj["metadata"]["name"].startswith("shop-rabbitmq-")
+    ]
+    made_at = (NOW - timedelta(seconds=age_seconds)).isoformat()
+    for number, (revision, ready, state) in enumerate(nodes):
+        node = a_pod(a_stack(), "rabbitmq", number, ready=ready, labels={REVISION_LABEL: revision}, **state)
+        node["metadata"]["creationTimestamp"] = made_at
+        objects.append(node)
+    return objects
+
+
+BUSY, DEAD = ("old", False, RUNS), ("old", False, CRASHES)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "age_seconds", "restarted"),
+    [
+        pytest.param(
+            [("old", True, RUNS), BUSY, BUSY], 0, [2], id="two that run: one of them, or the majority is lost"
+        ),
+        pytest.param([("old", True, RUNS), BUSY, ("new", False, RUNS)], 9, [], id="the one before still starts"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", False, RUNS)], 900, [1], id="perhaps it waits for this one"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", False, CRASHES)], 900, [], id="the new template is no good"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", True, RUNS)], 9, [1], id="the one before works"),
+        pytest.param([DEAD, DEAD, DEAD], 0, [0, 1, 2], id="none runs: nothing is lost"),
+        pytest.param([BUSY, DEAD, DEAD], 0, [1, 2], id="those that do not run first"),
+    ],
+)
+def test_unready_nodes_that_run_are_replaced_one_by_one(
+    nodes: list[Any], age_seconds: int, restarted: list[int]
+) -> None:
+    actions = plan_for(broker_of(*nodes, age_seconds=age_seconds))
+    assert sorted(action.target.name for action in actions) == [f"shop-rabbitmq-{number}" for number in restarted]
 
 
 def test_no_member_is_restarted_while_another_service_is_not_well() -> None:
