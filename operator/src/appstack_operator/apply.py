@@ -14,6 +14,8 @@ from appstack_operator.objects import STACK_LABEL, Object, component_of, is_of_f
 from appstack_operator.ownership import HASH, annotation, entry_of_ours
 from appstack_operator.plan import Action, Verb
 
+# Pods start and serve without these; that one is missing is told all the same.
+BESIDES = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
 logger = logging.getLogger(__name__)
 
 
@@ -29,7 +31,7 @@ class Failure:
 
 
 async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Failure]:
-    """Perform a plan; after a failure the stages behind it wait."""
+    """Perform a plan; after a failure the stages behind it wait, where they may need what is missing."""
     failures: list[Failure] = []
     failed_stage = None
     for action in actions:
@@ -42,11 +44,15 @@ async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Fa
             logger.info("%s", action, extra=extra)
         except ApiError as error:
             failures.append(failure_of(action, error))
-            # A volume that cannot grow keeps nothing else waiting.
-            failed_stage = failed_stage if action.verb is Verb.GROW else action.stage
+            failed_stage = failed_stage if is_beside(action) else action.stage
             count(action, "failed")
             logger.warning("%s failed: %s", action, error.message, extra=extra)
     return failures
+
+
+def is_beside(action: Action) -> bool:
+    """Whether nothing else waits for it: a volume that cannot grow, a guard or a watcher of what serves without it."""
+    return action.verb is Verb.GROW or action.target.kind in BESIDES
 
 
 def count(action: Action, result: str) -> None:
