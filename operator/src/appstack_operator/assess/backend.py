@@ -109,12 +109,17 @@ def assess_workers(stack: AppStack, seen: Observed) -> Verdict:
 
 def backlogs_are_readable(stack: AppStack, seen: Observed) -> Iterator[Verdict]:
     """The broker tells how much waits for the pools that are scaled on it."""
-    pools = [pool.name for pool in workers_of(stack) if pool.autoscaling]
-    if pools and not seen.rabbitmq.knows_backlog:
-        said = seen.rabbitmq.error or seen.rabbitmq.backlog_error or "no management API is known"
-        yield Verdict.false(
-            Reason.BACKLOG_UNREADABLE, f"pool {pools[0]} keeps its number, its backlog cannot be read: {said}"
-        )
+    broker = seen.rabbitmq
+    for pool in workers_of(stack):
+        said = ""
+        if not broker.knows_backlog:
+            said = broker.error or broker.backlog_error or "no management API is known"
+        elif leaderless := [queue for queue in pool.queues if broker.backlog.get(queue, 0) is None]:
+            said = f"queue {leaderless[0]} has no leader"
+        if pool.autoscaling and said:
+            yield Verdict.false(
+                Reason.BACKLOG_UNREADABLE, f"pool {pool.name} keeps its number, its backlog cannot be read: {said}"
+            )
 
 
 def api_serves(stack: AppStack, seen: Observed) -> bool:

@@ -357,3 +357,28 @@ def test_an_edited_password_that_is_not_in_force_endangers_nothing() -> None:
     assert found["Stalled"].reason is Reason.SECRET_INVALID
     assert found["Ready"].is_true
     assert found["HighlyAvailable"].is_true
+
+
+SCALED = {"name": "bulk", "queues": ["bulk", "mail"], "autoscaling": {"minReplicas": 1, "maxReplicas": 4}}
+FIXED = {"name": "bulk", "queues": ["bulk", "mail"], "replicas": 2}
+
+
+@pytest.mark.parametrize(
+    ("pool", "backlog", "is_blind"),
+    [
+        pytest.param(SCALED, {"bulk": 3, "mail": None}, True, id="a queue without a leader"),
+        pytest.param(SCALED, {"bulk": 3}, False, id="a queue that does not exist is an empty one"),
+        pytest.param(SCALED, {"bulk": 3, "mail": 0, "other": None}, False, id="a queue of somebody else's"),
+        pytest.param(FIXED, {"bulk": 3, "mail": None}, False, id="nobody is scaled on it"),
+    ],
+)
+def test_a_pool_that_cannot_be_scaled_says_so(
+    pool: dict[str, Any], backlog: dict[str, int | None], is_blind: bool
+) -> None:
+    stack = a_stack(backend={"workers": [pool]})
+    seen = a_running_stack(stack)
+    found = verdicts(stack, replace(seen, rabbitmq=replace(seen.rabbitmq, backlog=backlog)))
+    workers = found["WorkersReady"]
+    assert (workers.reason is Reason.BACKLOG_UNREADABLE) is is_blind
+    assert ("queue mail has no leader" in workers.message) is is_blind
+    assert found["Ready"].is_true, "those that are there work on"
