@@ -1,4 +1,4 @@
-"""Rules for every test: whatever is skipped or expected to fail must stand in `allowed_skips.toml` with its reason."""
+"""Rules for every test: whatever is skipped or expected to fail is listed with its reason; figures are shown."""
 
 from __future__ import annotations
 
@@ -62,6 +62,22 @@ class SkipGate:
             )
 
 
+class Figures:
+    """Shows at the end what tests measured, also of those that passed: `record_property("measured", …)`."""
+
+    def __init__(self) -> None:
+        self.measured: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            said = (str(value) for name, value in report.user_properties if name == "measured")
+            self.measured += [f"measured by {report.nodeid}: {words}" for words in said]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for words in self.measured:
+            terminalreporter.write_line(words)
+
+
 @pytest.fixture(scope="session")
 def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareCluster]:
     """One etcd and one API server for all tests that need no nodes; each test has namespaces of its own."""
@@ -75,3 +91,4 @@ def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareClust
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipGate(tomllib.loads(ALLOWED.read_text())), "skip-gate")
+    config.pluginmanager.register(Figures(), "figures")

@@ -57,3 +57,12 @@ def test_the_list_of_long_tests_is_complete_and_make_runs_them_all() -> None:
     recipe = (ROOT / "Makefile").read_text().partition("\ntest-long:")[2].partition("\n\n")[0]
     run = [Path(word.removeprefix('TESTS="').rstrip('"')) for word in recipe.split() if "tests/" in word]
     assert [file for file in sorted(marked) if not any(Path(file).is_relative_to(each) for each in run)] == []
+
+
+def test_what_a_test_measures_is_shown_though_it_passes(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "allowed_skips.toml").write_text("")
+    (tmp_path / "test_it.py").write_text('def test_it(record_property):\n    record_property("measured", "0.2 s")\n')
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "measured by test_it.py::test_it: 0.2 s" in done.stdout
