@@ -34,7 +34,7 @@ from appstack_operator.kinds import STACK, Ref
 from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
-from appstack_operator.objects import API_VERSION, Object
+from appstack_operator.objects import API_VERSION, Object, content_hash
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, plan
@@ -131,10 +131,17 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     work = Work(pending_work(seen, actions, waiting), verdicts_of(failures))
     status = build_status(stack, seen, context, assessment, work)
     await report(api, stack, live, status, now, before.stack if before else None)
-    return next_look(settings, status, failures, now)
+    return next_look(settings, status, failures, now, phase_of(stack.metadata.uid))
 
 
-def next_look(settings: Settings, status: AppStackStatus, failures: Sequence[Failure], now: datetime) -> float:
+def phase_of(uid: str) -> float:
+    """A stack's own moment in every period, from 0 to 1: always the same for the stack, another one for the next."""
+    return int(content_hash(uid, 8), 16) / 16**8
+
+
+def next_look(
+    settings: Settings, status: AppStackStatus, failures: Sequence[Failure], now: datetime, phase: float
+) -> float:
     """Soon while something is under way, ever more rarely the longer it takes, and rarely at rest.
 
     What changes in Kubernetes wakes us anyway; this is for what only the services know.
@@ -144,7 +151,10 @@ def next_look(settings: Settings, status: AppStackStatus, failures: Sequence[Fai
     moving = next((each for each in status.conditions if each.type == "Reconciling"), None)
     if moving is None:
         is_stalled = any(each.type == "Stalled" for each in status.conditions)
-        return min(settings.resync_seconds, STALLED_SECONDS) if is_stalled else settings.resync_seconds
+        if is_stalled:
+            return min(settings.resync_seconds, STALLED_SECONDS)
+        # At its own moment: hundreds that became ready together, or were all looked at after a start, come one by one.
+        return settings.resync_seconds - (now.timestamp() - phase * settings.resync_seconds) % settings.resync_seconds
     age_seconds = (now - datetime.fromisoformat(moving.last_transition_time)).total_seconds()
     return min(max(BUSY_SECONDS, age_seconds / 20), settings.resync_seconds)
 

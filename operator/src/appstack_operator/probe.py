@@ -4,6 +4,7 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import Enum
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.stack import Assessment, assess_stack
@@ -13,7 +14,7 @@ from appstack_operator.desired.context import Context
 from appstack_operator.folded import fold, outline, unfold
 from appstack_operator.observe import observe_inputs, observe_services
 from appstack_operator.observed import Observed
-from appstack_operator.scaling import ScalingMemory, scale_workers
+from appstack_operator.scaling import ScalingMemory, is_idle, scale_workers
 from appstack_operator.services.external import ask_external
 from appstack_operator.services.rabbitmq import ask_backlog
 from appstack_operator.wakeups import Key, Wakeups
@@ -21,10 +22,20 @@ from appstack_operator.wakeups import Key, Wakeups
 # As long as all is well, the services are asked less often: a change of roles shows in labels of pods, and wakes us
 # at once. Only the number of workers follows the queues at every look.
 CALM_SECONDS = 15.0
+# An empty queue is asked for its length at every second look only: most queues are empty most of the time.
+IDLE_LOOKS = 2
 # Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
 EXTERNAL_SECONDS = 15.0
 # Nobody tells of a change in an object without our label.
 INPUTS_SECONDS = 45.0
+
+
+class Backlog(Enum):
+    """What waits for the pools that scale."""
+
+    NEWS = "news"  # another number of workers is needed, or nobody can tell
+    WAITING = "waiting"  # there is some, and there are as many workers as it needs
+    IDLE = "idle"  # nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +69,20 @@ async def rest(
     """Return when a child or an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
     asked_at = asked_external_at = read_at = time.monotonic()
+    idle_looks = 0
     while (left_seconds := ends_at - time.monotonic()) > 0:
         if await wakeups.wait(*key, min(left_seconds, every_seconds)):
             return
         if look is None:
             continue
-        if is_calm(look) and time.monotonic() - asked_at < CALM_SECONDS and not await backlog_has_news(look, memory):
-            continue
+        if is_calm(look) and time.monotonic() - asked_at < CALM_SECONDS:
+            idle_looks = max(idle_looks - 1, 0)
+            if idle_looks:
+                continue
+            backlog = await ask_for_backlog(look, memory)
+            if backlog is not Backlog.NEWS:
+                idle_looks = IDLE_LOOKS if backlog is Backlog.IDLE else 0
+                continue
         is_external_due = time.monotonic() - asked_external_at >= EXTERNAL_SECONDS or not all_answer(look)
         asked_at = time.monotonic()
         if await services_have_news(look, memory, is_external_due=is_external_due):
@@ -91,17 +109,19 @@ def is_calm(look: Look) -> bool:
     return all(verdict.is_true for verdict in look.assessment.verdicts.values()) and all_answer(look)
 
 
-async def backlog_has_news(look: Look, memory: ScalingMemory) -> bool:
-    """Whether the queues ask for another number of workers, or cannot be read."""
+async def ask_for_backlog(look: Look, memory: ScalingMemory) -> Backlog:
+    """What the queues ask for by now; nothing where no pool scales on one of ours."""
     pods = look.outline.pods("rabbitmq")
     if not look.context.worker_replicas or not pods:
-        return False
+        return Backlog.IDLE
     backlog = await ask_backlog(pods, look.context.credentials)
     if backlog is None:
-        return True
+        return Backlog.NEWS
     rabbitmq = replace(look.outline.rabbitmq, backlog=backlog, backlog_error="")
     seen = replace(look.outline, rabbitmq=rabbitmq, now=datetime.now(UTC))
-    return scale_workers(look.stack, seen, memory) != look.context.worker_replicas
+    if scale_workers(look.stack, seen, memory) != look.context.worker_replicas:
+        return Backlog.NEWS
+    return Backlog.IDLE if is_idle(look.stack, seen) else Backlog.WAITING
 
 
 def all_answer(look: Look) -> bool:

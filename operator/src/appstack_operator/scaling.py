@@ -61,6 +61,11 @@ def backlog_of(pool: Worker, seen: Observed) -> int | None:
     return seen.rabbitmq.waiting_in(pool.queues) if seen.rabbitmq.knows_backlog else None
 
 
+def is_idle(stack: AppStack, seen: Observed) -> bool:
+    """Whether nothing waits for any pool that scales."""
+    return all(backlog_of(pool, seen) == 0 for pool in workers_of(stack) if pool.autoscaling)
+
+
 def needed(bounds: WorkerAutoscaling, backlog: int) -> int:
     """One worker for each so many messages, begun ones counted in full."""
     return clamp(-(-backlog // bounds.messages_per_replica), bounds)

@@ -12,7 +12,7 @@ from appstack_operator.api import AppStack
 from appstack_operator.api.status import AppStackStatus, Condition
 from appstack_operator.apply import Failure
 from appstack_operator.assess.verdict import Reason
-from appstack_operator.converge import generate_credentials, next_look, report_invalid_spec, verdicts_of
+from appstack_operator.converge import generate_credentials, next_look, phase_of, report_invalid_spec, verdicts_of
 from appstack_operator.kinds import Ref
 from appstack_operator.settings import Settings
 from tests.unit.operator.factories import NOW
@@ -34,8 +34,22 @@ def a_failure(*, is_passing: bool) -> Failure:
     return Failure(ref, "api", Reason.APPLY_REFUSED, "refused", is_passing)
 
 
-def test_at_rest_a_stack_is_looked_at_rarely() -> None:
-    assert next_look(SETTINGS, AppStackStatus(), [], NOW) == SETTINGS.resync_seconds
+def test_at_rest_a_stack_is_looked_at_rarely_and_at_its_own_moment() -> None:
+    period = SETTINGS.resync_seconds
+    for phase in (0.0, 0.25, 0.9):
+        delay = next_look(SETTINGS, AppStackStatus(), [], NOW, phase)
+        assert 0 < delay <= period
+        at = NOW + timedelta(seconds=delay)
+        assert (at.timestamp() / period) % 1 == pytest.approx(phase)
+        assert next_look(SETTINGS, AppStackStatus(), [], at, phase) == pytest.approx(period), "and no earlier again"
+
+
+def test_stacks_that_became_ready_together_are_looked_at_one_after_the_other() -> None:
+    phases = [phase_of(f"uid-{number}") for number in range(300)]
+    tenths = [sum(tenth <= phase * 10 < tenth + 1 for phase in phases) for tenth in range(10)]
+    assert sum(tenths) == 300
+    assert max(tenths) < 60, "twice as many as evenly"
+    assert phase_of("uid-1") == phase_of("uid-1")
 
 
 def test_a_stalled_stack_is_looked_at_each_minute() -> None:
@@ -43,17 +57,17 @@ def test_a_stalled_stack_is_looked_at_each_minute() -> None:
     stalled = Condition(
         type="Stalled", status="True", reason="SecretMissing", message="", last_transition_time="2026-01-01T00:00:00Z"
     )
-    assert next_look(settings, AppStackStatus(conditions=[stalled]), [], NOW) == 60
+    assert next_look(settings, AppStackStatus(conditions=[stalled]), [], NOW, 0) == 60
 
 
 @pytest.mark.parametrize(("age_seconds", "delay_seconds"), [(0, 3), (200, 10), (10_000, 60)])
 def test_what_takes_long_is_looked_at_ever_more_rarely(age_seconds: float, delay_seconds: float) -> None:
-    assert next_look(SETTINGS, moving_for(age_seconds), [], NOW) == delay_seconds
+    assert next_look(SETTINGS, moving_for(age_seconds), [], NOW, 0) == delay_seconds
 
 
 def test_what_may_succeed_by_itself_is_tried_again_soon_and_is_no_verdict() -> None:
     failures = [a_failure(is_passing=True)]
-    assert next_look(SETTINGS, AppStackStatus(), failures, NOW) == 3
+    assert next_look(SETTINGS, AppStackStatus(), failures, NOW, 0) == 3
     assert verdicts_of(failures) == {}
 
 

@@ -119,6 +119,18 @@ async def test_a_calm_stack_is_asked_everything_after_a_while(monkeypatch: pytes
         assert any(path.startswith("/api/nodes") for path in broker.asked)
 
 
+async def test_empty_queues_are_asked_half_as_often_as_those_where_something_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def questions(length: int) -> int:
+        async with a_broker(monkeypatch) as broker:
+            broker.length = length
+            assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1), 1.0)
+            return len(broker.asked)
+
+    assert await questions(0) < 0.75 * await questions(1)
+
+
 async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_broker(monkeypatch) as broker:
         broker.length = 1_000_000
