@@ -16,6 +16,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- required $hint (get .root.Values.images .name) -}}
 {{- end }}
 
+{{- /* Only where it minds all namespaces: what lets it move a pod off a node that it shares with others of its kind. */ -}}
+{{- define "operator.clusterRules" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+{{- end }}
+
 {{- /* What the operator may do. It holds every right that it grants to Patroni and to the Sentinels' agents. */ -}}
 {{- define "operator.rules" -}}
 - apiGroups: [appstack.dev]

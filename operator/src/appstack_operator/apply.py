@@ -18,6 +18,9 @@ from appstack_operator.plan import Action, Verb
 BESIDES = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
 logger = logging.getLogger(__name__)
 
+# Beside our own fields: what an object is to be says nothing of notes, and would take them away.
+NOTES_MANAGER = "appstack-notes"
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -71,7 +74,9 @@ def failure_of(action: Action, error: ApiError) -> Failure:
     message = f"{action.verb.value} {action.target}: {error.message}"
     if action.verb is Verb.GROW:
         message = f"{action.target} cannot grow ({action.why}): {error.message}; nothing else waits for it"
-    return Failure(action.target, component, Reason.APPLY_REFUSED, message, error.is_passing)
+    # A refused move leaves the stack as good as it was: a later pass comes back to it.
+    is_passing = error.is_passing or action.verb is Verb.EVICT
+    return Failure(action.target, component, Reason.APPLY_REFUSED, message, is_passing)
 
 
 class ForeignObjectError(ApiError):
@@ -103,7 +108,11 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
         await api.delete(action.target, action.uid, propagation="Orphan")
         return
     assert action.manifest is not None
-    if action.verb is Verb.CREATE:
+    if action.verb is Verb.EVICT:
+        # The note comes first: who dies in between tries this very pod again, and no other for an hour.
+        await api.apply(action.manifest, manager=NOTES_MANAGER)
+        await api.evict(action.target, action.uid)
+    elif action.verb is Verb.CREATE:
         await create(stack, action, action.manifest, api)
     elif action.verb in (Verb.SCALE, Verb.SUSPEND, Verb.GROW, Verb.LABEL):
         await api.patch(action.target, change_of(action.manifest, action.uid))

@@ -169,6 +169,21 @@ class Api:
             if error.status != 404:
                 raise
 
+    async def evict(self, ref: Ref, uid: str) -> None:
+        """Ask for the end of this very pod, as a drain does: its disruption budget may refuse (429)."""
+        kind = BY_NAME[ref.kind]
+        body: Object = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            await self._call("POST", "evict", kind, f"{kind.path(ref.namespace, ref.name)}/eviction", {}, body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
     async def _call(
         self,
         method: str,

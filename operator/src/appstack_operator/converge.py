@@ -18,7 +18,7 @@ from appstack_operator.apply import Failure, apply
 from appstack_operator.assess.conditions import Work
 from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.assess.pooler import pooler_is_the_door
-from appstack_operator.assess.stack import assess_stack
+from appstack_operator.assess.stack import Assessment, assess_highly_available, assess_ready, assess_stack
 from appstack_operator.assess.status import build_status
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
@@ -28,7 +28,7 @@ from appstack_operator.desired.credentials import known_credentials
 from appstack_operator.desired.parameters import describe_proposals, describe_refusals, settle_parameters
 from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
-from appstack_operator.events import build_events, build_ignored
+from appstack_operator.events import build_events, build_ignored, build_moves
 from appstack_operator.gates import set_gates
 from appstack_operator.kinds import STACK, Ref
 from appstack_operator.lifecycle import end, hold
@@ -37,11 +37,12 @@ from appstack_operator.logs import STACK as STACK_OF_LOG
 from appstack_operator.objects import API_VERSION, Object, content_hash
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
-from appstack_operator.plan import Action, plan
+from appstack_operator.plan import Action, Verb, plan, plan_move
 from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.passwords import rotate_passwords
 from appstack_operator.settings import Settings
+from appstack_operator.spread import look_seconds
 from appstack_operator.volumes import growing, volumes_as_they_are
 from appstack_operator.wakeups import Key
 
@@ -125,13 +126,25 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     operator.looks[namespace, name] = Look.of(stack, seen, context, assessment, answers)
     gates = set_gates(assessment)
     actions = plan(stack, build_stack(stack, context), seen, gates)
+    waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context)]
+    if not pending_work(seen, actions, waiting) and only_nodes_are_shared(stack, seen, assessment):
+        actions = plan_move(stack, seen)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
 
-    waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context)]
     work = Work(pending_work(seen, actions, waiting), verdicts_of(failures))
+    refused = {failure.target for failure in failures}
+    moved = [str(each) for each in actions if each.verb is Verb.EVICT and each.target not in refused]
     status = build_status(stack, seen, context, assessment, work)
-    await report(api, stack, live, status, now, before.stack if before else None)
-    return next_look(settings, status, failures, now, phase_of(stack.metadata.uid))
+    news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
+    await report(api, stack, live, status, now, news)
+    delay_seconds = next_look(settings, status, failures, now, phase_of(stack.metadata.uid))
+    return min(delay_seconds, look_seconds(stack, seen) or delay_seconds)
+
+
+def only_nodes_are_shared(stack: AppStack, seen: Observed, assessment: Assessment) -> bool:
+    """Whether nothing is wrong with a stack but where its pods run."""
+    available = assess_highly_available(stack, seen, assessment, assess_ready(assessment))
+    return available.reason is Reason.SHARED_NODE
 
 
 def phase_of(uid: str) -> float:
@@ -227,25 +240,24 @@ def verdicts_of(failures: Sequence[Failure]) -> Mapping[str, Verdict]:
 
 
 async def report(
-    api: Api, stack: AppStack, live: Object, status: AppStackStatus, now: datetime, former: AppStack | None = None
+    api: Api, stack: AppStack, live: Object, status: AppStackStatus, now: datetime, news: Sequence[Object] = ()
 ) -> None:
-    """Write status if it has changed, and events about what changed in it and since the former look."""
+    """Write status if it has changed, and events about what changed in it and about what else is new."""
     wanted = status.model_dump(by_alias=True, mode="json", exclude_none=True)
     metrics.show_conditions(stack.namespace, stack.name, {each.type: each.status for each in status.conditions})
-    if wanted == live.get("status"):
-        return
-    await api.apply(
-        {
-            "apiVersion": API_VERSION,
-            "kind": STACK.name,
-            "metadata": {"name": stack.name, "namespace": stack.namespace, "uid": stack.metadata.uid},
-            "status": wanted,
-        },
-        subresource="status",
-    )
+    if wanted != live.get("status"):
+        await api.apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": STACK.name,
+                "metadata": {"name": stack.name, "namespace": stack.namespace, "uid": stack.metadata.uid},
+                "status": wanted,
+            },
+            subresource="status",
+        )
     try:
         changes = build_events(stack, stack.status.conditions, status.conditions, now)
-        for event in chain(changes, build_ignored(stack, former, now)):
+        for event in chain(changes, news):
             await api.create(event)
     except ApiError as error:
         logger.warning("an event could not be written: %s", error.message)

@@ -1,6 +1,6 @@
 """Kubernetes Events on transitions: built purely, one per change that a person would want to know."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from appstack_operator.api import AppStack
@@ -10,6 +10,7 @@ from appstack_operator.kinds import EVENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
 
 REPLICAS_IGNORED = "ReplicasIgnored"  # no reason of a condition: all is well
+POD_MOVED = "PodMoved"
 QUIET = {"Reconciling"}  # comes and goes with every change
 # Work that goes on by itself, or what the spec asks for: nobody has to look.
 EXPECTED = {
@@ -71,6 +72,11 @@ def build_ignored(stack: AppStack, former: AppStack | None, now: datetime) -> It
         f"{stack.name}-api chooses {bounds}; change spec.backend.api.autoscaling, or take it out"
     )
     yield build_event(stack, "APIReady", REPLICAS_IGNORED, note, now, is_warning=False)
+
+
+def build_moves(stack: AppStack, moves: Iterable[str], now: datetime) -> Iterator[Object]:
+    """One event for each pod that is sent to another node."""
+    return (build_event(stack, "HighlyAvailable", POD_MOVED, each, now, is_warning=False) for each in moves)
 
 
 def was_ever_complete(before: Sequence[Condition]) -> bool:

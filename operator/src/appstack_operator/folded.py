@@ -60,7 +60,7 @@ class Unfolded(Objects):
 
 def fold(seen: Observed) -> Observed:
     """What was seen, to be kept."""
-    return replace(seen, objects=Folded(seen.objects))
+    return replace(seen, objects=Folded(seen.objects), nodes=())
 
 
 def unfold(seen: Observed) -> Observed:
@@ -75,7 +75,7 @@ def outline(seen: Observed) -> Observed:
         name: {"metadata": {"name": name}, "spec": {"replicas": obj["spec"].get("replicas", 1)}}
         for name, obj in seen.objects.get("Deployment", {}).items()
     }
-    return replace(seen, objects={"Pod": pods, "Deployment": deployments})
+    return replace(seen, objects={"Pod": pods, "Deployment": deployments}, nodes=())
 
 
 def outline_of_pod(pod: Object) -> Object:

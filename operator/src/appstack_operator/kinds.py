@@ -35,6 +35,7 @@ class Kind:
 STACK = Kind(KIND, PLURAL, GROUP, VERSION)
 EVENT = Kind("Event", "events", "events.k8s.io")
 LEASE = Kind("Lease", "leases", "coordination.k8s.io")
+NODE = Kind("Node", "nodes")  # of the cluster, in no namespace
 
 # What belongs to a stack, in the order of creation.
 CHILDREN = (

@@ -9,24 +9,27 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.claims import is_overdue
-from appstack_operator.assess.pods import claims_of, is_ready
+from appstack_operator.assess.pods import claims_of, condition, is_ready
 from appstack_operator.assess.refusals import lacking_pods
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.desired.references import named_by
-from appstack_operator.kinds import CHILDREN, EVENT, Kind, Ref
+from appstack_operator.kinds import CHILDREN, EVENT, NODE, Kind, Ref
 from appstack_operator.moments import moments_of
 from appstack_operator.objects import STACK_LABEL, Object, is_of_former_stack
-from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
+from appstack_operator.observed import Node, Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.services.external import ask_external
 from appstack_operator.services.postgres import observe_postgres
 from appstack_operator.services.rabbitmq import observe_external_queues, observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
+from appstack_operator.spread import wants_nodes
 
 logger = logging.getLogger(__name__)
+
+FORBIDDEN = 403
 
 
 async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime, memory: AnswerMemory) -> Observed:
@@ -47,7 +50,25 @@ async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observ
         objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
     moments = moments_of(objects)
     seen = Observed(objects, unknown, external=external, references=references, moments=moments, now=now)
-    return replace(seen, events=await observe_events(api, stack, seen))
+    seen = replace(seen, events=await observe_events(api, stack, seen))
+    return await observe_nodes(api, seen) if wants_nodes(stack, seen) else seen
+
+
+async def observe_nodes(api: Api, seen: Observed) -> Observed:
+    """The nodes of the cluster, where the operator may list them."""
+    try:
+        return replace(seen, nodes=tuple(map(node_of, await api.list(NODE, ""))))
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return replace(seen, are_nodes_hidden=True)
+
+
+def node_of(obj: Object) -> Node:
+    """What of a node counts."""
+    spec, meta = obj.get("spec", {}), obj["metadata"]
+    is_open = condition(obj, "Ready").get("status") == "True" and not spec.get("unschedulable")
+    return Node(meta["name"], meta.get("labels") or {}, tuple(spec.get("taints") or ()), is_open)
 
 
 async def observe_events(api: Api, stack: AppStack, seen: Observed) -> dict[tuple[str, str], list[Object]]:

@@ -123,6 +123,16 @@ class ExternalAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """What of a node of the cluster tells whether a pod may go there."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Object] = ()
+    is_open: bool = True  # ready, and not cordoned
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One consistent look at a stack: every list is uncached and by the stack's label."""
 
@@ -141,6 +151,9 @@ class Observed:
     events: Mapping[tuple[str, str], Sequence[Object]] = field(default_factory=dict)
     # (kind, name) -> the content of what the user's env and envFrom name; None where that is missing.
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
+    # The cluster's nodes, read only while a pod that shares one may be moved.
+    nodes: Sequence[Node] = ()
+    are_nodes_hidden: bool = False  # they were asked for, and the operator may not list them
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def get(self, kind: str, name: str) -> Object | None:

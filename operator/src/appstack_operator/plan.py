@@ -18,6 +18,7 @@ from appstack_operator.objects import COMPONENT_LABEL, ROLE_LABEL, Object, compo
 from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
 from appstack_operator.restarts import is_leading, is_old, next_restarts, ordinal_of
+from appstack_operator.spread import MOVED, next_move
 from appstack_operator.volumes import growths, size_of_template, template_is_old, with_claims_of
 
 # Taking one of these away ends something that ran.
@@ -34,6 +35,7 @@ class Verb(Enum):
     APPLY = "apply"
     DELETE = "delete"
     RESTART = "restart"
+    EVICT = "evict"  # its controller makes it anew, and the scheduler finds it a better node
     SCALE = "scale"
     SUSPEND = "suspend"  # a scheduled job starts no more runs
     GROW = "grow"  # a claim asks for more
@@ -348,6 +350,18 @@ def plan_restarts(seen: Observed) -> Iterator[Action]:
         target = Ref("Pod", restart.namespace, restart.pod)
         action = Action(Verb.RESTART, target, impact, restart.why, Stage.DATA_SERVICES, None, restart.uid)
         yield replace(action, grace_seconds=restart.grace_seconds)
+
+
+def plan_move(stack: AppStack, seen: Observed) -> list[Action]:
+    """Evict one pod that shares a node with others of its kind. Only for a stack with which all else is well."""
+    move = next_move(stack, seen)
+    if move is None:
+        return []
+    owner = move.owner["metadata"]
+    meta = {key: owner[key] for key in ("name", "namespace", "uid")} | {"annotations": {MOVED: move.note}}
+    note = {"apiVersion": move.owner["apiVersion"], "kind": move.owner["kind"], "metadata": meta}
+    uid = move.pod["metadata"]["uid"]
+    return [Action(Verb.EVICT, Ref.of(move.pod), Impact.ROLLING, move.why, Stage.DATA_SERVICES, note, uid)]
 
 
 def plan_restarts_to_come(writes: Sequence[Action], seen: Observed) -> Iterator[Action]:

@@ -20,10 +20,14 @@ CHART = Path(__file__).resolve().parents[3] / "charts" / "appstack-operator"
 DELETED_BESIDES = {"persistentvolumeclaims", "pods", "statefulsets"}
 
 
-def operator_rules() -> list[dict[str, Any]]:
+# For moves of pods, and only where the operator minds all namespaces.
+USED_BY_MOVES = {("/nodes", "list"), ("/pods/eviction", "create")}
+
+
+def operator_rules(name: str = "rules") -> list[dict[str, Any]]:
     """The rules of the template; nothing in them is templated."""
     text = (CHART / "templates" / "_helpers.tpl").read_text()
-    block = text.partition('define "operator.rules" -}}')[2].partition("{{- end }}")[0]
+    block = text.partition(f'define "operator.{name}" -}}}}')[2].partition("{{- end }}")[0]
     return list(yaml.safe_load(block))
 
 
@@ -74,6 +78,13 @@ def test_the_operator_holds_the_rights_that_it_uses_and_grants() -> None:
 
 def test_the_operator_holds_no_other_right() -> None:
     assert pairs(operator_rules()) <= used() | pairs(granted_rules())
+
+
+def test_what_moves_need_is_granted_for_the_whole_cluster_alone() -> None:
+    assert pairs(operator_rules("clusterRules")) == USED_BY_MOVES
+    in_namespaces, _, everywhere = (CHART / "templates" / "rbac.yaml").read_text().partition("{{- else }}")
+    assert "operator.clusterRules" in everywhere
+    assert "operator.clusterRules" not in in_namespaces
 
 
 def test_no_image_has_a_default_that_nobody_publishes() -> None:

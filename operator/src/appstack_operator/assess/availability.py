@@ -1,13 +1,14 @@
 """Would the stack go on after the loss of any one pod or node? Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.pods import is_ready
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.pooler import COMPONENT as POOLER
+from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
 
@@ -70,11 +71,17 @@ def nodes_are_shared_safely(group: Group, seen: Observed) -> Verdict | None:
         return Verdict.false(
             Reason.REPLICA_MISSING, f"{len(pods)} of {group.pods} {group.component} pods are ready: no spare one"
         )
-    on_node = Counter(str(pod["spec"].get("nodeName")) for pod in pods)
-    node, count = max(on_node.items(), key=lambda item: (item[1], item[0]))
+    node, count = fullest_node(pods)
     if len(pods) - count >= group.needed:
         return None
+    hidden = "; the operator may not list nodes, so it moves no pod" if seen.are_nodes_hidden else ""
     return Verdict.false(
         Reason.SHARED_NODE,
-        f"{count} of {len(pods)} {group.component} pods run on node {node}: its loss would leave too few",
+        f"{count} of {len(pods)} {group.component} pods run on node {node}: its loss would leave too few{hidden}",
     )
+
+
+def fullest_node(pods: Sequence[Object]) -> tuple[str, int]:
+    """The node that carries most of these pods, and how many."""
+    on_node = Counter(str(pod["spec"].get("nodeName")) for pod in pods)
+    return max(on_node.items(), key=lambda item: (item[1], item[0]))

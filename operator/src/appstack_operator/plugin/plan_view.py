@@ -28,6 +28,7 @@ SIGNS = {
     Verb.SUSPEND: "~",
     Verb.DELETE: "-",
     Verb.RESTART: "*",
+    Verb.EVICT: "*",
     Verb.GROW: "~",
     Verb.LABEL: "~",
     Verb.REPLACE: "~",

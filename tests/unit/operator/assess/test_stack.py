@@ -143,6 +143,14 @@ def test_two_pods_on_one_node_are_not_highly_available() -> None:
     assert "node-0" in available.message
 
 
+def test_the_message_says_that_hidden_nodes_keep_pods_where_they_are() -> None:
+    stack = a_stack()
+    seen = with_object(a_running_stack(stack), a_pod(stack, "api", 1, node="node-0"))
+    assert "list nodes" not in verdicts(stack, seen)["HighlyAvailable"].message
+    seen = replace(seen, are_nodes_hidden=True)
+    assert "the operator may not list nodes" in verdicts(stack, seen)["HighlyAvailable"].message
+
+
 def test_an_api_that_nobody_wants_serves_nobody_and_is_no_failure() -> None:
     stack = a_stack(backend={"api": {"replicas": 0}})
     found = verdicts(stack, a_running_stack(stack))

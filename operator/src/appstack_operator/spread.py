@@ -1,0 +1,162 @@
+"""Which pod may go back to a node of its own: spreading is a wish, and after a drain nothing else fulfils it. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from appstack_operator.api import AppStack
+from appstack_operator.assess.availability import fullest_node, groups_of
+from appstack_operator.assess.pods import claims_of, is_ready
+from appstack_operator.objects import Object
+from appstack_operator.observed import Node, Observed
+from appstack_operator.ownership import annotation
+
+# On the workload: when which of its pods was moved last. So a restarted operator knows, too.
+MOVED = "appstack.dev/pod-moved"
+# A drain or a rollout that still goes on may be why the pod is where it is.
+SETTLED = timedelta(seconds=30)
+# Who landed on a shared node again found no room elsewhere: no sooner does anybody look again.
+AGAIN = timedelta(hours=1)
+# For so long the same pod is tried again: a budget said no for the moment, or the operator died before it asked.
+RETRY = timedelta(seconds=60)
+# Nobody tells that a node has come back.
+LOOK_SECONDS = 60.0
+ENDED = {"Succeeded", "Failed"}
+REPELLING = {"NoSchedule", "NoExecute"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pod that shares its node with others of which too few would be left without it."""
+
+    pod: Object
+    owner: Object  # its StatefulSet or Deployment
+    component: str
+    node: str
+    sharing: int  # how many pods of the component this node carries
+    due: datetime  # from when on it may be moved
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One pod to evict, and the note about it for its workload."""
+
+    pod: Object
+    owner: Object
+    note: str
+    why: str
+
+
+def next_move(stack: AppStack, seen: Observed) -> Move | None:
+    """The first pod that is due and that a node has a place for. The scheduler chooses; one place must be there."""
+    for each in candidates(stack, seen):
+        free = next(free_nodes(each, seen), None)
+        if is_due(each, seen) and free:
+            why = f"node {each.node} has {each.sharing} {each.component} pods, and {free} has room for one"
+            return Move(each.pod, each.owner, note_of(each, seen), why)
+    return None
+
+
+def wants_nodes(stack: AppStack, seen: Observed) -> bool:
+    """Whether a pass has to know the nodes; most never do."""
+    return not stack.spec.paused and any(is_due(each, seen) for each in candidates(stack, seen))
+
+
+def look_seconds(stack: AppStack, seen: Observed) -> float | None:
+    """When to look again at what nobody tells: a pod that has settled, a node that has come back. None: never."""
+    if stack.spec.paused or seen.are_nodes_hidden:
+        return None
+    waits = [(each.due - seen.now).total_seconds() for each in candidates(stack, seen)]
+    return min((wait if wait > 0 else LOOK_SECONDS for wait in waits), default=None)
+
+
+def candidates(stack: AppStack, seen: Observed) -> Iterator[Candidate]:
+    """Of each group that the loss of a node would stop: the pod that came last there, if no volume binds it."""
+    groups = list(groups_of(stack))
+    if any(group.is_single for group in groups):
+        return
+    for group in groups:
+        pods = seen.pods(group.component)
+        if len(pods) < group.pods or not all(map(is_ready, pods)):
+            continue
+        node, sharing = fullest_node(pods)
+        free = [pod for pod in pods if pod["spec"].get("nodeName") == node and not claims_of(pod)]
+        owner = next(
+            (each for kind in ("StatefulSet", "Deployment") for each in seen.of_kind(kind, group.component)), None
+        )
+        if len(pods) - sharing < group.needed and free and owner:
+            pod = max(free, key=lambda each: (created(each), each["metadata"]["name"]))
+            yield Candidate(pod, owner, group.component, node, sharing, due_at(pod, owner, seen.now))
+
+
+def is_due(candidate: Candidate, seen: Observed) -> bool:
+    """Whether it may be moved now."""
+    return candidate.due <= seen.now
+
+
+def due_at(pod: Object, owner: Object, now: datetime) -> datetime:
+    """From when on a pod may be moved: once it has settled; what a move led to is left alone for long."""
+    settled = created(pod) + SETTLED
+    at, uid = last_move(owner)
+    if at is None or (uid == pod["metadata"]["uid"] and now < at + RETRY):
+        return settled
+    # A later pod is none that the scheduler had chosen a place for in answer to the move: another drain has.
+    grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
+    is_of_another_time = created(pod) > at + RETRY + grace
+    return settled if is_of_another_time else max(settled, at + AGAIN)
+
+
+def last_move(owner: Object) -> tuple[datetime | None, str]:
+    """When which pod of a workload was moved last; None if none was, or nobody can read the note."""
+    at, _, uid = annotation(owner, MOVED).partition(" ")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None, ""
+    return (moment, uid) if moment.tzinfo else (None, "")
+
+
+def note_of(candidate: Candidate, seen: Observed) -> str:
+    """The note about this move; a second try of the same move keeps the time of the first."""
+    at, uid = last_move(candidate.owner)
+    is_retry = at is not None and uid == candidate.pod["metadata"]["uid"] and seen.now < at + RETRY
+    moment = at if is_retry and at else seen.now
+    return f"{moment.isoformat(timespec='seconds')} {candidate.pod['metadata']['uid']}"
+
+
+def free_nodes(candidate: Candidate, seen: Observed) -> Iterator[str]:
+    """The nodes that would take the pod and be no fuller with it than the shared one without it."""
+    alive = [pod for pod in seen.pods(candidate.component) if pod["status"].get("phase") not in ENDED]
+    on_node = Counter(pod["spec"].get("nodeName") for pod in alive)
+    for node in sorted(seen.nodes, key=lambda node: (on_node[node.name], node.name)):
+        if on_node[node.name] + 1 < candidate.sharing and suits(node, candidate.pod):
+            yield node.name
+
+
+def suits(node: Node, pod: Object) -> bool:
+    """Whether a node is open to the pod; whether it has room, the scheduler knows."""
+    selector = pod["spec"].get("nodeSelector") or {}
+    tolerations = pod["spec"].get("tolerations") or []
+    repelling = [taint for taint in node.taints if taint.get("effect") in REPELLING]
+    return (
+        node.is_open
+        and selector.items() <= node.labels.items()
+        and all(any(tolerates(each, taint) for each in tolerations) for taint in repelling)
+    )
+
+
+def tolerates(toleration: Object, taint: Object) -> bool:
+    """As the scheduler compares them."""
+    if toleration.get("effect") not in (None, "", taint["effect"]):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", taint["key"])
+    is_equal = toleration.get("operator") in (None, "", "Equal")
+    same_value = toleration.get("value", "") == taint.get("value", "")
+    return is_equal and toleration.get("key") == taint["key"] and same_value
+
+
+def created(obj: Object) -> datetime:
+    """When an object was made."""
+    return datetime.fromisoformat(obj["metadata"]["creationTimestamp"])

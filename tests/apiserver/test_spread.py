@@ -1,0 +1,137 @@
+"""A pod that a drain has left on a shared node is moved at a real API server: once, as budgets and rights let it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from appstack_operator import converge
+from appstack_operator.client import ApiError
+from appstack_operator.kinds import EVENT, NODE
+from appstack_operator.spread import MOVED
+from tests.apiserver.kit.life import NAME
+from tests.apiserver.kit.stage import NODES, Clock, Stage, staging
+from tests.apiserver.kit.troubles import AT_ONCE, SPEC, a_shared_node, later, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+    from appstack_operator.client import Api
+    from appstack_operator.objects import Object
+    from tests.apiserver.kit.life import World
+
+API, POD = f"{NAME}-api", f"{NAME}-api-1"
+
+
+@asynccontextmanager
+async def a_free_node(stage: Stage) -> AsyncIterator[None]:
+    """The third node is back and has no pod of the API."""
+    path = NODE.path("", NODES[2])
+    await stage.ask("POST", NODE.path(""), json={"metadata": {"name": NODES[2]}})
+    node = await stage.ask("GET", path)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    await stage.ask("PUT", f"{path}/status", json={**node, "status": ready})
+    # A real API server keeps pods off a node that nobody has spoken for yet.
+    await stage.ask("PUT", path, json={**await stage.ask("GET", path), "spec": {}})
+    try:
+        yield
+    finally:
+        await stage.ask("DELETE", path)
+
+
+async def let_go(stage: Stage, pods: int) -> None:
+    """What the budget of the API lets go now."""
+    generation = (await stage.get("PodDisruptionBudget", API))["metadata"]["generation"]
+    counts = {"currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2, "disruptionsAllowed": pods}
+    await stage.put_status("PodDisruptionBudget", API, {**counts, "observedGeneration": generation})
+
+
+async def look_later(stage: Stage, **time: int) -> tuple[dict[str, Object], bool]:
+    """The conditions after a pass at that time, and whether the pod has been sent away."""
+    deployment = await stage.get("Deployment", API)
+    # Its controller has noticed the note, too: an annotation counts as a new generation.
+    status = {**deployment["status"], "observedGeneration": deployment["metadata"]["generation"]}
+    await stage.put_status("Deployment", API, status)
+    async with later(nothing, **time)(stage):
+        conditions = await stage.look()
+    return conditions, "deletionTimestamp" in (await stage.get("Pod", POD))["metadata"]
+
+
+async def noted(stage: Stage) -> str:
+    annotations: dict[str, str] = (await stage.get("Deployment", API))["metadata"]["annotations"]
+    return annotations.get(MOVED, "")
+
+
+async def come_back(stage: Stage, pod: Object) -> None:
+    """The pod ends, and the one in its place comes to the same node."""
+    await stage.ask("DELETE", stage.path("Pod", POD), json=AT_ONCE)
+    kept = {key: pod["metadata"][key] for key in ("name", "labels") if key in pod["metadata"]}
+    await stage.ask("POST", stage.path("Pod"), json={"metadata": kept, "spec": pod["spec"]})
+    await stage.put_status("Pod", POD, pod["status"])
+
+
+async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converge, "datetime", Clock)
+    async with staging(world, api, "spread") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        await stage.settle_on_nodes()
+        async with a_shared_node(stage), a_free_node(stage):
+            pod = await stage.get("Pod", POD)
+            await let_go(stage, 1)
+            # It has just come; then a budget has its word.
+            conditions, is_sent = await look_later(stage)
+            assert (conditions["HighlyAvailable"]["reason"], is_sent) == ("SharedNode", False)
+            await let_go(stage, 0)
+            assert not (await look_later(stage, seconds=40))[1]
+            first_note = await noted(stage)
+            assert first_note.endswith(pod["metadata"]["uid"])
+            await let_go(stage, 1)
+            assert (await look_later(stage, seconds=50))[1]
+            assert await noted(stage) == first_note
+            events: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
+            notes = [each["note"] for each in events if each["reason"] == "PodMoved"]
+            assert len(notes) == 1
+            assert POD in notes[0]
+            assert NODES[2] in notes[0]
+
+            # It lands on the same node again: for an hour it stays there, and nothing is written.
+            await come_back(stage, pod)
+            await let_go(stage, 1)
+            await look_later(stage, seconds=55)
+            before = await noted(stage)
+            for minutes in (2, 30, 59):
+                assert not (await look_later(stage, minutes=minutes))[1]
+            assert await noted(stage) == before
+            assert (await look_later(stage, minutes=62))[1]
+            await come_back(stage, pod)
+
+
+async def test_without_the_right_to_list_nodes_the_condition_says_so(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converge, "datetime", Clock)
+    asked: list[Any] = []
+
+    async def refuse(kind: Any, *arguments: Any, **options: Any) -> Any:
+        if kind is NODE:
+            asked.append(kind)
+            raise ApiError(403, "Forbidden", "nodes is forbidden")
+        return await listed(kind, *arguments, **options)
+
+    async with staging(world, api, "unspread") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        await stage.settle_on_nodes()
+        async with a_shared_node(stage), a_free_node(stage):
+            await let_go(stage, 1)
+            listed = stage.operator.api.list
+            await stage.look()
+            assert asked == []
+            monkeypatch.setattr(stage.operator.api, "list", refuse)
+            conditions, is_sent = await look_later(stage, seconds=40)
+            assert asked
+            assert "may not list nodes" in conditions["HighlyAvailable"]["message"]
+            assert not is_sent
