@@ -193,6 +193,15 @@ def export_not_ready(w: World) -> httpx.Response:
         return w.api.http.get(f"/v1/exports/{export['id']}/content")
 
 
+@provokes("EXPORTS_TOO_MANY")
+def exports_too_many(w: World) -> httpx.Response:
+    http = w.start_api("one export", EXPORT_MAX_RUNNING="1").http
+    with psycopg.connect(w.dsn) as conn:
+        conn.execute("LOCK TABLE export_pieces IN EXCLUSIVE MODE")  # so the first does not end
+        http.post("/v1/exports", json={})
+        return http.post("/v1/exports", json={})
+
+
 @provokes("INTERNAL_ERROR")
 def internal_error(w: World) -> httpx.Response:
     broken = "ALTER TABLE exports ADD CONSTRAINT none CHECK (format = 'none') NOT VALID"

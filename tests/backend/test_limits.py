@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
@@ -36,6 +37,26 @@ def test_who_guesses_tokens_is_stopped_and_nobody_else_is(backend: Backend) -> N
         assert tried(token, "203.0.113.1").is_success, "a good token from the same address"
         assert code(tried("guess-7", "203.0.113.2"))[1] == "TOKEN_INVALID", "another address"
         assert api.http.get("/v1/jobs").is_success
+
+
+def test_a_token_has_so_many_unfinished_exports_also_if_it_orders_many_at_once(backend: Backend) -> None:
+    backend.start_api(EXPORT_MAX_RUNNING="3")
+    api = backend.client()
+
+    def orders(count: int) -> list[httpx.Response]:
+        with ThreadPoolExecutor(count) as threads:
+            return list(threads.map(lambda _: api.http.post("/v1/exports", json={}), range(count)))
+
+    answers = orders(20)
+    assert sorted(answer.status_code for answer in answers) == [202] * 3 + [429] * 17
+    refused = next(answer for answer in answers if answer.is_error)
+    assert code(refused) == (429, "EXPORTS_TOO_MANY") and refused.headers["Retry-After"]
+    other = api.http.post("/v1/tokens", json={"name": "n", "scopes": ["read"]}).json()["token"]
+    headers = {"Authorization": f"Bearer {other}"}
+    assert api.http.post("/v1/exports", json={}, headers=headers).is_success, "another token"
+    backend.start_worker()
+    wait_until(lambda: {job["state"] for job in api.pages("/v1/jobs")} == {"succeeded"}, "all are written")
+    assert [answer.status_code for answer in orders(3)] == [202] * 3, "those that ended do not count"
 
 
 def test_slow_targets_keep_no_other_waiting(backend: Backend) -> None:

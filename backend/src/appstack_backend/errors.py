@@ -200,6 +200,13 @@ class ExportNotReady(ApiError):
     retry_after_seconds = 1
 
 
+class ExportsTooMany(ApiError):
+    """The token has as many unfinished exports as it may. Wait until one of them has ended, then order again."""
+
+    code, status, title = "EXPORTS_TOO_MANY", 429, "Too many exports at once"
+    retry_after_seconds = 5
+
+
 class PreconditionFailed(ApiError):
     """The product changed since you read it. Read it again and repeat the change with the new ETag."""
 

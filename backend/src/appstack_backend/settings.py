@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     import_lease_seconds: float = Field(30.0, gt=0)
     import_max_uploads: int = Field(8, ge=1)
 
+    export_max_running: int = Field(10, ge=1)  # of one token, over all instances; waiting ones count
+
     # Patience.
     database_pool_size: int = Field(10, ge=3)
     database_patience_seconds: float = Field(10.0, ge=0)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from starlette.responses import Response, StreamingResponse
 
-from appstack_backend.errors import ExportNotReady, NotFound, RequestInvalid
+from appstack_backend.errors import ExportNotReady, ExportsTooMany, NotFound, RequestInvalid
 from appstack_backend.http.context import Call, answer
 from appstack_backend.http.imports import problem
 from appstack_backend.repository import exports as repository
@@ -35,8 +35,11 @@ async def create(call: Call) -> Response:
         raise RequestInvalid("a filter must be a text of at most 1000 characters")
     given = {name: value for name, value in filters.items() if value}
     job = await repository.create(
-        call.state.stores.database, uuid4(), file_format, given, call.caller.name, call.request_id
+        *(call.state.stores.database, uuid4(), file_format, given, call.caller.name, call.request_id),
+        call.state.settings.export_max_running,
     )
+    if job is None:
+        raise ExportsTooMany()
     call.state.stores.relay.poke()
     return answer(shown(job), 202, {"location": f"/v1/exports/{job['id']}"})
 

@@ -13,10 +13,15 @@ from appstack_backend.database import Connection, Database
 
 Job = dict[str, Any]
 
+# Orders of one owner stand in line, else each would count without the others.
+IN_LINE = "SELECT pg_advisory_xact_lock(hashtextextended('exports/' || %(owner)s, 0))"
+# Itself is not counted: a commit whose answer was lost is repeated.
 CREATE = """
     WITH job AS (
         INSERT INTO exports (id, state, format, filter, owner, request_id, traceparent)
-        VALUES (%(id)s, 'queued', %(format)s, %(filter)s, %(owner)s, %(request_id)s, %(traceparent)s)
+        SELECT %(id)s, 'queued', %(format)s, %(filter)s, %(owner)s, %(request_id)s, %(traceparent)s
+        WHERE %(most)s > (SELECT count(*) FROM exports
+            WHERE owner = %(owner)s AND state IN ('queued', 'running') AND id <> %(id)s)
         ON CONFLICT DO NOTHING RETURNING *
     ), message AS (
         INSERT INTO outbox (queue, message_id, body)
@@ -88,13 +93,19 @@ def copy_out(file_format: str, filters: dict[str, str]) -> sql.Composed:
 
 
 async def create(
-    database: Database, job_id: UUID, file_format: str, filters: dict[str, str], owner: str, request_id: str
-) -> Job:
+    database: Database, job_id: UUID, file_format: str, filters: dict[str, str], owner: str, request_id: str, most: int
+) -> Job | None:
+    """The job; None if its owner has `most` unfinished ones already."""
     values = {"id": job_id, "format": file_format, "filter": Jsonb(filters), "owner": owner, "request_id": request_id}
-    values["traceparent"] = tracing.current()
-    job = await database.fetch_one(CREATE, values) or await by_id(database, job_id)
-    assert job is not None
-    return job
+    values |= {"traceparent": tracing.current(), "most": most}
+
+    async def work(conn: Connection) -> Job | None:
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(IN_LINE, values)
+            await cursor.execute(CREATE, values)
+            return await cursor.fetchone()
+
+    return await database.run(work) or await by_id(database, job_id)
 
 
 async def by_id(database: Database, job_id: UUID) -> Job | None:
