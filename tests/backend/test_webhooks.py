@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -89,7 +90,9 @@ def test_a_secret_is_shown_once_and_a_subscription_can_be_ended(api: Api) -> Non
     assert api.pages("/v1/subscriptions") == [subscription]
     assert secret not in api.http.get(path).text + api.http.get("/v1/subscriptions").text
     assert api.http.delete(path).status_code == 204
-    assert api.http.delete(path).status_code == 404
+    assert api.http.delete(path).status_code == 204, "asked again after an answer that was lost"
+    assert api.http.get(path).status_code == 404
+    assert api.http.delete(f"/v1/subscriptions/{uuid4()}").status_code == 404, "there never was one"
 
 
 def test_a_failing_target_is_tried_again_and_then_dead_lettered_with_its_reason(

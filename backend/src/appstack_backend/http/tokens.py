@@ -20,7 +20,7 @@ async def create(call: Call) -> Response:
         raise RequestInvalid(f"scopes must be some of {', '.join(auth.SCOPES)}")
     token = auth.new_token()
     row = await repository.create(call.state.stores.database, uuid4(), name, auth.digest(token), sorted(set(scopes)))
-    return answer({**(row or {}), "token": token}, 201)
+    return answer({**row, "token": token}, 201)
 
 
 async def page(call: Call) -> Response:

@@ -8,6 +8,7 @@ from psycopg.rows import dict_row
 
 from appstack_backend import tracing
 from appstack_backend.database import Connection, Database
+from appstack_backend.repository import messages
 
 Row = dict[str, Any]
 
@@ -21,7 +22,14 @@ BY_ID = """
 PAGE = """
     SELECT id, owner, url, events, state, disabled_reason, created_at FROM subscriptions
     WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"""
-DELETE = "DELETE FROM subscriptions WHERE id = %(id)s RETURNING id"
+# Leaves a mark: who asks again since the answer was lost is told the same, until the mark is purged.
+DELETE = """
+    WITH gone AS (
+        DELETE FROM subscriptions WHERE id = %(id)s RETURNING id
+    ), mark AS (
+        INSERT INTO processed_messages (message_id) SELECT %(mark)s FROM gone ON CONFLICT DO NOTHING
+    )
+    SELECT id FROM gone"""
 DISABLE = "UPDATE subscriptions SET state = 'disabled', disabled_reason = %(reason)s WHERE id = %(id)s"
 DELIVERIES = """
     SELECT id, event, state, attempts, next_attempt_at, last_status, last_error, created_at, finished_at
@@ -108,8 +116,11 @@ async def page(database: Database, after: UUID, limit: int) -> list[Row]:
 
 
 async def delete(database: Database, subscription_id: UUID) -> bool:
-    """Whether it was there; its deliveries go with it."""
-    return await database.fetch_one(DELETE, {"id": subscription_id}) is not None
+    """Whether it is gone, now or by an earlier call; its deliveries go with it."""
+    values = {"id": subscription_id, "mark": f"subscription.deleted/{subscription_id}"}
+    if await database.fetch_one(DELETE, values) is not None:
+        return True
+    return await database.fetch_one(messages.IS_MARKED, values) is not None
 
 
 async def page_of_deliveries(

@@ -8,7 +8,8 @@ from appstack_backend.database import Database
 BY_HASH = "SELECT id, name, scopes FROM tokens WHERE hash = %(hash)s AND revoked_at IS NULL"
 CREATE = """
     INSERT INTO tokens (id, name, hash, scopes) VALUES (%(id)s, %(name)s, %(hash)s, %(scopes)s)
-    ON CONFLICT DO NOTHING RETURNING id, name, scopes, created_at, revoked_at"""
+    ON CONFLICT (id) DO UPDATE SET id = excluded.id
+    RETURNING id, name, scopes, created_at, revoked_at"""
 PAGE = """
     SELECT id, name, scopes, created_at, revoked_at FROM tokens
     WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"""
@@ -21,10 +22,11 @@ async def by_hash(database: Database, digest: bytes) -> dict[str, Any] | None:
     return await database.fetch_one(BY_HASH, {"hash": digest})
 
 
-async def create(
-    database: Database, token_id: UUID, name: str, digest: bytes, scopes: list[str]
-) -> dict[str, Any] | None:
-    return await database.fetch_one(CREATE, {"id": token_id, "name": name, "hash": digest, "scopes": scopes})
+async def create(database: Database, token_id: UUID, name: str, digest: bytes, scopes: list[str]) -> dict[str, Any]:
+    """The token, also where the answer to a first commit was lost and the work is repeated."""
+    row = await database.fetch_one(CREATE, {"id": token_id, "name": name, "hash": digest, "scopes": scopes})
+    assert row is not None
+    return row
 
 
 async def page(database: Database, after: UUID, limit: int) -> list[dict[str, Any]]:
