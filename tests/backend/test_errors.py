@@ -20,6 +20,7 @@ import pytest
 from appstack_backend.errors import CATALOGUE, RowError
 from tests.backend.conftest import drop_database, new_database, purge_queues, settings
 from tests.backend.kit import feeds
+from tests.backend.kit.described import hold_to_description
 from tests.backend.kit.processes import ADMIN_TOKEN, Api, Backend, wait_until
 
 if TYPE_CHECKING:
@@ -263,6 +264,7 @@ def test_a_code_is_provoked(world: World, code: str) -> None:
         return
     assert (answer.status_code, told["code"], told["title"]) == (error.status, code, error.title)
     assert answer.headers["Content-Type"] == "application/problem+json"
+    hold_to_description(answer)
     assert told["status"] == error.status and told["type"].endswith(code.lower())
     assert ("Retry-After" in answer.headers) == (error.retry_after_seconds is not None or code == "RATE_LIMITED")
     assert told["request_id"] == answer.headers["X-Request-Id"]
@@ -330,7 +332,10 @@ def test_odd_requests_get_clean_answers(world: World) -> None:
     """No 5xx, no hang, nothing from inside; the answers quote only what was sent."""
     draw = random.Random(5)
     http = httpx.Client(
-        base_url=world.api.http.base_url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30
+        base_url=world.api.http.base_url,
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+        timeout=30,
+        event_hooks={"response": [hold_to_description]},
     )
     codes = set()
     for _ in range(400):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from tests.backend.kit.described import hold_to_description
 from tests.backend.kit.rootfs import free_port
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Backend:
                 base_url=f"http://127.0.0.1:{self.api_port}",
                 headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
                 timeout=PATIENCE_SECONDS,
+                event_hooks={"response": [hold_to_description]},
             )
         )
 

@@ -6,6 +6,7 @@ import re
 from appstack_backend import __version__
 from appstack_backend.errors import CATALOGUE
 from appstack_backend.http.context import DEFAULT_LIMIT, MOST
+from appstack_backend.http.problems import codes_by_status
 from appstack_backend.http.routes import FEEDS, OPERATIONS, Operation
 from appstack_backend.http.schemas import SCHEMAS, TEXT, UUID_TEXT, Schema
 
@@ -20,10 +21,6 @@ SENT_HEADERS: dict[str, Schema] = {
     "If-None-Match": {**TEXT, "description": "Of a GET: 304 if the product still has this ETag. `*`: only if new."},
     "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 200},
 }
-PROBLEM: Schema = {
-    "description": "A problem; its code says which",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
 
 
 def describe(operation: Operation) -> Schema:
@@ -34,7 +31,7 @@ def describe(operation: Operation) -> Schema:
         "parameters": parameters(operation),
         "responses": {
             **{str(status): success(operation, status) for status in (operation.status, *operation.also)},
-            "default": PROBLEM,
+            **{str(status): problem(codes) for status, codes in codes_by_status(operation).items()},
         },
         "security": [{"token": []}] if operation.scope else [],
     }
@@ -73,6 +70,14 @@ def success(operation: Operation, status: int) -> Schema:
         return {"description": "Success", "content": {media: {"schema": TEXT} for media in FEEDS}}
     schema = {"$ref": f"#/components/schemas/{operation.answer}"}
     return {"description": "Success", "content": {"application/json": {"schema": schema}}}
+
+
+def problem(codes: list[str]) -> Schema:
+    """A status that tells of a failure; the code says of which."""
+    titles = "; ".join(f"`{code}`: {CATALOGUE[code].title}" for code in codes)
+    one_of_these: Schema = {"properties": {"code": {"enum": codes}}}
+    schema = {"allOf": [{"$ref": "#/components/schemas/Problem"}, one_of_these]}
+    return {"description": titles, "content": {"application/problem+json": {"schema": schema}}}
 
 
 def document() -> Schema:

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from appstack_backend import errors
 from appstack_backend.http import exports, health, imports, jobs, products, subscriptions, tokens
 from appstack_backend.http.context import Call
 
@@ -29,6 +30,7 @@ class Operation:
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     body: tuple[str, ...] = ()  # media types
+    problems: tuple[type[errors.ApiError], ...] = ()  # its own, beside those that problems.py adds
     cache_key: Callable[[Request], str] | None = None  # of a GET that may be answered from the cache
 
 
@@ -53,6 +55,7 @@ OPERATIONS = (
         *(SKU, products.show, "A product", "Product"),
         also=(304,),
         headers=("If-None-Match",),
+        problems=(errors.NotFound,),
         cache_key=products.cache_key,
     ),
     Operation(
@@ -64,28 +67,49 @@ OPERATIONS = (
     ),
     Operation(
         *("PATCH", SKU, products.patch, "write", "Change a product", "Product"),
+        problems=(errors.NotFound,),
         sent="ProductToPatch",
         headers=IF,
         body=JSON,
     ),
-    Operation("DELETE", SKU, products.delete, "write", "Delete a product", status=204, headers=IF),
+    Operation(
+        *("DELETE", SKU, products.delete, "write", "Delete a product"),
+        status=204,
+        headers=IF,
+        problems=(errors.NotFound,),
+    ),
     get("/livez", health.livez, "Whether the process lives", "Status", scope=None),
-    get("/readyz", health.readyz, "Whether the process should be sent requests", "Status", scope=None),
+    get(
+        *("/readyz", health.readyz, "Whether the process should be sent requests", "Status"),
+        scope=None,
+        problems=(errors.ShuttingDown, errors.SchemaNotReady),
+    ),
     Operation(
         *("POST", "/v1/imports", imports.create, "write", "Import a feed", "Import", 202),
         body=FEEDS,
         headers=("Idempotency-Key",),
+        problems=(
+            *(errors.MediaTypeUnsupported, errors.UploadsBusy, errors.IdempotencyKeyReused, errors.IdempotencyKeyBusy),
+            *(errors.ImportCancelled, errors.ImportTruncated),
+        ),
     ),
     get("/v1/imports/{id}", imports.show, "An import and its progress", "Import"),
-    Operation("DELETE", "/v1/imports/{id}", imports.cancel, "write", "Cancel an import", "Import"),
+    Operation(
+        *("DELETE", "/v1/imports/{id}", imports.cancel, "write", "Cancel an import", "Import"),
+        problems=(errors.ImportFinished,),
+    ),
     get("/v1/imports/{id}/errors", imports.show_errors, "Rejected rows", "RowErrorPage", query=PAGE),
     Operation(
         *("POST", "/v1/exports", exports.create, "read", "Order an export", "Export", 202),
         body=JSON,
         sent="ExportToOrder",
+        problems=(errors.ExportsTooMany,),
     ),
     get("/v1/exports/{id}", exports.show, "An export and its progress", "Export"),
-    get("/v1/exports/{id}/content", exports.content, "The file of an export", "File"),
+    get(
+        *("/v1/exports/{id}/content", exports.content, "The file of an export", "File"),
+        problems=(errors.ExportNotReady,),
+    ),
     get("/v1/categories", products.categories, "Categories in use", "NamePage", query=PAGE),
     get("/v1/suppliers", products.suppliers, "Suppliers in use", "NamePage", query=PAGE),
     get("/v1/jobs", jobs.page, "Imports and exports, newest first", "JobPage", query=PAGE),
@@ -93,6 +117,7 @@ OPERATIONS = (
         *("POST", "/v1/subscriptions", subscriptions.create, "write", "Be told of events", "NewSubscription", 201),
         body=JSON,
         sent="SubscriptionToMake",
+        problems=(errors.WebhookUrlRefused,),
     ),
     get("/v1/subscriptions", subscriptions.page, "Subscriptions", "SubscriptionPage", query=PAGE),
     get("/v1/subscriptions/{id}", subscriptions.show, "A subscription", "Subscription"),
