@@ -8,6 +8,7 @@ import json
 import random
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from tests.backend.conftest import drop_database, new_database, purge_queues, se
 from tests.backend.kit import feeds
 from tests.backend.kit.described import hold_to_description
 from tests.backend.kit.processes import ADMIN_TOKEN, Api, Backend, wait_until
+from tests.backend.kit.rootfs import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,10 +225,9 @@ def rate_limited(w: World) -> httpx.Response:
     return http.get("/v1/jobs")
 
 
-@provokes("DATABASE_UNAVAILABLE")
-def database_unavailable(w: World) -> httpx.Response:
-    """The database goes away: this API's connections are refused by a limit of its role."""
-    api = w.start_api("cut off", DATABASE_PATIENCE_SECONDS="0")
+@contextmanager
+def without_database(w: World) -> Iterator[None]:
+    """The database ends all connections and takes none."""
     cut = f"ALTER DATABASE {w.dsn.rpartition('/')[2]} ALLOW_CONNECTIONS"
     admin = w.dsn.rpartition("/")[0] + "/postgres"
     with psycopg.connect(admin, autocommit=True) as conn:
@@ -235,9 +236,16 @@ def database_unavailable(w: World) -> httpx.Response:
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (w.dsn.rpartition("/")[2],)
             )
-            return api.http.get("/v1/jobs")
+            yield
         finally:
             conn.execute(f"{cut} true".encode())
+
+
+@provokes("DATABASE_UNAVAILABLE")
+def database_unavailable(w: World) -> httpx.Response:
+    api = w.start_api("cut off", DATABASE_PATIENCE_SECONDS="0")
+    with without_database(w):
+        return api.http.get("/v1/jobs")
 
 
 @provokes("SHUTTING_DOWN")
@@ -326,6 +334,33 @@ def odd_request(draw: random.Random) -> dict[str, Any]:
         "content": draw.choice(bodies),
         "headers": headers,
     }
+
+
+def test_answers_tell_nothing_from_inside_while_the_services_are_away(world: World) -> None:
+    """An API whose Redis and broker were never there loses its database too; what it answers is as clean as ever."""
+    nowhere = f"127.0.0.1:{free_port()}"
+    api = world.start_api(
+        *("alone",),
+        REDIS_SENTINELS="",
+        REDIS_SENTINEL_MASTER="",
+        REDIS_URL=f"redis://:password@{nowhere}/0",
+        RABBITMQ_URL=f"amqp://user:password@{nowhere}/",
+        DATABASE_PATIENCE_SECONDS="0",
+    )
+    draw = random.Random(7)
+    assert api.http.put("/v1/products/P", json=THING).is_success, "Redis and the broker are not needed for it"
+    with without_database(world), ThreadPoolExecutor(4) as senders:
+        answers = list(
+            senders.map(lambda request: api.http.request(**request), [odd_request(draw) for _ in range(120)])
+        )
+    codes = set()
+    for answer in answers:
+        if answer.is_error and answer.request.method != "HEAD":
+            problem = answer.json()
+            codes.add(problem["code"])
+            assert_no_leak(json.dumps({**problem, "request_id": ""}))
+    assert {"DATABASE_UNAVAILABLE", "REQUEST_INVALID"} <= codes
+    assert "INTERNAL_ERROR" not in codes
 
 
 def test_odd_requests_get_clean_answers(world: World) -> None:
