@@ -64,6 +64,22 @@ def agreed_master(answers: Sequence[Answer], quorum: int) -> str | None:
     return next((address for address, count in votes.items() if count >= quorum), None)
 
 
+def undisputed_master(answers: Sequence[Answer], quorum: int) -> str | None:
+    """The address that all Sentinels name which answer, where those are most of all.
+
+    Stricter than agreed: the Sentinel that leads a failover names the successor before the others do.
+    """
+    addresses = {answer.address for answer in answers}
+    return addresses.pop() if len(addresses) == 1 and len(answers) >= quorum else None
+
+
+def may_be_followed(mine: Member, master: Member | None) -> bool:
+    """Whether a replica without a link may turn to whom all Sentinels name: it leads, goes on, and is not behind."""
+    if master is None or master.stopping:
+        return False
+    return master.serves == "master" and master.generation >= mine.generation
+
+
 def newest_member(members: Mapping[str, Member]) -> Member:
     """The member with the newest data; of equals (a first bootstrap) the one with the lowest ordinal."""
     return min(members.values(), key=lambda member: (negated(member.freshness), ordinal(member.pod)))

@@ -6,20 +6,23 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from appstack_redis import record as records
 from appstack_redis.ask import ask_failover, ask_member, ask_members, ask_sentinels, ask_until_agreed
 from appstack_redis.decide import (
     PATIENCE_SECONDS,
+    Answer,
     Decision,
     Member,
     Step,
     has_waited_in_vain,
+    may_be_followed,
     may_be_promoted,
     named_master,
     next_step,
+    undisputed_master,
 )
 from appstack_redis.probes import serve
 from appstack_redis.record import Record
@@ -262,16 +265,19 @@ class Keeper:
         records.save(self.record_path, Record(self.member.generation, offset, was_master))
 
     def observe_lost_replica(self, group: Group, facts: dict[str, str], running_seconds: float) -> None:
-        """A replica without a link; where nobody leads and it is the newest, it offers itself."""
+        """A replica without a link: it turns to a new master, or offers itself if nobody leads and it is the newest."""
         self.member = replace(self.member, serves="replica")
         lost_seconds = self._answered - self._linked
-        if self.member.in_sync:
-            if facts.get("master_replid") == self._lineage:  # the last second before the link broke counts, too
-                offset = max(self.member.offset, int(facts["slave_repl_offset"]))
-                self.keep(offset, serves="replica", was_master=False)
-            if lost_seconds < PATIENCE_SECONDS:
-                return  # Sentinels may promote it: it held everything when the link broke
-        address = named_master(ask_sentinels(group, self.settings.password))
+        # The last second before the link broke counts, too.
+        if self.member.in_sync and facts.get("master_replid") == self._lineage:
+            offset = max(self.member.offset, int(facts["slave_repl_offset"]))
+            self.keep(offset, serves="replica", was_master=False)
+        answers = ask_sentinels(group, self.settings.password)
+        if self.turn_to_master(group, facts, answers):
+            return
+        if self.member.in_sync and lost_seconds < PATIENCE_SECONDS:
+            return  # Sentinels may promote it: it held everything when the link broke
+        address = named_master(answers)
         members = {**ask_members(group, without=self.settings.pod), self.settings.pod: self.member}
         named = group.pod_at(address) if address else None
         me, size = self.settings.pod, len(group.redis)
@@ -282,6 +288,24 @@ class Keeper:
         elif may_be_promoted(me, named, members, size, group.min_replicas, running_seconds):
             self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
             log.info("nobody leads and this pod holds the newest data: %s", ask_failover(group, self.settings.password))
+
+    def turn_to_master(self, group: Group, facts: Mapping[str, str], answers: Sequence[Answer]) -> bool:
+        """Follow another master than so far, where all Sentinels name it; whether it does.
+
+        Sentinels tell those that they take for up when they fail over. Who has just come back would wait for 10 s, and
+        so would the writes of a master that has no other replica.
+        """
+        address = undisputed_master(answers, group.quorum)
+        pod = group.pod_at(address) if address else None
+        if address is None or pod in (None, self.settings.pod) or address == facts.get("master_host"):
+            return False
+        if not may_be_followed(self.member, ask_member(str(pod), address)):
+            return False
+        if self.connection().call("ROLE")[0] != "slave":
+            return False  # promoted since we looked
+        log.info("without a link to %s, and all Sentinels name %s: following it", facts.get("master_host"), pod)
+        self.connection().call("REPLICAOF", address, REDIS_PORT)
+        return True
 
     # Before it stops
 

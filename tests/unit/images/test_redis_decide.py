@@ -12,10 +12,12 @@ from appstack_redis.decide import (
     Step,
     agreed_master,
     has_waited_in_vain,
+    may_be_followed,
     may_be_promoted,
     named_master,
     newest_member,
     next_step,
+    undisputed_master,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +191,35 @@ def test_a_replica_keeps_its_data_in_memory_while_somebody_may_lead(named: str |
 
 def test_a_whole_group_without_sentinels_and_a_master_starts_anew() -> None:
     assert waits_in_vain(None, HELD_HERE, HELD_THERE, Member(B, 4, 90, was_master=True))
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [
+        pytest.param(("b", "b", "b"), "b", id="all"),
+        pytest.param(("b", "b"), "b", id="one is silent"),
+        pytest.param(("b", "b", "a"), None, id="a failover is under way"),
+        pytest.param(("b",), None, id="one that may be cut off"),
+        pytest.param((), None, id="nobody"),
+    ],
+)
+def test_a_master_is_undisputed_where_most_answer_and_all_name_it(named: tuple[str, ...], address: str | None) -> None:
+    answers = [Answer(f"s{number}", each, number) for number, each in enumerate(named)]
+    assert undisputed_master(answers, 2) == address
+
+
+@pytest.mark.parametrize(
+    ("master", "is_followed"),
+    [
+        pytest.param(Member(B, 5, serves="master"), True, id="it was promoted"),
+        pytest.param(Member(B, 4, serves="master"), True, id="it led all the time"),
+        pytest.param(Member(B, 3, serves="master"), False, id="its data is older"),
+        pytest.param(Member(B, 5, serves="master", stopping=True), False, id="it hands over"),
+        pytest.param(Member(B, 5, serves="replica"), False, id="not promoted yet"),
+        pytest.param(None, False, id="silent"),
+    ],
+)
+def test_a_replica_without_a_link_turns_to_who_leads_and_is_not_behind(
+    master: Member | None, is_followed: bool
+) -> None:
+    assert may_be_followed(Member(ME, 4, 100), master) is is_followed

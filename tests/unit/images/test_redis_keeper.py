@@ -167,7 +167,8 @@ def test_a_replica_that_waited_in_vain_ends_its_server_and_remembers_the_last_se
     keeper.member, keeper._lineage, keeper._linked = Member(me, 4, 100, in_sync=True), "a", 1000.0
     keeper._answered = keeper._linked + lost_seconds
     with subprocess.Popen(["sleep", "60"]) as keeper.server:
-        keeper.observe_lost_replica(group, {"master_replid": "a", "slave_repl_offset": "150"}, 900.0)
+        facts = {"master_replid": "a", "slave_repl_offset": "150", "master_host": "10.0.0.2"}
+        keeper.observe_lost_replica(group, facts, 900.0)
         assert records.load(keeper.record_path) == records.Record(4, 150)
         if lost_seconds > PATIENCE_SECONDS:
             assert keeper.server.wait(5) == -signal.SIGTERM
