@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ import pytest
 from tests.backend.kit import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "postgres" / "agent"))
 import rewind
@@ -82,3 +84,52 @@ def test_a_rewind_killed_half_way_bricks_no_member(diverged: tuple[servers.Postg
     assert rewind.discard_half_rewound(old.data)
     assert not old.data.exists(), "Patroni fetches a new copy into what is not there"
     assert not rewind.discard_half_rewound(old.data), "the copy that comes is not taken for the old directory"
+
+
+@contextmanager
+def a_source_that_dies(port: int, is_time: Callable[[], bool]) -> Iterator[int]:
+    """The way to a server, which breaks for good once it is time."""
+    listener, died = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def forward(source: socket.socket, target: socket.socket) -> None:
+        with source, target, suppress(OSError):  # the other direction has closed them
+            while not died.is_set() and (piece := source.recv(16_384)):
+                if is_time():
+                    died.set()
+                    return
+                target.sendall(piece)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", port))
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=forward, args=pair, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["in the middle", "before anything was written"])
+def test_a_source_that_dies_leaves_no_directory_of_two_histories(
+    diverged: tuple[servers.Postgres, servers.Postgres], is_begun: bool
+) -> None:
+    """Patroni keeps the directory where the primary is gone, and starts it once nobody leads."""
+    old, new = diverged
+    note = rewind.note_beside(old.data)
+
+    def is_time() -> bool:
+        if not is_begun:
+            return True
+        return note.exists() and rewind.has_been_touched(old.data, note.stat().st_mtime_ns)
+
+    with a_source_that_dies(new.port, is_time) as port, pytest.raises(RuntimeError, match="failed in the image"):
+        old.run(*rewind_command(new.dsn.replace(f":{new.port}/", f":{port}/")))
+    assert not note.exists()
+    assert old.data.exists() is not is_begun

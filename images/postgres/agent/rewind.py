@@ -2,7 +2,8 @@
 """pg_rewind, as Patroni calls it, with a note beside the directory while it works.
 
 A member that is killed in the middle of a rewind is left with files of two histories under a pg_control that calls them
-one: PostgreSQL would start on them. The note tells the next start, which fetches a new copy instead.
+one: PostgreSQL would start on them. The note tells the next start, which fetches a new copy instead. The same where the
+source dies in the middle: Patroni keeps such a directory, as it cannot tell it from one that was not touched yet.
 """
 
 from __future__ import annotations
@@ -44,16 +45,26 @@ def discard_half_rewound(data: Path) -> bool:
     return found
 
 
+def has_been_touched(data: Path, since_ns: int) -> bool:
+    """Whether anything of the database has changed since. Patroni itself writes at the top, and nowhere below."""
+    folders = [folder for folder in data.iterdir() if folder.is_dir() and not folder.is_symlink()]
+    paths = (path for folder in folders for path in (folder, *folder.rglob("*")))
+    return any(path.lstat().st_mtime_ns > since_ns for path in paths)
+
+
 def main(arguments: list[str]) -> int:
-    """Run pg_rewind; the note goes when it ends by itself, well or not (Patroni removes what a failed one leaves)."""
+    """Run pg_rewind; what it began and could not end is removed: Patroni fetches a new copy once somebody leads."""
     if "-D" not in arguments:
         return subprocess.call([PG_REWIND, *arguments])
-    note = note_beside(Path(arguments[arguments.index("-D") + 1]))
+    data = Path(arguments[arguments.index("-D") + 1])
+    note = note_beside(data)
     with note.open("w") as file:
         file.write("a directory beside this note that is older than it was half rewound\n")
         file.flush()
         os.fsync(file.fileno())
     code = subprocess.call([PG_REWIND, *arguments])
+    if code and has_been_touched(data, note.stat().st_mtime_ns):
+        shutil.rmtree(data)  # the note stays until it is gone
     note.unlink()
     return code
 
