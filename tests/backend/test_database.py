@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from appstack_backend.database import Database
 from appstack_backend.errors import DatabaseUnavailable
+from tests.backend.kit import servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from appstack_backend.database import Connection
 
@@ -55,3 +59,45 @@ async def test_a_server_that_is_cut_off_is_noticed_before_its_successor_writes(d
     assert 3.0 <= unacknowledged <= MOST_SECONDS, "a network that stutters is no dead server"
     # With a user timeout the count of probes plays no part: the first one after that time ends the connection.
     assert max(idle + interval, unacknowledged) + interval <= MOST_SECONDS
+
+
+async def test_the_first_connection_to_a_new_primary_ends_those_to_the_former_one(tmp_path: Path) -> None:
+    """The former one lives on and takes itself for the primary, as one that stood still does when it goes on."""
+    with (
+        servers.postgres(tmp_path / "former") as former,
+        servers.replica(tmp_path / "successor", former) as successor,
+    ):
+        database = Database(former.dsn, "test", size=2, patience_seconds=10)
+        await database.open()
+        try:
+            async with database.transaction(), database.transaction():
+                pass  # two connections, which both are idle now
+            with psycopg.connect(successor.dsn, autocommit=True) as conn:
+                conn.execute("SELECT pg_promote()")
+            database._pool.conninfo = successor.dsn  # as the Service does
+            assert await ports(database) == {port_of(former)}, "nobody can know yet"
+            ended = await database._pool.getconn()
+            await ended.close()
+            await database._pool.putconn(ended)  # another one takes its place
+            assert await leads_to(database, port_of(successor)), "one of them still leads to the former"
+        finally:
+            await database.close()
+
+
+async def leads_to(database: Database, port: int) -> bool:
+    """Whether both connections of a pool soon lead there; new ones are made in the background."""
+    for _ in range(400):
+        if await ports(database) == {port}:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def ports(database: Database) -> set[int]:
+    """Whom the two connections of a pool lead to."""
+    async with database.transaction() as one, database.transaction() as two:
+        return {one.info.port, two.info.port}
+
+
+def port_of(server: servers.Postgres) -> int:
+    return int(psycopg.conninfo.conninfo_to_dict(server.dsn)["port"] or 0)

@@ -54,6 +54,18 @@ def test_a_token_whose_answer_was_lost_is_found_by_its_name_and_revoked(backend:
     assert http.delete(f"/v1/tokens/{token['id']}").json() == revoked.json(), "asked again"
 
 
+def test_an_import_that_failed_on_our_side_may_be_sent_again_at_once(backend: Backend, dsn: str) -> None:
+    backend.start_api()
+    backend.start_worker()
+    api, body = backend.client(), feeds.as_csv(feeds.rows(1_200, seed=93))
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("ALTER TABLE import_chunks ADD CONSTRAINT broken CHECK (number < 1) NOT VALID")
+        assert api.post(body, Idempotency_Key="again").status_code == 500
+        conn.execute("ALTER TABLE import_chunks DROP CONSTRAINT broken")
+    job = api.feed(body, Idempotency_Key="again")
+    assert (job["state"], job["rows"]["imported"]) == ("succeeded", 1_200)
+
+
 async def test_work_whose_commits_answer_was_lost_is_answered_as_if_done_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from appstack_operator.desired.pooler import build_configuration
 from tests.backend.kit import servers
+from tests.backend.kit.processes import wait_until
 from tests.backend.kit.rootfs import Box, free_port
 from tests.unit.operator.factories import a_context, a_stack
 
@@ -93,7 +94,7 @@ def test_clients_outlive_the_absence_of_the_primary(server: servers.Postgres, po
         client.execute("CREATE TABLE kept (i int)")
         server.kill()
         with pytest.raises(psycopg.OperationalError):
-            client.execute("SELECT 1")
+            wait_until(lambda: client.execute("SELECT 1") is None, "the death of the server's own process is noticed")
         late = pool.submit(write_as_soon_as_it_can, pooled)
         time.sleep(AWAY_SECONDS)
         assert not late.done(), f"another answer than to wait or to come again: {late.exception()}"

@@ -105,7 +105,8 @@ class ExplainingCursor(psycopg.AsyncCursor[Any]):
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else query.as_string()
-        if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text, re.IGNORECASE):
+        is_pools_own = text == database.TIMELINE  # once a connection, for whatever operation comes first
+        if not is_pools_own and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text, re.IGNORECASE):
             await super().execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), params)
             row = await super().fetchone()
             plan = next(iter(row.values())) if isinstance(row, dict) else row[0]

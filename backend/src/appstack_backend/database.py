@@ -37,6 +37,8 @@ POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection atte
 READ_ONLY = "25006"  # we reached a server that is no primary (any more)
 BUSY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout: the server is fine
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
+# The name of a WAL file begins with its timeline.
+TIMELINE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
 
 
 def is_transient(error: BaseException) -> bool:
@@ -51,9 +53,15 @@ def server_is_lost(error: BaseException) -> bool:
     return is_transient(error) and getattr(error, "sqlstate", None) not in (*BUSY, "57014")
 
 
-async def configure(conn: Connection) -> None:
-    """What a new connection is told."""
-    set_json_loads(msgspec.json.decode, conn)  # several times faster than the standard library's
+async def timeline_of(conn: Connection) -> int:
+    """The timeline that the server writes, which grows with every promotion; 0 of one that does not write, or tell."""
+    try:
+        row = await (await conn.execute(TIMELINE)).fetchone()
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error:  # somebody else's database may not let us ask
+        return 0
+    return int(row[0], 16) if row and row[0] else 0
 
 
 class Database:
@@ -64,6 +72,7 @@ class Database:
     ) -> None:
         self.dsn, self.name = dsn, name
         self.patience_seconds = patience_seconds
+        self._timeline = 0
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             kwargs=CONNECT,
@@ -74,9 +83,23 @@ class Database:
             # everybody waiting for the end of a backoff that started during the failover.
             reconnect_timeout=0.1,
             name=name,
-            configure=configure,
+            configure=self._configure,
             open=False,
         )
+
+    async def _configure(self, conn: Connection) -> None:
+        """Tell a new connection how to read JSON, and learn from it whether there is a new primary.
+
+        A primary that stood still while its successor was chosen takes itself for the primary for a moment more once it
+        goes on, and an idle connection to it would answer with what was. So the first connection to the successor ends
+        those to whom it follows.
+        """
+        set_json_loads(msgspec.json.decode, conn)  # several times faster than the standard library's
+        timeline = await timeline_of(conn)
+        if 0 < self._timeline < timeline:
+            log.info("there is a new primary", pool=self.name, timeline=timeline)
+            await self._pool.drain()
+        self._timeline = max(self._timeline, timeline)
 
     async def open(self) -> None:
         """Start the pool; connections come when the server does."""

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -112,6 +112,15 @@ class Reception:
         self._digest = hashlib.sha256()
 
     async def run(self, body: AsyncIterator[bytes]) -> Job:
+        """Receive the body; where that fails, its sender may go on at once, and need not wait for a lease to end."""
+        try:
+            return await self._receive(body)
+        except (ApiError, psycopg.Error):
+            with suppress(ApiError, psycopg.Error):
+                await repository.release(self._services.database, self._receiver)
+            raise
+
+    async def _receive(self, body: AsyncIterator[bytes]) -> Job:
         """Read to the end, or to where the body breaks; the complete rows before that are kept."""
         self._known = await repository.digests(self._services.database, self._receiver.id)
         failure: ApiError | None = None

@@ -59,6 +59,9 @@ RENEW = """
     UPDATE imports SET receiver_until = now() + %(lease)s
     WHERE id = %(id)s AND receiver = %(receiver)s AND state = 'receiving'
     RETURNING id"""
+RELEASE = """
+    UPDATE imports SET receiver_until = now()
+    WHERE id = %(id)s AND receiver = %(receiver)s AND state = 'receiving'"""
 # Around every UPDATE that may end a job: its event leaves with the same commit.
 WITH_EVENT = """
     WITH job AS ({update} RETURNING *), event AS (
@@ -242,6 +245,15 @@ async def renew(database: Database, receiver: Receiver) -> bool:
     """Whether the receiver still has its job."""
     values = {"id": receiver.id, "receiver": receiver.number, "lease": receiver.lease}
     return await database.fetch_one(RENEW, values) is not None
+
+
+async def release(database: Database, receiver: Receiver) -> None:
+    """Let the upload be taken over from now on, if the receiver still has it. Tried once."""
+
+    async def work(conn: Connection) -> None:
+        await conn.execute(RELEASE, {"id": receiver.id, "receiver": receiver.number})
+
+    await database.run(work, patience_seconds=0)
 
 
 async def take_over(database: Database, job: Job, lease: timedelta) -> Job | None:
