@@ -32,7 +32,7 @@ def conf(**rabbitmq: Any) -> list[str]:
 
 
 def test_a_minority_pauses_and_a_lost_node_is_noticed_soon() -> None:
-    assert {"cluster_partition_handling = pause_minority", "net_ticktime = 6"} <= set(conf())
+    assert {"cluster_partition_handling = pause_minority", "net_ticktime = 8"} <= set(conf())
 
 
 def test_no_imported_definitions_write_over_the_operators_user() -> None:
