@@ -8,6 +8,7 @@ from pathlib import Path
 from appstack_lab import paths
 
 TAIL_LINES = 15
+LOG_NAMED, CAUSE_NAMED = " failed. Log: ", "probable cause: "  # in a failure that has a log
 
 # The first phrase that stands in the end of a log names the cause.
 CAUSES = (
@@ -51,9 +52,9 @@ def failure_with_log(what: str, log: Path) -> LabError:
     """Build the error for a failed step: its log's path, its last lines and the probable cause."""
     lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
     tail = "\n".join(f"    {line}" for line in lines) or "    (empty)"
-    text = f"{what} failed. Log: {log}\n  last lines:\n{tail}"
+    text = f"{what}{LOG_NAMED}{log}\n  last lines:\n{tail}"
     cause = probable_cause(tail)
-    return LabError(f"{text}\n  probable cause: {cause}" if cause else text)
+    return LabError(f"{text}\n  {CAUSE_NAMED}{cause}" if cause else text)
 
 
 def of_the_disk(error: OSError) -> str:

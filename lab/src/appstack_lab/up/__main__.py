@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from appstack_lab.cluster import NAME_VARIABLE, checked_name
 from appstack_lab.failures import LabError, of_the_disk
@@ -201,13 +203,19 @@ def run_operator(cluster: clusters.Cluster, choice: Choice) -> None:
     with steps.step("Pause the operator in the cluster", "run-operator", f"run `make up{choice}` first."):
         find(cluster, choice)
         access.reach(steps, cluster.kubeconfig)
+        settings = settings_of(json.loads(steps.run("kubectl", "get", *stack.DEPLOYMENT, "-o", "json")))
         steps.run("kubectl", "scale", *stack.DEPLOYMENT, "--replicas=0")
-    images = {f"APPSTACK_IMAGE_{name.upper()}": ref for name, ref in clusters.image_refs().items()}
     # It waits until the pods have given the Lease back.
-    images["APPSTACK_LEASE_NAMESPACE"] = stack.OPERATOR_NAMESPACE
+    settings["APPSTACK_LEASE_NAMESPACE"] = stack.OPERATOR_NAMESPACE
     say(f"The operator runs here now; Ctrl-C ends it. `make up{choice}` puts it back into the cluster.")
     operator = str(Path(sys.executable).parent / "appstack-operator")
-    os.execve(operator, [operator, "run"], {**steps.env, **images})  # noqa: S606
+    os.execve(operator, [operator, "run"], {**settings, **steps.env})  # noqa: S606
+
+
+def settings_of(deployment: dict[str, Any]) -> dict[str, str]:
+    """The variables of the operator in the cluster: above all its images, which the nodes can pull."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for container in containers for each in container["env"] if "value" in each}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from appstack_lab.failures import probable_cause
+from appstack_lab.failures import CAUSE_NAMED, LOG_NAMED, probable_cause
 from appstack_lab.progress import heartbeat
 
 if TYPE_CHECKING:
@@ -131,12 +131,14 @@ class Steps:
     def explain(self, what: str, words: str = "") -> str:
         """A failure in the words a person needs: what, the last lines, the log, the probable cause.
 
-        `words` is what the failed command said: a known phrase in them names the cause, and the lab tells its own.
-        Only where neither helps, the step's hint is all that can be said.
+        `words` is what the failed command said: a known phrase in them names the cause, and the lab tells its own, in a
+        sentence or below the end of a log. Only where neither helps, the step's hint is all that can be said.
         """
         lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         told = [what, *(f"    {line}" for line in lines), f"  The whole log:  {self.log}"]
-        if not any(line.startswith("lab: ") for line in words.splitlines()):
+        from_lab = any(line.startswith("lab: ") for line in words.splitlines())
+        has_log = LOG_NAMED in words and CAUSE_NAMED not in words
+        if not from_lab or has_log:
             end = "\n".join(words.splitlines()[-TAIL_LINES:])
             told.append(f"  Probable cause: {probable_cause(end) or self.hint}")
         return "\n".join(told)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -105,6 +107,28 @@ def test_the_operator_of_another_cluster_is_not_touched(
     assert run(monkeypatch, "--name", "nosuch", "run-operator") == 1
     said = capsys.readouterr().err
     assert "There is no cluster 'nosuch'; running: review. To make it: make up KIND_NAME=nosuch" in said
+
+
+def test_the_operator_of_this_shell_has_the_settings_of_the_one_that_it_replaces(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above all its images: the stack goes on with what its nodes can pull."""
+    image = "registry.example.com/appstack/redis:8.0-1"
+    env = [{"name": "APPSTACK_IMAGE_REDIS", "value": image}, {"name": "APPSTACK_LOG_LEVEL", "value": "info"}]
+    env.append({"name": "APPSTACK_LEASE_NAMESPACE", "valueFrom": {}})
+    live = {"spec": {"template": {"spec": {"containers": [{"env": env}]}}}}
+    (tmp_path / "deployment.json").write_text(json.dumps(live))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\n[ "$2" != deployment/appstack-operator ] || cat {tmp_path}/deployment.json\n')
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("APPSTACK_LOG_LEVEL", "debug")
+    begun: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda program, words, settings: begun.append(settings))
+    assert run(monkeypatch, "--name", "review", "run-operator") == 0
+    assert begun[0]["APPSTACK_IMAGE_REDIS"] == image
+    assert begun[0]["APPSTACK_LEASE_NAMESPACE"] == "appstack-system"
+    assert begun[0]["APPSTACK_LOG_LEVEL"] == "debug", "what this shell says comes first"
 
 
 def test_a_shell_gets_the_access_and_the_name_of_its_cluster(

@@ -92,6 +92,16 @@ def test_what_the_lab_explains_itself_is_not_explained_again(steps: Steps) -> No
     assert "Probable cause" not in str(failure.value)
 
 
+def test_where_the_lab_names_a_log_and_no_cause_the_step_has_the_last_word(steps: Steps) -> None:
+    said = "lab: building helm failed. Log: /cache/logs/helm.log\n  last lines:\n    main.go:1: undefined: x"
+    with pytest.raises(StepFailed) as failure, steps.step("Cluster", "cluster", "Go did not build it."):
+        steps.run("bash", "-c", f"echo '{said}' >&2; exit 1", show=True)
+    assert "Probable cause: Go did not build it." in str(failure.value)
+    with pytest.raises(StepFailed) as failure, steps.step("Cluster", "cluster", "Go did not build it."):
+        steps.run("bash", "-c", f"echo '{said}\n  probable cause: the disk is full' >&2; exit 1", show=True)
+    assert "Go did not build it" not in str(failure.value)
+
+
 def test_a_poll_is_logged_only_when_it_fails(steps: Steps) -> None:
     with pytest.raises(StepFailed, match="gone"), steps.step("Stack", "stack", "?"):
         assert steps.run("echo", "polled", is_poll=True) == "polled\n"
