@@ -128,7 +128,7 @@ async def test_an_export_that_is_being_written_is_not_rescued(dsn: str) -> None:
     database = Database(dsn, "test", size=3, patience_seconds=10)
     await database.open()
     try:
-        await exports.create(database, job_id, "csv", {}, "o", "r")
+        await exports.create(database, job_id, "csv", {}, "o", "r", most=1)
         await exports.start(database, job_id)
         await database.execute("UPDATE exports SET created_at = now() - interval '1 hour'")
         async with database.transaction() as writer:

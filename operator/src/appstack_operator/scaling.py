@@ -44,8 +44,7 @@ def scale_workers(stack: AppStack, seen: Observed, memory: ScalingMemory) -> dic
 
 def scale_pool(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: Observed, memory: ScalingMemory) -> int:
     """The number for one pool; an unreadable backlog changes nothing."""
-    live = seen.get("Deployment", f"{stack.name}-{component_of_worker(pool)}")
-    current = int(live["spec"].get("replicas", bounds.min_replicas)) if live else bounds.min_replicas
+    current = replicas_of(stack, pool, bounds, seen)
     backlog = backlog_of(pool, seen)
     if backlog is None:
         return clamp(current, bounds)
@@ -56,14 +55,27 @@ def scale_pool(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: O
     return clamp(max(need.replicas for need in memory.needs[key]), bounds)
 
 
+def replicas_of(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: Observed) -> int:
+    """How many workers a pool is to have by now."""
+    live = seen.get("Deployment", f"{stack.name}-{component_of_worker(pool)}")
+    return int(live["spec"].get("replicas", bounds.min_replicas)) if live else bounds.min_replicas
+
+
 def backlog_of(pool: Worker, seen: Observed) -> int | None:
     """Ready + unacknowledged messages of the pool's queues; None if the broker does not say of all of them."""
     return seen.rabbitmq.waiting_in(pool.queues) if seen.rabbitmq.knows_backlog else None
 
 
 def is_idle(stack: AppStack, seen: Observed) -> bool:
-    """Whether nothing waits for any pool that scales."""
-    return all(backlog_of(pool, seen) == 0 for pool in workers_of(stack) if pool.autoscaling)
+    """Whether nothing waits for any pool that scales, and each has its fewest workers.
+
+    Until then a shorter calm than asked for must not be taken for a whole one: what comes and goes was overlooked.
+    """
+    return all(
+        backlog_of(pool, seen) == 0 and replicas_of(stack, pool, bounds, seen) <= bounds.min_replicas
+        for pool in workers_of(stack)
+        if (bounds := pool.autoscaling)
+    )
 
 
 def needed(bounds: WorkerAutoscaling, backlog: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from appstack_operator.desired.workers import build_workers
 from appstack_operator.observed import Observed, RabbitmqAnswers, RabbitmqNode
-from appstack_operator.scaling import ScalingMemory, scale_workers
+from appstack_operator.scaling import ScalingMemory, is_idle, scale_workers
 from tests.unit.operator.factories import a_context, a_stack, made, observed
 
 if TYPE_CHECKING:
@@ -53,6 +53,20 @@ def test_the_number_follows_the_backlog(backlog: dict[str, int], replicas: int) 
 def test_a_queue_without_a_leader_is_not_an_empty_one() -> None:
     looks = [a_look({"bulk": None, "notifications": 3}, current=5, after_seconds=20 * n) for n in range(10)]
     assert set(decisions(*looks)) == {5}
+
+
+@pytest.mark.parametrize(
+    ("backlog", "current", "idle"),
+    [
+        pytest.param({}, 2, True, id="nothing waits, and the fewest workers"),
+        pytest.param({"bulk": 1}, 2, False, id="something waits"),
+        pytest.param({}, 5, False, id="a calm is still to be judged"),
+        pytest.param({"bulk": None}, 2, False, id="nobody knows"),
+        pytest.param(None, 2, False, id="nobody answers"),
+    ],
+)
+def test_a_pool_is_idle_once_it_has_come_down(backlog: dict[str, int | None] | None, current: int, idle: bool) -> None:
+    assert is_idle(STACK, a_look(backlog, current)) is idle
 
 
 def test_up_at_once() -> None:
