@@ -30,7 +30,7 @@ def api(backend: Backend) -> Api:
 
 
 def run_twice(backend: Backend, name: str, **environment: str) -> list[dict[str, object]]:
-    """Run a job twice at once; what a sweep told of each."""
+    """Run a job twice at once; what a sweep told of each that did something: the second may find the first at it."""
     both = [backend.start("job", name, **environment) for _ in range(2)]
     assert [process.popen.wait(120) for process in both] == [0, 0], both[0].log.read_text()
     return [line for process in both for line in process.lines() if line["event"] == "swept"]
@@ -99,7 +99,7 @@ def test_the_sweep_rescues_work_whose_messages_are_lost(api: Api, backend: Backe
         wait_until(lambda: outbox(dsn) == 0, "the broker has confirmed all")
         asyncio.run(purge_queues(rabbitmq))
         told = run_twice(backend, "sweep-outbox")
-        assert [line["rescued"] for line in told] == [0, 0], "it is too early to tell"
+        assert {line["rescued"] for line in told} == {0}, "it is too early to tell"
         with psycopg.connect(dsn) as conn:
             for table in ("imports", "exports", "deliveries"):
                 conn.execute(f"UPDATE {table} SET created_at = now() - interval '16 minutes'".encode())
