@@ -26,7 +26,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "postgres-primary-sigkill": {"watch_seconds": 8.0},
     "redis-master-deleted": {"watch_seconds": 8.0},
     "rabbitmq-leader-no-grace": {"watch_seconds": 8.0},
-    "api-pod-no-grace": {"watch_seconds": 5.0},
+    "api-pod-no-grace": {"watch_seconds": 15.0},  # nobody's gap shows it: the operator must have had the time to say so
     "node-cut": {"hold_seconds": NODE_CUT_SECONDS, "watch_seconds": NODE_CUT_SECONDS + 5},
 }
 
