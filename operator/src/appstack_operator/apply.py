@@ -16,10 +16,9 @@ from appstack_operator.plan import Action, Verb
 
 # Pods start and serve without these; that one is missing is told all the same.
 BESIDES = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
-logger = logging.getLogger(__name__)
-
 # Beside our own fields: what an object is to be says nothing of notes, and would take them away.
 NOTES_MANAGER = "appstack-notes"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
