@@ -176,10 +176,10 @@ def plan_with_volumes(
 
 
 def plan_item(stack: AppStack, item: Wanted, seen: Observed, gates: Gates) -> Action | None:
-    """The write for one object; behind a closed gate only what is no news: a repair, a number, an end of runs."""
+    """The write for one object; before its turn only what is no news: a repair, a number, an end of runs."""
     if item.manifest["kind"] in seen.unknown_kinds:
         return None
-    if gates.lets_through(item.stage, item.manifest["kind"]):
+    if gates.lets_through(item.stage, item.manifest["kind"]) and item.is_known:
         return plan_write(stack, item, seen)
     target = Ref.of(item.manifest)
     live = seen.get(target.kind, target.name)

@@ -32,11 +32,12 @@ def a_stack(name: str = "shop", **spec: Any) -> AppStack:
 
 
 def a_context(**changes: Any) -> Context:
-    """A context with known images, passwords and an address for every per-pod Service."""
+    """A context with known images, passwords and an address for every Service."""
     images = Images("backend:1", "postgres:17", "redis:8", "rabbitmq:4")
     passwords = Credentials(**{name: f"{name}-password" for name in Credentials.__dataclass_fields__})
-    parts = ("redis", "redis-sentinel")
-    addresses = {f"shop-{part}-{i}": f"10.0.{n}.{i}" for n, part in enumerate(parts) for i in range(5)}
+    per_pod = [f"{part}-{i}" for part in ("redis", "redis-sentinel", "rabbitmq") for i in range(5)]
+    doors = ["postgres-rw", "postgres-ro", "postgres-pooler", "redis-rw", "rabbitmq"]
+    addresses = {f"shop-{service}": f"10.0.0.{n}" for n, service in enumerate([*per_pod, *doors])}
     return replace(Context(images, passwords, addresses), **changes)
 
 

@@ -67,6 +67,15 @@ def test_another_number_of_pods_is_named_in_the_plan() -> None:
     assert action.why == "replicas 2 -> 3"
 
 
+def test_what_runs_stays_as_it_is_while_a_service_that_it_needs_has_no_address() -> None:
+    before = [obj for obj in everything() if obj["metadata"]["name"] != "shop-postgres-rw"]
+    addresses = {name: ip for name, ip in a_context().addresses.items() if name != "shop-postgres-rw"}
+    stack = a_stack(backend={"api": {"replicas": 3}})
+    actions = plan(stack, build_stack(stack, a_context(addresses=addresses)), observed(*before), OPEN)
+    # The next pass knows the address of the new Service, and rolls the pods out once.
+    assert in_words(actions) == {"create Service shop-postgres-rw", "scale Deployment shop-api"}
+
+
 def test_scheduled_jobs_wait_for_the_rollout_of_the_pods() -> None:
     jobs = [{"name": "report", "schedule": "@daily"}]
     actions = plan_for(

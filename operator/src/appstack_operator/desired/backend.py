@@ -5,8 +5,15 @@ from collections.abc import Sequence
 from appstack_operator.api import AppStack, CronJob, Migrations, Resources, Worker
 from appstack_operator.api.common import EnvVar
 from appstack_operator.desired.context import Context
-from appstack_operator.desired.environment import environment_checksum
-from appstack_operator.desired.pods import container_security, placement, pod_security, pull_secrets, resources
+from appstack_operator.desired.environment import environment_checksum, hosts_of
+from appstack_operator.desired.pods import (
+    container_security,
+    host_aliases,
+    placement,
+    pod_security,
+    pull_secrets,
+    resources,
+)
 from appstack_operator.desired.references import REFERENCES_CHECKSUM, references_checksum
 from appstack_operator.objects import Object, labels, metadata, selector
 
@@ -126,6 +133,7 @@ def build_pod_template(
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
         **placement(stack, component),
         **pull_secrets(stack),
+        **host_aliases(context, hosts_of(stack, context)),
         **more,
     }
     spec["tolerations"] = [*spec.get("tolerations", []), *LOST_NODE_TOLERATIONS]

@@ -7,6 +7,7 @@ from appstack_operator.api import AppStack, Mode
 from appstack_operator.api.common import EnvVar
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.credentials import encode
+from appstack_operator.desired.redis import master_name, sentinels_of
 from appstack_operator.desired.references import names_from_env_from
 from appstack_operator.objects import Object, content_hash, metadata
 
@@ -41,34 +42,55 @@ def connection_variables(stack: AppStack, context: Context) -> dict[str, str]:
 def postgres_variables(stack: AppStack, context: Context) -> dict[str, str]:
     """Through the pooler if there is one; reads go to the replicas."""
     password = quote(context.credentials.postgres_app, safe="")
+    services = postgres_services(stack, context)
+    hosts = [context.host(services[use], stack.namespace) for use in ("writes", "reads")]
+    writes, reads = (f"postgresql://app:{password}@{host}:5432/app" for host in hosts)
+    return {"DATABASE_URL": writes, "DATABASE_READONLY_URL": reads}
 
-    def url(service: str) -> str:
-        return (
-            f"postgresql://app:{password}@{context.host(f'{stack.name}-postgres-{service}', stack.namespace)}:5432/app"
-        )
 
-    primary = "pooler" if stack.spec.postgres.pooler.enabled and context.pooler_is_door else "rw"
-    return {"DATABASE_URL": url(primary), "DATABASE_READONLY_URL": url("ro")}
+def postgres_services(stack: AppStack, context: Context) -> dict[str, str]:
+    """What for -> the Service; migrations go past the pooler."""
+    name = f"{stack.name}-postgres"
+    is_pooled = stack.spec.postgres.pooler.enabled and context.pooler_is_door
+    return {
+        "writes": f"{name}-pooler" if is_pooled else f"{name}-rw",
+        "reads": f"{name}-ro",
+        "migrations": f"{name}-rw",
+    }
 
 
 def redis_variables(stack: AppStack, context: Context) -> dict[str, str]:
     """The Sentinels one by one, so that a client can ask the others when one is gone; and the master's Service."""
     password = context.credentials.redis
-    pods = context.host(f"{stack.name}-redis-sentinel-pods", stack.namespace)
-    sentinels = [f"{stack.name}-redis-sentinel-{i}.{pods}:26379" for i in range(stack.spec.redis.sentinels)]
-    master = context.host(f"{stack.name}-redis-rw", stack.namespace)
+    *sentinels, master = (context.host(service, stack.namespace) for service in redis_services(stack))
     return {
-        "REDIS_SENTINELS": ",".join(sentinels),
-        "REDIS_SENTINEL_MASTER": f"{stack.namespace}.{stack.name}",
+        "REDIS_SENTINELS": ",".join(f"{host}:26379" for host in sentinels),
+        "REDIS_SENTINEL_MASTER": master_name(stack),
         "REDIS_PASSWORD": password,
         "REDIS_URL": f"redis://:{quote(password, safe='')}@{master}:6379/0",
     }
+
+
+def redis_services(stack: AppStack) -> list[str]:
+    """Each Sentinel's own Service, which is known without DNS, and the master's."""
+    return [*sentinels_of(stack), f"{stack.name}-redis-rw"]
 
 
 def rabbitmq_variables(stack: AppStack, context: Context) -> dict[str, str]:
     """The broker's Service: any node will do."""
     host = context.host(f"{stack.name}-rabbitmq", stack.namespace)
     return {"RABBITMQ_URL": f"amqp://app:{quote(context.credentials.rabbitmq, safe='')}@{host}:5672/%2F"}
+
+
+def hosts_of(stack: AppStack, context: Context) -> dict[str, str]:
+    """The hosts that the backend's pods are told of, as far as they are Services of the stack: name -> Service."""
+    spec = stack.spec
+    services = [
+        *(postgres_services(stack, context).values() if spec.postgres.mode is Mode.MANAGED else ()),
+        *(redis_services(stack) if spec.redis.mode is Mode.MANAGED else ()),
+        *([f"{stack.name}-rabbitmq"] if spec.rabbitmq.mode is Mode.MANAGED else ()),
+    ]
+    return {context.host(service, stack.namespace): service for service in services}
 
 
 def build_environment(stack: AppStack, context: Context) -> Object:

@@ -2,7 +2,7 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import RECORD, Context
-from appstack_operator.desired.pods import container_security, placement, pod_security, pull_secrets
+from appstack_operator.desired.pods import container_security, host_aliases, placement, pod_security, pull_secrets
 from appstack_operator.desired.stateful import (
     CONFIG_CHECKSUM,
     build_config_map,
@@ -39,10 +39,15 @@ def build_configuration(stack: AppStack, context: Context) -> str:
     pooler = stack.spec.postgres.pooler
     return render(
         "pgbouncer.ini.j2",
-        host=context.host(f"{stack.name}-postgres-rw", stack.namespace),
+        host=primary_host(stack, context),
         pool_mode=pooler.pool_mode.value,
         pool_size=SERVER_CONNECTIONS // pooler.replicas,
     )
+
+
+def primary_host(stack: AppStack, context: Context) -> str:
+    """Where the pooler finds the primary."""
+    return context.host(f"{stack.name}-postgres-rw", stack.namespace)
 
 
 def build_deployment(stack: AppStack, context: Context) -> Object:
@@ -54,6 +59,7 @@ def build_deployment(stack: AppStack, context: Context) -> Object:
         "terminationGracePeriodSeconds": 30,
         **placement(stack, COMPONENT),
         **pull_secrets(stack),
+        **host_aliases(context, {primary_host(stack, context): f"{stack.name}-postgres-rw"}),
         "containers": [build_container(stack, context)],
         "volumes": [
             {"name": "config", "configMap": {"name": f"{stack.name}-{COMPONENT}"}},

@@ -13,6 +13,7 @@ from appstack_operator.desired.environment import build_environment
 from appstack_operator.desired.migrations import build_migrations
 from appstack_operator.desired.monitoring import build_monitoring
 from appstack_operator.desired.network import build_network_policies
+from appstack_operator.desired.pods import knows_its_addresses
 from appstack_operator.desired.pooler import build_pooler
 from appstack_operator.desired.postgres import build_postgres
 from appstack_operator.desired.rabbitmq import build_rabbitmq
@@ -40,6 +41,7 @@ class Wanted:
     stage: Stage
     manifest: Object
     is_created_only: bool = False  # made once, then left alone: a password, a Job
+    is_known: bool = True  # else a Service that its pods are to reach has no address yet: what runs stays as it is
 
 
 def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
@@ -59,7 +61,12 @@ def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
         Stage.CRON_JOBS: build_cron_jobs(stack, context),
     }
     return [
-        Wanted(stage, manifest, is_created_only=manifest in credentials or manifest["kind"] == "Job")
+        Wanted(
+            stage,
+            manifest,
+            is_created_only=manifest in credentials or manifest["kind"] == "Job",
+            is_known=knows_its_addresses(manifest),
+        )
         for stage, manifests in stages.items()
         for manifest in sorted(manifests, key=lambda obj: (ORDER[obj["kind"]], obj["metadata"]["name"]))
     ]

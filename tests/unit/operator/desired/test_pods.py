@@ -1,13 +1,15 @@
-"""Requests and limits: the spec's over the defaults, and never a request above its limit."""
+"""What all pods have in common: resources, registries, and names that need no DNS server."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from appstack_operator.api import Resources
-from appstack_operator.desired.pods import resources
+from appstack_operator.api import AppStack, Resources
+from appstack_operator.desired.environment import connection_variables
+from appstack_operator.desired.pods import pod_spec_of, resources
 from appstack_operator.desired.stack import build_stack
 from tests.unit.operator.factories import a_context, a_stack
 
@@ -46,14 +48,14 @@ def test_the_spec_wins_over_the_defaults(wanted: dict[str, Any], requests: Any, 
 
 def pod_specs(**backend: Any) -> dict[str, Any]:
     """Kind and name -> spec of the pods, of all that runs any."""
-    stack = a_stack(backend=backend, postgres={"pooler": {"enabled": True}})
+    return pods_of(a_stack(backend=backend, postgres={"pooler": {"enabled": True}}))
+
+
+def pods_of(stack: AppStack) -> dict[str, Any]:
+    """The same for a stack of one's own."""
     manifests = [item.manifest for item in build_stack(stack, a_context())]
-    templates = {
-        f"{each['kind']} {each['metadata']['name']}": each["spec"].get("jobTemplate", each)["spec"].get("template")
-        for each in manifests
-        if "spec" in each
-    }
-    return {name: template["spec"] for name, template in templates.items() if template}
+    found = {f"{each['kind']} {each['metadata']['name']}": pod_spec_of(each) for each in manifests}
+    return {name: pod for name, pod in found.items() if pod}
 
 
 def test_every_pod_may_pull_from_the_registry() -> None:
@@ -64,3 +66,34 @@ def test_every_pod_may_pull_from_the_registry() -> None:
 
 def test_without_a_secret_no_template_changes_for_it() -> None:
     assert [name for name, pod in pod_specs().items() if "imagePullSecrets" in pod] == []
+
+
+def names_in(pod: dict[str, Any]) -> dict[str, str]:
+    """Host name -> address, as the pod's /etc/hosts will have it."""
+    return {name: alias["ip"] for alias in pod.get("hostAliases", ()) for name in alias["hostnames"]}
+
+
+@pytest.mark.parametrize("pooler", [False, True], ids=["direct", "pooled"])
+def test_every_host_that_the_backend_is_told_of_is_known_to_its_pods_without_a_dns_server(pooler: bool) -> None:
+    stack, context = a_stack(postgres={"pooler": {"enabled": pooler}}), a_context()
+    told = set(re.findall(r"[\w.-]+\.svc\.cluster\.local", " ".join(connection_variables(stack, context).values())))
+    known = {f"{service}.shop.svc.cluster.local": address for service, address in context.addresses.items()}
+    clients = {name: pod for name, pod in pods_of(stack).items() if pod["containers"][0]["image"] == "backend:1"}
+    assert len(clients) == 6  # API, workers, migration, three scheduled jobs
+    for pod in clients.values():
+        assert told <= names_in(pod).keys()
+        assert names_in(pod).items() <= known.items()
+    # With a pooler too: migrations go past it.
+    assert all("shop-postgres-rw.shop.svc.cluster.local" in names_in(pod) for pod in clients.values())
+
+
+def test_the_pooler_finds_the_primary_without_a_dns_server() -> None:
+    assert names_in(pod_specs()["Deployment shop-postgres-pooler"]).keys() == {
+        "shop-postgres-rw.shop.svc.cluster.local"
+    }
+
+
+def test_the_names_of_an_external_service_are_left_to_dns() -> None:
+    external = {"mode": "External", "external": {"secretName": "theirs"}}
+    stack = a_stack(postgres=external, redis=external, rabbitmq=external)
+    assert [name for name, pod in pods_of(stack).items() if "hostAliases" in pod] == []

@@ -32,7 +32,7 @@ def conf(**rabbitmq: Any) -> list[str]:
 
 
 def test_a_minority_pauses_and_a_lost_node_is_noticed_soon() -> None:
-    assert {"cluster_partition_handling = pause_minority", "net_ticktime = 8"} <= set(conf())
+    assert {"cluster_partition_handling = pause_minority", "net_ticktime = 7"} <= set(conf())
 
 
 def test_no_imported_definitions_write_over_the_operators_user() -> None:
@@ -94,3 +94,15 @@ def test_nobody_is_guest_and_no_password_stands_in_a_manifest() -> None:
     assert "guest" not in text
     assert "rabbitmq-password" not in text
     assert "cookie-password" not in text
+
+
+def test_nodes_find_each_other_without_a_dns_server() -> None:
+    services = [obj for obj in build_rabbitmq(a_stack(), a_context()) if obj["kind"] == "Service"]
+    own = [obj["metadata"]["name"] for obj in services if obj["spec"].get("publishNotReadyAddresses")]
+    assert own == ["shop-rabbitmq-pods", "shop-rabbitmq-0", "shop-rabbitmq-1", "shop-rabbitmq-2"]
+    spec = built("StatefulSet", "shop-rabbitmq")["spec"]["template"]["spec"]
+    (node_name,) = [each["value"] for each in container()["env"] if each["name"] == "RABBITMQ_NODENAME"]
+    addresses = a_context().addresses
+    assert {alias["hostnames"][0]: alias["ip"] for alias in spec["hostAliases"]} == {
+        node_name.removeprefix("rabbit@").replace("$(POD_NAME)", pod): addresses[pod] for pod in own[1:]
+    }
