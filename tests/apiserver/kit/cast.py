@@ -64,7 +64,9 @@ class Cast:
 
     async def delete(self, obj: Object) -> None:
         path = BY_NAME[obj["kind"]].path(self.namespace, obj["metadata"]["name"])
-        options = {"preconditions": {"uid": obj["metadata"]["uid"]}, "propagationPolicy": "Background"}
+        options: dict[str, Any] = {"preconditions": {"uid": obj["metadata"]["uid"]}, "propagationPolicy": "Background"}
+        if obj["kind"] == "Pod":  # on a node, too: no kubelet would end it
+            options["gracePeriodSeconds"] = 0
         answer = await self.client.request("DELETE", path, json=options)
         if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.NOT_FOUND):
             answer.raise_for_status()

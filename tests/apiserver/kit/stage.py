@@ -118,7 +118,13 @@ class Stage:
         """Every pod gets a node; Patroni notes that there is a database."""
         noted = {"metadata": {"annotations": {"initialize": "7"}}}
         await self.change("ConfigMap", f"{self.name}-postgres-config", noted)
+        await self.bind("")
+
+    async def bind(self, start: str) -> None:
+        """Every pod whose name begins so, and that has no node yet, gets the one of its number."""
         for pod in await self.cast.list(BY_NAME["Pod"]):
+            if not pod["metadata"]["name"].startswith(start) or "nodeName" in pod["spec"]:
+                continue
             number = int(pod["metadata"]["name"].rpartition("-")[2])
             target = {"target": {"apiVersion": "v1", "kind": "Node", "name": NODES[number]}}
             path = f"{self.path('Pod', pod['metadata']['name'])}/binding"

@@ -1,7 +1,7 @@
 """Would the stack go on after the loss of any one pod or node? Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from appstack_operator.api import AppStack, Mode
@@ -42,9 +42,9 @@ def groups_of(stack: AppStack) -> Iterator[Group]:
     yield Group("api", scaled.min_replicas if scaled else spec.backend.api.replicas, 1)
 
 
-def assess_availability(stack: AppStack, seen: Observed) -> Verdict:
-    """The first group that one loss would stop speaks."""
-    groups = list(groups_of(stack))
+def assess_availability(stack: AppStack, seen: Observed, idle: Collection[str] = ()) -> Verdict:
+    """The first group that one loss would stop speaks; what serves nobody yet has no say."""
+    groups = [group for group in groups_of(stack) if group.component not in idle]
     for group in groups:
         if group.is_single:
             return Verdict.false(

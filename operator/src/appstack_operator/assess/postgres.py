@@ -148,3 +148,9 @@ def assess_postgres(stack: AppStack, seen: Observed) -> Verdict:
     primary = seen.postgres.primary
     well = f"{primary.pod if primary else 'nobody'} is primary, replicas that follow: {len(replicas(seen))}"
     return first_verdict(CHECKS, stack, seen, well)
+
+
+def only_the_pooler_is_unwell(stack: AppStack, seen: Observed) -> bool:
+    """Whether who goes past the pooler finds all as it should be."""
+    others = (check for check in CHECKS if check is not pooler_stands)
+    return first_verdict(others, stack, seen, "").is_true

@@ -18,7 +18,12 @@ from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
 from appstack_operator.assess.pods import ready_count
-from appstack_operator.assess.postgres import assess_postgres, one_primary_leads, writes_are_taken
+from appstack_operator.assess.postgres import (
+    assess_postgres,
+    one_primary_leads,
+    only_the_pooler_is_unwell,
+    writes_are_taken,
+)
 from appstack_operator.assess.rabbitmq import assess_rabbitmq, majority_runs, publishers_are_not_held_back
 from appstack_operator.assess.redis import assess_redis, master_is_up, master_takes_writes
 from appstack_operator.assess.verdict import Reason, Verdict
@@ -38,8 +43,10 @@ class Assessment:
     verdicts: Mapping[str, Verdict]
     serves: Mapping[str, bool]
     old_pods_are_gone: bool = False  # no API or worker pod of an older template is left
-    # False for what endangers nothing that runs: an edited password, a refused setting, an autoscaler that is blind.
+    # False for what endangers nothing that runs: an edited password, a refused setting, an autoscaler that is blind, a
+    # pooler that nobody goes through yet.
     harmless: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()  # components that serve nobody yet
     missing_inputs: Verdict | None = None  # a Secret of the user's that is missing, useless, or leads nowhere
 
 
@@ -76,7 +83,16 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
     }
     missing = unusable_input(stack, seen, data)
     blind = {"APIReady"} if verdicts["APIReady"].reason is Reason.USAGE_UNREADABLE else set()
-    return Assessment(verdicts, serves, old_pods_are_gone(stack, seen), frozenset(edits) | blind, missing)
+    is_passed = spec.postgres.pooler.enabled and not context.pooler_is_door
+    passed = {"PostgresReady"} if is_passed and only_the_pooler_is_unwell(stack, seen) else set()
+    return Assessment(
+        verdicts,
+        serves,
+        old_pods_are_gone(stack, seen),
+        harmless=frozenset(edits) | blind | passed,
+        idle=frozenset({POOLER}) if is_passed else frozenset(),
+        missing_inputs=missing,
+    )
 
 
 def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict]) -> Verdict | None:
@@ -132,4 +148,4 @@ def assess_highly_available(stack: AppStack, seen: Observed, assessment: Assessm
     for name in SERVING[:-1]:
         if not assessment.verdicts[name].is_true and name not in assessment.harmless:
             return assessment.verdicts[name]
-    return assess_availability(stack, seen)
+    return assess_availability(stack, seen, assessment.idle)

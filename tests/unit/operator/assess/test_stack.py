@@ -199,6 +199,22 @@ def test_poolers_on_one_node_are_not_highly_available() -> None:
     assert "postgres-pooler" in available.message
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_pooler_that_nobody_goes_through_yet_takes_nothing_from_high_availability(replicas: int) -> None:
+    stack = a_stack(postgres={"pooler": {"enabled": True, "replicas": replicas}})
+    seen = without_pods(a_running_stack(stack), "postgres-pooler")
+    found = {
+        is_door: judge(stack, seen, assess_stack(stack, seen, a_context(pooler_is_door=is_door)), Work())
+        for is_door in (False, True)
+    }
+    assert found[False]["HighlyAvailable"].is_true
+    assert not found[False]["PostgresReady"].is_true, "that it is missing is told there"
+    assert not found[True]["HighlyAvailable"].is_true
+    no_standby = without_pods(replace(seen, postgres=alone("running")), "postgres")
+    assessment = assess_stack(stack, no_standby, a_context(pooler_is_door=False))
+    assert not judge(stack, no_standby, assessment, Work())["HighlyAvailable"].is_true, "of the database it says all"
+
+
 @pytest.mark.parametrize(
     "spec",
     [
