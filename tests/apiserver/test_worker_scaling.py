@@ -7,10 +7,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from appstack_operator import bridging
 from appstack_operator.kinds import BY_NAME
 from tests.apiserver.kit.life import BACKEND, MANAGED_SPEC
+from tests.apiserver.kit.stage import staging
 
 if TYPE_CHECKING:
+    import pytest
+
+    from appstack_operator.client import Api
     from appstack_operator.objects import Object
     from tests.apiserver.kit.life import Life, World
 
@@ -76,3 +81,29 @@ async def test_workers_follow_their_queues(world: World, life: Life) -> None:
         "replicas 4 -> 5",
         "replicas 5 -> 1",
     ]
+
+
+async def test_only_a_lasting_loss_of_a_leader_is_told(world: World, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridging, "LONGEST_SECONDS", 1.0)
+    waiting = world.responders.backlog
+    waiting[QUEUE] = 15
+    try:
+        async with staging(world, api, "leaderless") as stage:
+            await stage.make_stack(SPEC)
+            await stage.reach_health()
+            seen: list[tuple[str, int]] = []
+            for length, pause_seconds in ((None, 0.0), (15, 1.1), (None, 0.0), (None, 1.1), (15, 0.0)):
+                waiting[QUEUE] = length
+                await asyncio.sleep(pause_seconds)
+                conditions = await stage.look()
+                replicas = (await stage.get("Deployment", NAME))["spec"]["replicas"]
+                seen.append((conditions["WorkersReady"]["reason"], replicas))
+            assert seen == [
+                ("Healthy", 2),
+                ("Healthy", 2),
+                ("Healthy", 2),
+                ("BacklogUnreadable", 2),
+                ("Healthy", 2),
+            ]
+    finally:
+        waiting[QUEUE] = 0

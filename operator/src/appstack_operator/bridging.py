@@ -1,6 +1,7 @@
 """One answer that comes too late is not silence yet: the last good one stands in, once and not for long. Pure.
 
-Only lateness is bridged. A refused connection says that nobody is there, and counts at once.
+Only lateness is bridged. A refused connection says that nobody is there, and counts at once. A queue between two
+leaders has no length for a second or two: nothing stands in for that, and nobody is alarmed yet.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ class AnswerMemory:
     """The last good answers of one stack's services. Lost with a restart: then a first silence counts at once."""
 
     known: dict[Place, Known] = field(default_factory=dict)
+    # Queue ("": all of them) -> since when its length is not told; None while it is. What was never told is absent.
+    untold_since: dict[str, float | None] = field(default_factory=dict)
 
     def bridged(self, seen: Observed, now_seconds: float) -> Observed:
         """What was seen, with the last good answer in the place of a first late one."""
@@ -64,11 +67,29 @@ class AnswerMemory:
         members = tuple(of_pod(each, "patroni", each.pod) for each in seen.postgres.members)
         sentinels = tuple(of_pod(each, "sentinel", each.pod) for each in seen.redis.sentinels)
         instances = tuple(of_pod(each, "redis", each.pod) for each in seen.redis.instances)
+        broker = of_pod(seen.rabbitmq, "rabbitmq", "") if seen.rabbitmq != RabbitmqAnswers() else seen.rabbitmq
         return replace(
             seen,
             postgres=PostgresAnswers(undisputed_members(members, seen.postgres.members)),
             redis=RedisAnswers(undisputed_sentinels(sentinels, seen.redis.sentinels), instances),
-            rabbitmq=of_pod(seen.rabbitmq, "rabbitmq", "") if seen.rabbitmq != RabbitmqAnswers() else seen.rabbitmq,
+            rabbitmq=replace(broker, electing=self.electing(broker, now_seconds)),
+        )
+
+    def electing(self, broker: RabbitmqAnswers, now_seconds: float) -> frozenset[str]:
+        """The queues of which no length is told since a moment; of all others its absence counts."""
+        if broker.error or broker == RabbitmqAnswers():
+            return frozenset()
+        before = self.untold_since
+        lengths = {**broker.backlog, "": None if broker.backlog_error else 0}
+        told = {queue: None for queue, length in lengths.items() if length is not None}
+        untold = {
+            queue: now_seconds if before[queue] is None else before[queue]
+            for queue, length in lengths.items()
+            if length is None and queue in before
+        }
+        self.untold_since = {**(before if broker.backlog_error else {}), **told, **untold}
+        return frozenset(
+            queue for queue, since in untold.items() if since is not None and now_seconds - since <= LONGEST_SECONDS
         )
 
 

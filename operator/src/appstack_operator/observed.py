@@ -99,6 +99,8 @@ class RabbitmqAnswers(Answer):
     # Queue -> ready + unacknowledged messages; None while it has no leader. Queues that do not exist are absent.
     backlog: Mapping[str, int | None] = field(default_factory=dict)
     backlog_error: str = ""  # the nodes are known, and not how much waits: a queue's leader may have just been lost
+    # Queues whose length was known a moment ago, "" for all of them: a new leader is being elected, it seems.
+    electing: frozenset[str] = frozenset()
     is_external: bool = False  # somebody else's broker: its queues are known, its nodes are not ours to judge
 
     def waiting_in(self, queues: Iterable[str]) -> int | None:

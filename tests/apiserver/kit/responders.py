@@ -49,7 +49,8 @@ class Responders:
     members: dict[str, Member] = field(default_factory=dict)  # by address
     passwords: dict[tuple[str, str, str], str] = field(default_factory=dict)  # namespace, stack, service
     announced: dict[tuple[str, str], str] = field(default_factory=dict)  # namespace, Service -> its address
-    backlog: dict[str, int] = field(default_factory=dict)  # queue -> messages that wait, in every stack
+    # Queue -> messages that wait, in every stack; None while it has no leader.
+    backlog: dict[str, int | None] = field(default_factory=dict)
     in_hand: dict[str, int] = field(default_factory=dict)  # queue -> messages that a worker has begun
     # namespace, pod -> facts that it tells instead of the healthy ones
     troubles: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -149,6 +150,8 @@ class Responders:
         await self._let_in(request)
         queues = [
             {"name": name, "messages_ready": messages, "messages_unacknowledged": self.in_hand.get(name, 0)}
+            if messages is not None
+            else {"name": name}
             for name, messages in self.backlog.items()
         ]
         return web.json_response(queues)

@@ -115,3 +115,33 @@ def test_a_verdict_says_how_old_the_answer_is_that_it_rests_on() -> None:
     assert verdict is not None
     assert verdict.reason in (Reason.NO_PRIMARY, Reason.CREATING)
     assert "shop-postgres-0: replica running (last answer 5 s ago); shop-postgres-1: " in verdict.message
+
+
+def told(**backlog: int | None) -> Observed:
+    """A broker that is well and tells these lengths."""
+    return replace(WELL, rabbitmq=replace(WELL.rabbitmq, backlog=backlog))
+
+
+SILENT_QUEUES = replace(WELL, rabbitmq=replace(WELL.rabbitmq, backlog_error="no answer within 2 s"))
+
+
+@pytest.mark.parametrize(
+    ("looks", "electing"),
+    [
+        pytest.param([told(bulk=3), told(bulk=None)], {"bulk"}, id="its leader has just gone"),
+        pytest.param([told(bulk=3), *[told(bulk=None)] * 3], {"bulk"}, id="10 s later"),
+        pytest.param([told(bulk=3), *[told(bulk=None)] * 4], set(), id="15 s later"),
+        pytest.param([told(bulk=None)], set(), id="the first look of a new process: it may be so for long"),
+        pytest.param([told(bulk=None), told(bulk=None)], set(), id="and its second one"),
+        pytest.param([told(bulk=3), *[told(bulk=None)] * 4, told(bulk=3), told(bulk=None)], {"bulk"}, id="anew"),
+        pytest.param([told(), told(bulk=None)], set(), id="a queue that was not there"),
+        pytest.param([told(a=1, b=None), told(a=None, b=None)], {"a"}, id="each for itself"),
+        pytest.param([told(a=1), SILENT_QUEUES], {""}, id="the whole list is not told"),
+        pytest.param([SILENT_QUEUES], set(), id="nor was it before"),
+        pytest.param([told(a=1), *[SILENT_QUEUES] * 4], set(), id="for long"),
+        pytest.param([told(a=1), *[SILENT_QUEUES] * 2, told(a=None)], {"a"}, id="the list, then one of it"),
+    ],
+)
+def test_a_queue_between_two_leaders_is_known_as_such_for_a_while(looks: list[Observed], electing: set[str]) -> None:
+    seen = looked(*looks)[-1]
+    assert seen.rabbitmq == replace(looks[-1].rabbitmq, electing=frozenset(electing)), "no old length stands in"

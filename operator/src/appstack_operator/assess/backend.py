@@ -108,14 +108,14 @@ def assess_workers(stack: AppStack, seen: Observed) -> Verdict:
 
 
 def backlogs_are_readable(stack: AppStack, seen: Observed) -> Iterator[Verdict]:
-    """The broker tells how much waits for the pools that are scaled on it."""
+    """The broker tells how much waits for the pools that are scaled on it, or has until a moment ago."""
     broker = seen.rabbitmq
     for pool in workers_of(stack):
-        said = ""
+        said, leaderless = "", [queue for queue in pool.queues if broker.backlog.get(queue, 0) is None]
         if not broker.knows_backlog:
-            said = broker.error or broker.backlog_error or "no management API is known"
-        elif leaderless := [queue for queue in pool.queues if broker.backlog.get(queue, 0) is None]:
-            said = f"queue {leaderless[0]} has no leader"
+            said = "" if "" in broker.electing else broker.error or broker.backlog_error or "no management API is known"
+        elif lost := [queue for queue in leaderless if queue not in broker.electing]:
+            said = f"queue {lost[0]} has no leader"
         if pool.autoscaling and said:
             yield Verdict.false(
                 Reason.BACKLOG_UNREADABLE, f"pool {pool.name} keeps its number, its backlog cannot be read: {said}"

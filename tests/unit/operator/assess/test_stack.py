@@ -406,3 +406,20 @@ def test_a_pool_that_cannot_be_scaled_says_so(
     assert (workers.reason is Reason.BACKLOG_UNREADABLE) is is_blind
     assert ("queue mail has no leader" in workers.message) is is_blind
     assert found["Ready"].is_true, "those that are there work on"
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_blind"),
+    [
+        pytest.param({"backlog": {"mail": None}, "electing": {"mail"}}, False, id="a leader is being elected"),
+        pytest.param({"backlog": {"bulk": None, "mail": None}, "electing": {"mail"}}, True, id="of one of two"),
+        pytest.param({"backlog_error": "late", "electing": {""}}, False, id="nothing is told for a moment"),
+        pytest.param({"backlog_error": "late"}, True, id="nothing is told for long"),
+    ],
+)
+def test_a_moment_without_a_leader_is_not_told(answers: dict[str, Any], is_blind: bool) -> None:
+    stack = a_stack(backend={"workers": [SCALED]})
+    seen = a_running_stack(stack)
+    workers = verdicts(stack, replace(seen, rabbitmq=replace(seen.rabbitmq, **answers)))["WorkersReady"]
+    assert (workers.reason is Reason.BACKLOG_UNREADABLE) is is_blind
+    assert workers.is_true is not is_blind
