@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_operator.kinds import BY_NAME, CHILDREN
+from appstack_operator.desired.stack import build_stack
+from appstack_operator.kinds import BY_NAME, CHILDREN, ORDER, Ref
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
 from appstack_operator.ownership import HASH, annotation
 from tests.apiserver.kit.cast import MERGE
@@ -106,6 +107,45 @@ async def test_a_change_is_put_back(shop: Stage) -> None:
     spoilt = await everything(shop)
     assert {name.partition(" ")[0] for name, obj in spoilt.items() if obj != before[name]} == CHANGES.keys()
     await is_put_back(shop, before)
+
+
+async def versions(stage: Stage) -> dict[tuple[str, str], int]:
+    """(kind, name) of all that a stack is made of -> when it was written last: the API server counts its writes."""
+    found = [(kind.name, obj["metadata"]) for kind in CHILDREN for obj in await stage.cast.list(kind)]
+    return {(kind, meta["name"]): int(meta["resourceVersion"]) for kind, meta in found}
+
+
+async def test_one_pass_repairs_everything_in_the_order_of_creation_and_writes_nothing_else(shop: Stage) -> None:
+    before = await everything(shop)
+    changes = CHANGES | {
+        # Nothing that is rolled out: scheduled jobs would wait for the end of that.
+        "Deployment": {"spec": {"progressDeadlineSeconds": 7}},
+        "Secret": {"metadata": {"labels": {"app.kubernetes.io/instance": None}}},
+        "Job": {"metadata": {"labels": {"app.kubernetes.io/instance": None}}},
+    }
+    for kind, change in changes.items():
+        await spoil(shop, kind, change)
+    await shop.ask("DELETE", shop.path("Service", "shop-api"))
+    drifted = await everything(shop)
+    wrong = {name for name, obj in before.items() if obj != drifted.get(name)}
+    assert {name.partition(" ")[0] for name in wrong} == set(KINDS)
+    spoilt = await versions(shop)
+    await shop.look()
+    after, repaired = await versions(shop), await everything(shop)
+    assert {name for name, obj in before.items() if obj != repaired.get(name)} == {"Service shop-api"}, "another uid"
+
+    written = [each for each in sorted(after, key=after.__getitem__) if after[each] != spoilt.get(each)]
+    look = shop.operator.looks[shop.namespace, shop.name]
+    stages = {Ref.of(item.manifest): item.stage for item in build_stack(look.stack, look.context)}
+
+    def turn(each: tuple[str, str]) -> tuple[int, int, str]:
+        kind, name = each
+        return stages[Ref(kind, shop.namespace, name)], ORDER[kind], name
+
+    assert written == sorted(written, key=turn)
+    assert {f"{kind} {name}" for kind, name in written} == wrong, "nothing else was written"
+    assert after.keys() - spoilt.keys() == {("Service", "shop-api")}
+    await is_put_back(shop, repaired)
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
