@@ -64,12 +64,15 @@ def in_order(restart: Restart) -> tuple[str, bool, int]:
 
 
 def is_starting(stateful_set: Object, seen: Observed) -> bool:
-    """Whether a pod of the newest template is still to show that it works, and may.
+    """Whether a pod of the newest template is still to come, or to show that it works, and may.
 
-    One that does not even run tells against that template. One that runs for long and is not ready may wait for those
-    that are still to be replaced.
+    One that is missing is on its way, or refused: then another one would not come back either. One that does not even
+    run tells against that template. One that runs for long and is not ready may wait for those that are still to be
+    replaced.
     """
     pods = seen.pods(component_of(stateful_set))
+    if len(pods) < stateful_set["spec"]["replicas"]:
+        return True
     new = [pod for pod in pods if not is_old(pod, stateful_set) and not is_ready(pod)]
     return any(not is_running(pod) or age_seconds(pod, seen) < STARTING_SECONDS for pod in new)
 

@@ -405,6 +405,7 @@ BUSY, DEAD = ("old", False, RUNS), ("old", False, CRASHES)
         pytest.param(
             [("old", True, RUNS), BUSY, BUSY], 0, [2], id="two that run: one of them, or the majority is lost"
         ),
+        pytest.param([("old", True, RUNS), BUSY], 900, [], id="the one before has not come back"),
         pytest.param([("old", True, RUNS), BUSY, ("new", False, RUNS)], 9, [], id="the one before still starts"),
         pytest.param([("old", True, RUNS), BUSY, ("new", False, RUNS)], 900, [1], id="perhaps it waits for this one"),
         pytest.param([("old", True, RUNS), BUSY, ("new", False, CRASHES)], 900, [], id="the new template is no good"),

@@ -1,0 +1,82 @@
+"""Which pods of a data service that is not well a new template replaces, and when: at a real API server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from appstack_operator import converge
+from appstack_operator.kinds import BY_NAME
+from tests.apiserver.kit.stage import Clock, container_status, staging
+from tests.apiserver.kit.troubles import NOT_READY, SPEC
+
+if TYPE_CHECKING:
+    import pytest
+
+    from appstack_operator.client import Api
+    from tests.apiserver.kit.life import World
+    from tests.apiserver.kit.stage import Stage
+
+RUNS: dict[str, Any] = {"running": {"startedAt": "2026-01-01T12:00:00Z"}}
+DOES_NOT_RUN: dict[str, Any] = {"waiting": {"reason": "CreateContainerConfigError", "message": "no such key"}}
+FIRST, SECOND, THIRD = (f"shop-rabbitmq-{number}" for number in range(3))
+READY = {"type": "Ready", "status": "True"}
+
+
+async def tell(stage: Stage, pod: str, condition: dict[str, Any], state: dict[str, Any]) -> None:
+    """What kubelet says of a pod."""
+    status = (await stage.get("Pod", pod))["status"]
+    containers = [container_status("rabbitmq", state, ready=condition is READY)]
+    await stage.put_status("Pod", pod, {**status, "conditions": [condition], "containerStatuses": containers})
+
+
+async def uids(stage: Stage) -> dict[str, str]:
+    pods = [each["metadata"] for each in await stage.cast.list(BY_NAME["Pod"])]
+    return {meta["name"]: meta["uid"] for meta in pods if meta["name"].startswith("shop-rabbitmq-")}
+
+
+async def unwell(stage: Stage, **states: dict[str, Any]) -> dict[str, str]:
+    """No node of RabbitMQ is ready, and a new template is known for all of them; the uids of the pods."""
+    await stage.make_stack(SPEC)
+    await stage.reach_health()
+    for pod, state in zip((FIRST, SECOND, THIRD), states.values(), strict=True):
+        await tell(stage, pod, NOT_READY, state)
+    await stage.change_spec(rabbitmq={"resources": {"limits": {"memory": "2Gi"}}})
+    before = await uids(stage)
+    await stage.look()
+    assert await uids(stage) == before, "its controller has still to look at the template"
+    await stage.cast.play()
+    assert await uids(stage) == before
+    return before
+
+
+async def test_servers_that_run_and_are_not_ready_are_replaced_one_by_one(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converge, "datetime", Clock)
+    async with staging(world, api, "one-by-one") as stage:
+        before = await unwell(stage, first=RUNS, second=RUNS, third=RUNS)
+        left = dict(before)
+        for number, pod in enumerate((THIRD, SECOND, FIRST)):
+            await stage.look()
+            del left[pod]
+            assert left.items() <= (await uids(stage)).items(), f"{pod} alone"
+            assert (await uids(stage)).get(pod) != before[pod], pod
+            await stage.look()
+            assert left.items() <= (await uids(stage)).items(), "its successor has still to come"
+            await stage.cast.play()
+            await tell(stage, pod, NOT_READY, RUNS)
+            await stage.look()
+            assert left.items() <= (await uids(stage)).items(), "its successor has still to become ready"
+            if number == 0:
+                await tell(stage, pod, READY, RUNS)
+                continue
+            # Or it has run for long: then it may wait for those that are still to be replaced.
+            monkeypatch.setattr(Clock, "ahead", timedelta(seconds=310 * number))
+
+
+async def test_servers_that_do_not_run_are_replaced_at_once(world: World, api: Api) -> None:
+    async with staging(world, api, "all-at-once") as stage:
+        before = await unwell(stage, first=DOES_NOT_RUN, second=RUNS, third=DOES_NOT_RUN)
+        await stage.look()
+        assert await uids(stage) == {SECOND: before[SECOND]}
