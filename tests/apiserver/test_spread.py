@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from appstack_operator import converge
 from appstack_operator.client import ApiError
 from appstack_operator.kinds import EVENT, NODE
-from appstack_operator.spread import MOVED
+from appstack_operator.spread import LOOK_SECONDS, MOVED
 from tests.apiserver.kit.life import NAME
 from tests.apiserver.kit.stage import NODES, Clock, Stage, staging
 from tests.apiserver.kit.troubles import AT_ONCE, SPEC, a_shared_node, later, nothing
@@ -85,12 +85,17 @@ async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monk
             conditions, is_sent = await look_later(stage)
             assert (conditions["HighlyAvailable"]["reason"], is_sent) == ("SharedNode", False)
             await let_go(stage, 0)
-            assert not (await look_later(stage, seconds=40))[1]
-            first_note = await noted(stage)
-            assert first_note.endswith(pod["metadata"]["uid"])
+            before = await stage.get("Deployment", API)
+            for seconds in (40, 100, 1000):
+                conditions, is_sent = await look_later(stage, seconds=seconds)
+                assert not is_sent
+                assert "Reconciling" not in conditions
+                assert stage.delay_seconds == LOOK_SECONDS, "soon, and no hammering"
+            after = await stage.get("Deployment", API)
+            assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], "it was no move"
             await let_go(stage, 1)
             assert (await look_later(stage, seconds=50))[1]
-            assert await noted(stage) == first_note
+            assert (await noted(stage)).endswith(pod["metadata"]["uid"])
             events: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
             notes = [each["note"] for each in events if each["reason"] == "PodMoved"]
             assert len(notes) == 1

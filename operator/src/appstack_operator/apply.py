@@ -30,6 +30,7 @@ class Failure:
     reason: Reason
     message: str
     is_passing: bool  # trying again may help by itself
+    is_urgent: bool = True  # and soon
 
 
 async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Failure]:
@@ -74,8 +75,10 @@ def failure_of(action: Action, error: ApiError) -> Failure:
     if action.verb is Verb.GROW:
         message = f"{action.target} cannot grow ({action.why}): {error.message}; nothing else waits for it"
     # A refused move leaves the stack as good as it was: a later pass comes back to it.
-    is_passing = error.is_passing or action.verb is Verb.EVICT
-    return Failure(action.target, component, Reason.APPLY_REFUSED, message, is_passing)
+    is_move = action.verb is Verb.EVICT
+    return Failure(
+        action.target, component, Reason.APPLY_REFUSED, message, error.is_passing or is_move, is_urgent=not is_move
+    )
 
 
 class ForeignObjectError(ApiError):
@@ -108,6 +111,8 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
         return
     assert action.manifest is not None
     if action.verb is Verb.EVICT:
+        # What a budget refuses is no move, and leaves no note.
+        await api.evict(action.target, action.uid, is_trial=True)
         # The note comes first: who dies in between tries this very pod again, and no other for an hour.
         await api.apply(action.manifest, manager=NOTES_MANAGER)
         await api.evict(action.target, action.uid)

@@ -169,8 +169,8 @@ class Api:
             if error.status != 404:
                 raise
 
-    async def evict(self, ref: Ref, uid: str) -> None:
-        """Ask for the end of this very pod, as a drain does: its disruption budget may refuse (429)."""
+    async def evict(self, ref: Ref, uid: str, *, is_trial: bool = False) -> None:
+        """Ask for the end of this very pod, as a drain does: its budget may refuse (429). A trial only asks whether."""
         kind = BY_NAME[ref.kind]
         body: Object = {
             "apiVersion": "policy/v1",
@@ -179,7 +179,8 @@ class Api:
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
         try:
-            await self._call("POST", "evict", kind, f"{kind.path(ref.namespace, ref.name)}/eviction", {}, body)
+            query = {"dryRun": "All"} if is_trial else {}
+            await self._call("POST", "evict", kind, f"{kind.path(ref.namespace, ref.name)}/eviction", query, body)
         except ApiError as error:
             if error.status != 404:
                 raise

@@ -131,9 +131,11 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
         actions = plan_move(stack, seen)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
 
-    work = Work(pending_work(seen, actions, waiting), verdicts_of(failures))
     refused = {failure.target for failure in failures}
-    moved = [str(each) for each in actions if each.verb is Verb.EVICT and each.target not in refused]
+    # A move that was refused is nothing that the stack is busy with.
+    tried = [each for each in actions if each.verb is not Verb.EVICT or each.target not in refused]
+    work = Work(pending_work(seen, tried, waiting), verdicts_of(failures))
+    moved = [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
     news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
     await report(api, stack, live, status, now, news)
@@ -159,7 +161,7 @@ def next_look(
 
     What changes in Kubernetes wakes us anyway; this is for what only the services know.
     """
-    if any(failure.is_passing for failure in failures):
+    if any(failure.is_passing and failure.is_urgent for failure in failures):
         return BUSY_SECONDS
     moving = next((each for each in status.conditions if each.type == "Reconciling"), None)
     if moving is None:

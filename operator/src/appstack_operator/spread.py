@@ -18,7 +18,7 @@ MOVED = "appstack.dev/pod-moved"
 SETTLED = timedelta(seconds=30)
 # Who landed on a shared node again found no room elsewhere: no sooner does anybody look again.
 AGAIN = timedelta(hours=1)
-# For so long the same pod is tried again: a budget said no for the moment, or the operator died before it asked.
+# For so long a second try of the same pod keeps the note of the first: the operator died before it asked, perhaps.
 RETRY = timedelta(seconds=60)
 # Nobody tells that a node has come back.
 LOOK_SECONDS = 60.0
@@ -87,7 +87,7 @@ def candidates(stack: AppStack, seen: Observed) -> Iterator[Candidate]:
         )
         if len(pods) - sharing < group.needed and free and owner:
             pod = max(free, key=lambda each: (created(each), each["metadata"]["name"]))
-            yield Candidate(pod, owner, group.component, node, sharing, due_at(pod, owner, seen.now))
+            yield Candidate(pod, owner, group.component, node, sharing, due_at(pod, owner))
 
 
 def is_due(candidate: Candidate, seen: Observed) -> bool:
@@ -95,11 +95,11 @@ def is_due(candidate: Candidate, seen: Observed) -> bool:
     return candidate.due <= seen.now
 
 
-def due_at(pod: Object, owner: Object, now: datetime) -> datetime:
+def due_at(pod: Object, owner: Object) -> datetime:
     """From when on a pod may be moved: once it has settled; what a move led to is left alone for long."""
     settled = created(pod) + SETTLED
     at, uid = last_move(owner)
-    if at is None or (uid == pod["metadata"]["uid"] and now < at + RETRY):
+    if at is None or uid == pod["metadata"]["uid"]:  # who is still there was not moved
         return settled
     # A later pod is none that the scheduler had chosen a place for in answer to the move: another drain has.
     grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))

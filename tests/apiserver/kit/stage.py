@@ -55,6 +55,7 @@ class Stage:
         self.name = name
         self.namespace = cast.namespace
         self.operator = Operator(api, SETTINGS)
+        self.delay_seconds: float | None = None  # after which the last pass wants the next one
 
     async def ask(self, method: str, path: str, **arguments: Any) -> Object:
         answer = await self.cast.client.request(method, path, **arguments)
@@ -98,7 +99,7 @@ class Stage:
 
     async def look(self) -> dict[str, Object]:
         """One pass of the operator; the conditions after it."""
-        await converge(self.operator, self.namespace, self.name)
+        self.delay_seconds = await converge(self.operator, self.namespace, self.name)
         answer = await self.cast.client.get(self.path(STACK.name, self.name))
         if answer.status_code == httpx.codes.NOT_FOUND:
             return {}
