@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from appstack_operator import converge
+import yaml
+
+from appstack_operator import converge, spread
 from appstack_operator.client import ApiError
-from appstack_operator.kinds import EVENT, NODE
+from appstack_operator.kinds import EVENT, NODE, STACK
 from appstack_operator.spread import LOOK_SECONDS, MOVED
 from tests.apiserver.kit.life import NAME
+from tests.apiserver.kit.plugin import Plugin, write_kubeconfig
 from tests.apiserver.kit.stage import NODES, Clock, Stage, staging
 from tests.apiserver.kit.troubles import AT_ONCE, SPEC, a_shared_node, later, nothing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import pytest
 
@@ -85,14 +90,14 @@ async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monk
             conditions, is_sent = await look_later(stage)
             assert (conditions["HighlyAvailable"]["reason"], is_sent) == ("SharedNode", False)
             await let_go(stage, 0)
-            before = await stage.get("Deployment", API)
+            deployment = await stage.get("Deployment", API)
             for seconds in (40, 100, 1000):
                 conditions, is_sent = await look_later(stage, seconds=seconds)
                 assert not is_sent
                 assert "Reconciling" not in conditions
                 assert stage.delay_seconds == LOOK_SECONDS, "soon, and no hammering"
             after = await stage.get("Deployment", API)
-            assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], "it was no move"
+            assert after["metadata"]["resourceVersion"] == deployment["metadata"]["resourceVersion"], "it was no move"
             await let_go(stage, 1)
             assert (await look_later(stage, seconds=50))[1]
             assert (await noted(stage)).endswith(pod["metadata"]["uid"])
@@ -140,3 +145,34 @@ async def test_without_the_right_to_list_nodes_the_condition_says_so(
             assert asked
             assert "may not list nodes" in conditions["HighlyAvailable"]["message"]
             assert not is_sent
+
+
+async def test_people_are_told_of_a_move_that_is_due(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(spread, "SETTLED", timedelta(hours=1))  # the operator has seen it, and waits
+    plugin = Plugin(write_kubeconfig(world.cluster, tmp_path / "kubeconfig", "told-move"))
+    manifest = {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": NAME}, "spec": SPEC}
+
+    async def said(word: str) -> bool:
+        planned, shown = await plugin.plan(manifest), await plugin.run("status", NAME)
+        assert planned.code == 0, planned
+        assert "nothing to do" in planned.out
+        assert (word in planned.out) is (word in shown.out), shown.out
+        as_data = yaml.safe_load((await plugin.run("status", NAME, "-o", "yaml")).out)
+        assert any(word in note for note in as_data["notes"]) is (word in shown.out)
+        return word in shown.out
+
+    async with staging(world, api, "told-move") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        await stage.settle_on_nodes()
+        assert not await said(POD + " shares")
+        async with a_shared_node(stage), a_free_node(stage):
+            await let_go(stage, 1)
+            await stage.look()
+            assert await said(f"{POD} shares node {NODES[0]} with others of its kind: it is not moved before")
+            monkeypatch.setattr(spread, "SETTLED", timedelta())
+            assert await said(
+                f"a move is due: Pod {POD}, since node {NODES[0]} has 2 api pods, and {NODES[2]} has room"
+            )

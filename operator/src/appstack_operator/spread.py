@@ -58,6 +58,23 @@ def next_move(stack: AppStack, seen: Observed) -> Move | None:
     return None
 
 
+def describe_move(stack: AppStack, seen: Observed) -> str:
+    """For people: which pod is to be moved next, and since when, or why not yet. Empty where none is."""
+    if stack.spec.paused:
+        return ""
+    if move := next_move(stack, seen):
+        return f"a move is due: Pod {move.pod['metadata']['name']}, since {move.why}"
+    each = next(candidates(stack, seen), None)
+    if each is None:
+        return ""
+    where = f"Pod {each.pod['metadata']['name']} shares node {each.node} with others of its kind"
+    if not is_due(each, seen):
+        return f"{where}: it is not moved before {each.due:%Y-%m-%dT%H:%M:%SZ}"
+    if seen.are_nodes_hidden:
+        return f"{where}: whether a move is due cannot be seen without the right to list nodes"
+    return f"{where}: no other node is open to it"
+
+
 def wants_nodes(stack: AppStack, seen: Observed) -> bool:
     """Whether a pass has to know the nodes; most never do."""
     return not stack.spec.paused and any(is_due(each, seen) for each in candidates(stack, seen))

@@ -11,7 +11,16 @@ import pytest
 from appstack_operator.kinds import Ref
 from appstack_operator.observed import Node, Observed
 from appstack_operator.plan import Verb, plan_move
-from appstack_operator.spread import AGAIN, LOOK_SECONDS, MOVED, RETRY, look_seconds, next_move, wants_nodes
+from appstack_operator.spread import (
+    AGAIN,
+    LOOK_SECONDS,
+    MOVED,
+    RETRY,
+    describe_move,
+    look_seconds,
+    next_move,
+    wants_nodes,
+)
 from tests.unit.operator.factories import NOW, a_pod, a_stack, observed
 
 if TYPE_CHECKING:
@@ -200,3 +209,35 @@ def test_a_paused_stack_and_hidden_nodes_are_not_looked_at_again() -> None:
     assert look_seconds(a_stack(paused=True), placed(a_stack())) is None
     assert not wants_nodes(a_stack(paused=True), placed(a_stack()))
     assert look_seconds(a_stack(), replace(placed(a_stack()), nodes=(), are_nodes_hidden=True)) is None
+
+
+POD, SHARES = "Pod shop-redis-sentinel-1", "shares node node-0 with others of its kind"
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        pytest.param(
+            placed(a_stack()),
+            f"a move is due: {POD}, since node node-0 has 2 redis-sentinel pods, and node-2 has room for one",
+            id="due",
+        ),
+        pytest.param(
+            placed(a_stack(), ages=(900, 20, 900)),
+            f"{POD} {SHARES}: it is not moved before 2026-01-01T12:00:10Z",
+            id="it has just come",
+        ),
+        pytest.param(
+            placed(a_stack(), open_nodes=THREE[:2]), f"{POD} {SHARES}: no other node is open to it", id="no room"
+        ),
+        pytest.param(
+            replace(placed(a_stack(), open_nodes=()), are_nodes_hidden=True),
+            f"{POD} {SHARES}: whether a move is due cannot be seen without the right to list nodes",
+            id="hidden",
+        ),
+        pytest.param(placed(a_stack(), ("node-0", "node-1", "node-2")), "", id="none shares a node"),
+    ],
+)
+def test_people_are_told_of_the_next_move(seen: Observed, said: str) -> None:
+    assert describe_move(a_stack(), seen) == said
+    assert describe_move(a_stack(paused=True), seen) == ""

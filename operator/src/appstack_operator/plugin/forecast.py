@@ -20,6 +20,7 @@ from appstack_operator.plan import Action, Impact, Verb, forecast, worst
 from appstack_operator.plugin.differences import ABSENT, Difference, compare_manifests, shaped
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.settings import Settings
+from appstack_operator.spread import describe_move
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,17 @@ def build_forecast(stack: AppStack, live: Object | None, seen: Observed, setting
     changes = [Change(action, differences_of(action, known, seen)) for action in forecast(stack, wanted, seen, gates)]
     dumped = [each.spec.model_dump(by_alias=True, mode="json", exclude_none=True) for each in stacks_of(live, stack)]
     spec = compare_manifests({"spec": dumped[0]}, {"spec": dumped[1]}) if live else []
-    return Forecast(stack, live is None, spec, changes, notes_of(stack, missing, context.parameters), missing)
+    notes = notes_of(stack, missing, context.parameters)
+    # Nobody is moved before all else is well: that is for the operator to say, who asks the services.
+    if live and not changes and only_nodes_are_shared(live) and (move := describe_move(stack, seen)):
+        notes.append(move)
+    return Forecast(stack, live is None, spec, changes, notes, missing)
+
+
+def only_nodes_are_shared(live: Object) -> bool:
+    """Whether the operator has found all well but where the pods run."""
+    conditions = (live.get("status") or {}).get("conditions") or []
+    return any(each["type"] == "HighlyAvailable" and each["reason"] == Reason.SHARED_NODE for each in conditions)
 
 
 def stacks_of(live: Object | None, stack: AppStack) -> tuple[AppStack, AppStack]:

@@ -7,6 +7,9 @@ from appstack_operator.assess.told import happened_at
 from appstack_operator.client import Api, ApiError
 from appstack_operator.kinds import BY_NAME, EVENT, Kind
 from appstack_operator.objects import STACK_LABEL, Object
+from appstack_operator.observe import observe_nodes
+from appstack_operator.observed import Observed
+from appstack_operator.plugin.forecast import only_nodes_are_shared
 
 KINDS = ("StatefulSet", "Deployment", "CronJob", "Job", "Pod", "PersistentVolumeClaim")
 FORBIDDEN = 403
@@ -20,17 +23,19 @@ class Look:
     objects: dict[str, list[Object]]
     warnings: dict[tuple[str, str], str] = field(default_factory=dict)  # (kind, name) -> its newest warning
     notes: list[str] = field(default_factory=list)
+    nodes: Observed = field(default_factory=Observed)  # the nodes alone, where they tell whether a pod is moved
 
 
 async def look(api: Api, stack: Object) -> Look:
-    """Everything at once."""
+    """Everything at once, and the nodes where pods share one."""
     namespace, name = stack["metadata"]["namespace"], stack["metadata"]["name"]
     notes: list[str] = []
     kinds = [BY_NAME[kind] for kind in KINDS]
     lists = await asyncio.gather(*(listed(api, kind, namespace, f"{STACK_LABEL}={name}", notes) for kind in kinds))
     events = await listed(api, EVENT, namespace, "", notes)
     objects = {kind.name: sorted(found, key=name_of) for kind, found in zip(kinds, lists, strict=True)}
-    return Look(stack, objects, warnings_of(events), notes)
+    nodes = await observe_nodes(api, Observed()) if only_nodes_are_shared(stack) else Observed()
+    return Look(stack, objects, warnings_of(events), notes, nodes)
 
 
 async def listed(api: Api, kind: Kind, namespace: str, labels: str, notes: list[str]) -> list[Object]:

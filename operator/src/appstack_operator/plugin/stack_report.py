@@ -1,18 +1,24 @@
 """The state of a stack as data: conditions, components, and what each consists of, with causes. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from appstack_operator.api import AppStack
 from appstack_operator.assess.conditions import condition_of_component
 from appstack_operator.assess.pods import condition, is_ready, trouble
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
+from appstack_operator.plugin.forecast import only_nodes_are_shared
 from appstack_operator.plugin.look import Look, name_of
 from appstack_operator.plugin.operator_sign import OperatorSign
 from appstack_operator.plugin.text import age_of
+from appstack_operator.spread import describe_move
 
 FINE = {Reason.HEALTHY, Reason.NOT_DECLARED}
 OVERALL = ("Ready", "HighlyAvailable", "Reconciling", "Stalled")
@@ -124,9 +130,8 @@ def build_report(look: Look, sign: OperatorSign, now: datetime) -> Report:
     """Sort what was found under its conditions."""
     meta, status = look.stack["metadata"], look.stack.get("status") or {}
     statements = {each["type"]: statement_of(each, now) for each in status.get("conditions") or []}
-    seen = Observed(
-        objects={kind: {name_of(obj): obj for obj in found} for kind, found in look.objects.items()}, now=now
-    )
+    objects = {kind: {name_of(obj): obj for obj in found} for kind, found in look.objects.items()}
+    seen = replace(look.nodes, objects=objects, now=now)
     items = {title: list(items_of(title, look, seen, now)) for title in TITLES}
     return Report(
         namespace=meta["namespace"],
@@ -143,7 +148,12 @@ def build_report(look: Look, sign: OperatorSign, now: datetime) -> Report:
             for kind in TITLES
             if kind in statements or items[kind]
         ],
-        notes=[*look.notes, *notes_of(meta, status), *([sign.message] if sign.is_away is None else [])],
+        notes=[
+            *look.notes,
+            *notes_of(meta, status),
+            *move_of(look, seen),
+            *([sign.message] if sign.is_away is None else []),
+        ],
     )
 
 
@@ -154,6 +164,13 @@ def notes_of(meta: Object, status: Object) -> Iterator[str]:
             f"status is about generation {status.get('observedGeneration', 0)}, the spec is at {meta['generation']}: "
             "the operator has not looked at it yet"
         )
+
+
+def move_of(look: Look, seen: Observed) -> Iterator[str]:
+    """Which pod goes to another node next; a spec that cannot be read is told elsewhere."""
+    with suppress(ValidationError):
+        if only_nodes_are_shared(look.stack) and (said := describe_move(AppStack.model_validate(look.stack), seen)):
+            yield said
 
 
 def statement_of(live: Object, now: datetime) -> Statement:
