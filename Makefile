@@ -126,6 +126,7 @@ lint: venv ## Format check, ruff, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
+	@MYPYPATH=images/redis:images/postgres/agent $(BIN)/mypy tests/backend
 	@MYPYPATH=images/redis $(BIN)/mypy images/redis/appstack_redis # agents import as they lie in their images
 	@MYPYPATH=images/postgres/agent $(BIN)/mypy images/postgres/agent images/rabbitmq
 	@$(BIN)/lint-imports

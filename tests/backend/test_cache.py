@@ -71,7 +71,7 @@ async def test_a_thousand_misses_at_once_load_once_in_each_process(caches: Pair)
 
 
 async def test_a_thousand_misses_without_redis_load_once() -> None:
-    cache, source = Cache(Settings(database_url="x")), Source(b"value")
+    cache, source = Cache(patient()), Source(b"value")
     answers = await asyncio.gather(*(cache.get("k", UNKNOWN, source.load) for _ in range(1_000)))
     assert (set(answers), source.loads) == ({b"value"}, 1)
 
@@ -111,7 +111,9 @@ class Wire:
     """A network between a process and Redis that can be cut and mended."""
 
     def __init__(self, port: int) -> None:
-        self._to, self._writers, self._tasks = port, [], []
+        self._to = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -141,8 +143,11 @@ async def test_a_write_that_redis_was_not_told_of_is_made_up_for_when_it_answers
     wire = Wire(int(address.rpartition(":")[2]))
     await wire.mend()
     name = uuid4().hex
-    apart = {"redis_url": f"redis://:{redis['REDIS_PASSWORD']}@127.0.0.1:{wire.port}/0", "redis_breaker_seconds": 0.05}
-    writer = Cache(Settings(database_url="x", redis_timeout_seconds=5, appstack_name=name, **apart))
+    apart: dict[str, Any] = {
+        "redis_url": f"redis://:{redis['REDIS_PASSWORD']}@127.0.0.1:{wire.port}/0",
+        "redis_breaker_seconds": 0.05,
+    }
+    writer = Cache(patient(appstack_name=name, **apart))
     forever = {"cache_ttl_seconds": 3600, "replica_most_stale_seconds": 1e-9}
     reader = Cache(patient(appstack_name=name, redis_url=redis["REDIS_URL"], **forever))
     source = Source(b"old")

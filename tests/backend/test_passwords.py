@@ -20,7 +20,7 @@ async def test_a_role_gets_its_new_password_also_after_a_half_done_rotation(post
     assert parts.hostname
     with psycopg.connect(postgres, autocommit=True) as connection:
         for name in ("postgres", "other"):
-            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'first' {'SUPERUSER' * (name == 'postgres')}")  # type: ignore[arg-type]
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'first' {'SUPERUSER' * (name == 'postgres')}")
     try:
         await set_role_password(parts.hostname, ["first"], "other", "se'cond", port=parts.port or 0)
         connect(postgres, "other", "se'cond")
@@ -33,4 +33,4 @@ async def test_a_role_gets_its_new_password_also_after_a_half_done_rotation(post
     finally:
         with psycopg.connect(postgres, autocommit=True) as connection:
             for name in ("postgres", "other"):
-                connection.execute(f"DROP ROLE {name}")  # type: ignore[arg-type]
+                connection.execute(f"DROP ROLE {name}")

@@ -108,7 +108,7 @@ class ExplainingCursor(psycopg.AsyncCursor[Any]):
         is_pools_own = text == database.TIMELINE  # once a connection, for whatever operation comes first
         if not is_pools_own and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text, re.IGNORECASE):
             await super().execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), params)
-            row = await super().fetchone()
+            row: Any = await super().fetchone()
             plan = next(iter(row.values())) if isinstance(row, dict) else row[0]
             Watch.statements.append((text, plan[0]["Plan"]))
         return await super().execute(query, params, **options)
@@ -162,7 +162,7 @@ async def application(dsn: str, **more: Any) -> AsyncIterator[tuple[httpx.AsyncC
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(database.CONNECT, "cursor_factory", ExplainingCursor)  # type: ignore[arg-type]
+    monkeypatch.setitem(database.CONNECT, "cursor_factory", ExplainingCursor)
     taken()
 
 
@@ -276,7 +276,7 @@ async def test_what_runs_in_the_background_uses_indexes_too(million: str) -> Non
 
 def all_statements() -> dict[str, str]:
     """Every statement of every repository module by its name, found in the modules: a new one is in it by itself."""
-    found = {}
+    found: dict[str, str] = {}
     for name in (module.name for module in pkgutil.iter_modules(repository.__path__)):
         module = importlib.import_module(f"{repository.__name__}.{name}")
         texts = {f"{name}.{key}": value for key, value in vars(module).items() if isinstance(value, str)}

@@ -47,7 +47,7 @@ def diverged(tmp_path: Path) -> Iterator[tuple[servers.Postgres, servers.Postgre
 def write(server: servers.Postgres, *statements: str) -> None:
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement.encode())
 
 
 def rewind_command(source: str) -> tuple[str, ...]:

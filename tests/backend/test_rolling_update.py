@@ -33,7 +33,10 @@ THING = {"name": "Thing", "category": "c", "supplier": "s", "price": "1.50", "cu
 
 
 LINE = (feeds.HEADER + "A,n,c,s,1,EUR,1,\n").encode()
-REQUESTS = (("GET", "/v1/products/A", None, {}), ("POST", "/v1/imports", LINE, {"Content-Type": "text/csv"}))
+REQUESTS: tuple[tuple[str, str, bytes | None, dict[str, str]], ...] = (
+    ("GET", "/v1/products/A", None, {}),
+    ("POST", "/v1/imports", LINE, {"Content-Type": "text/csv"}),
+)
 CLIENTS_OF_EACH_KIND = 3
 
 

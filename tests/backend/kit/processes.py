@@ -28,7 +28,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-def wait_until(ask: Callable[[], T], what: str, seconds: float = PATIENCE_SECONDS) -> T:
+def wait_until(ask: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
     """The first answer that is not empty."""
     give_up_at = time.monotonic() + seconds
     while not (answer := ask()):
