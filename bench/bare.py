@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from appstack_backend.http.context import encode
-from appstack_backend.repository.catalogue import BY_SKU, PRODUCT
+from appstack_backend.repository.catalogue import BY_SKU, page_query
 
 
 async def serve(port: int, dsn: str, redis_url: str) -> None:
@@ -26,7 +26,7 @@ async def serve(port: int, dsn: str, redis_url: str) -> None:
     await pool.open()
     value = b'{"sku":"SKU000001","name":"Thing number 1","category":"category 1","supplier":"supplier 1"}' + b" " * 110
     await client.set("bench:value", value)
-    page = f"{PRODUCT} ORDER BY p.sku LIMIT %(limit)s".encode()
+    page = page_query({}).encode()
 
     async def constant(request: Request) -> Response:
         return Response(value, media_type="application/json")

@@ -19,7 +19,7 @@ import httpx
 import uvloop
 from psycopg_pool import AsyncConnectionPool
 
-from appstack_backend.repository.catalogue import BY_SKU, PRODUCT
+from appstack_backend.repository.catalogue import BY_SKU, page_query
 from bench.load import Target, load
 from bench.measure import Figure, cpu_seconds
 from tests.backend.kit.processes import wait_until
@@ -152,7 +152,7 @@ def by_sku() -> Work:
 
 
 def pages() -> Work:
-    return [(f"{PRODUCT} ORDER BY p.sku LIMIT %(limit)s", {"limit": 50})] * 50_000
+    return [(page_query({}), {"limit": 50})] * 50_000
 
 
 def bare_rate(dsn: str, work: Work, *, autocommit: bool) -> float:

@@ -27,7 +27,7 @@ from appstack_backend.processes import Stores
 from appstack_backend.repository import catalogue, exports, housekeeping, imports, messages, rescue, subscriptions
 from appstack_backend.settings import Settings
 from tests.backend.conftest import drop_database, new_database
-from tests.backend.kit import feeds
+from tests.backend.kit import feeds, plans
 from tests.backend.kit.processes import ADMIN_TOKEN
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)  # a million rows are filled in first, also on a busy machine
 PRODUCTS = 1_000_000
 ID = "00000000-0000-0000-0000-0000000000{:02x}"
-# category: half of all rows, a thousandth, one. Words of names likewise.
+# category: half of all rows, a thousandth, one. Words of names likewise; "odd" is never of the common category.
 FILL = f"""
     INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line)
     SELECT 'SKU' || lpad(n::text, 7, '0'),
-        'thing number' || n || CASE WHEN n % 1000 = 0 THEN ' seldom' ELSE '' END
+        'thing number' || n || CASE WHEN n % 2 = 1 THEN ' odd' ELSE '' END
+            || CASE WHEN n % 1000 = 0 THEN ' seldom' ELSE '' END
             || CASE WHEN n = 777777 THEN ' unique' ELSE '' END,
         CASE WHEN n = 777777 THEN 'unique' WHEN n % 2 = 0 THEN 'common' ELSE 'category ' || n % 1000 END,
         CASE WHEN n = 777777 THEN 'unique' WHEN n % 3 = 0 THEN 'common' ELSE 'supplier ' || n % 1000 END,
@@ -87,7 +88,12 @@ SMALL = {
     "feed_rows",
 }
 WALKS = {"catalogue.COUNT": {"products"}}  # refresh-statistics counts all of them
-PIECES = {"exports.WITH_EVENT", "imports.WITH_EVENT", "catalogue.PRODUCT"}  # of what is explained whole
+PIECES = {
+    "exports.WITH_EVENT",
+    "imports.WITH_EVENT",
+    "catalogue.WITH_STOCK",
+    "catalogue.PRODUCTS",
+}  # of what is explained whole
 # How much is asked for decides a plan; these are known beforehand.
 GIVEN = {"batch": "500", "limit": "500", "days": "300", "hours": "7000"}
 EXPLAINED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
@@ -103,15 +109,23 @@ class Watch:
 class ExplainingCursor(psycopg.AsyncCursor[Any]):
     """Asks for the plan of each statement first."""
 
+    OPTIONS: ClassVar[str] = "FORMAT JSON"
+
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else query.as_string()
         is_pools_own = text == database.TIMELINE  # once a connection, for whatever operation comes first
         if not is_pools_own and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text, re.IGNORECASE):
-            await super().execute(f"EXPLAIN (FORMAT JSON) {text}".encode(), params)
+            await super().execute(f"EXPLAIN ({self.OPTIONS}) {text}".encode(), params)
             row: Any = await super().fetchone()
             plan = next(iter(row.values())) if isinstance(row, dict) else row[0]
             Watch.statements.append((text, plan[0]["Plan"]))
         return await super().execute(query, params, **options)
+
+
+class MeasuringCursor(ExplainingCursor):
+    """Asks for what each statement really reads; it is executed twice, so it must change nothing."""
+
+    OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
 
 
 def nodes(plan: Plan) -> Iterator[Plan]:
@@ -123,6 +137,18 @@ def nodes(plan: Plan) -> Iterator[Plan]:
 def scans(plan: Plan) -> set[str]:
     """The tables that are read from one end to the other."""
     return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"} - SMALL
+
+
+def indexes(plan: Plan) -> set[str]:
+    """Those that are used; small tables may be read either way."""
+    return {n["Index Name"] for n in nodes(plan) if "Index Name" in n and n.get("Relation Name") not in SMALL}
+
+
+def rows_read(plan: Plan, table: str) -> int:
+    """Those that were fetched from a table, whether or not a filter then threw them away."""
+    lost = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    scanned = [node for node in nodes(plan) if node.get("Relation Name") == table]
+    return sum((n["Actual Rows"] + sum(n.get(key, 0) for key in lost)) * n["Actual Loops"] for n in scanned)
 
 
 def taken() -> list[tuple[str, Plan]]:
@@ -314,9 +340,30 @@ def test_every_statement_of_the_repositories_says_where_to_look(million: str) ->
     with psycopg.connect(million, autocommit=True) as conn:
         conn.execute(catalogue.CREATE_STAGING.encode())
         partial = {row[0] for row in conn.execute(PARTIAL)}
-        found = {name: walks(generic_plan(conn, text), partial) for name, text in all_statements().items()}
+        found = {name: generic_plan(conn, text) for name, text in all_statements().items()}
     assert len(found) > 70
-    assert {name: walked for name, walked in found.items() if walked} == WALKS
+    walked = {name: walks(plan, partial) for name, plan in found.items()}
+    assert {name: what for name, what in walked.items() if what} == WALKS
+    used = {name: indexes(plan) for name, plan in found.items()}
+    assert {name: which for name, which in used.items() if which} == plans.INDEXES
+
+
+async def test_a_page_of_products_reads_little_more_than_it_shows(
+    million: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the index that is meant, for rare and common values: rows and blocks are counted as they are read."""
+    monkeypatch.setitem(database.CONNECT, "cursor_factory", MeasuringCursor)
+    too_much = []
+    async with application(million) as (http, _):
+        for query, (allowed, most_rows, most_blocks) in plans.PAGES.items():
+            taken()
+            assert (await http.get("/v1/products" + query)).is_success
+            ((_, plan),) = taken()
+            used, rows = indexes(plan) - {"stock_pkey"}, rows_read(plan, "products")
+            blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+            if not (used and used <= allowed and rows <= most_rows and blocks <= most_blocks):
+                too_much.append(f"{query}: {rows} rows, {blocks} blocks by {used}")
+    assert too_much == []
 
 
 @pytest.mark.usefixtures("watched")

@@ -36,14 +36,15 @@ UPSERT_STOCK = """
         quantity = excluded.quantity, source_job = excluded.source_job, source_line = excluded.source_line
     WHERE (s.source_job, s.source_line) < (excluded.source_job, excluded.source_line)"""
 
-PRODUCT = """
+WITH_STOCK = """
     SELECT p.sku, p.name, p.category, p.supplier, p.price::text AS price, p.currency, p.updated_at,
-        coalesce(s.stock, '{}') AS stock
-    FROM products p LEFT JOIN LATERAL (
+        coalesce(s.stock, '{{}}') AS stock
+    FROM ({products}) p LEFT JOIN LATERAL (
         SELECT jsonb_object_agg(warehouse, quantity) AS stock FROM stock
         WHERE stock.sku = p.sku AND (p.deleted_job IS NULL OR p.deleted_job < stock.source_job)) s ON true
-    WHERE (p.deleted_job IS NULL OR p.deleted_job < p.source_job)"""
-BY_SKU = PRODUCT + " AND p.sku = %(sku)s"
+    ORDER BY p.sku"""
+PRODUCTS = "SELECT * FROM products p WHERE (p.deleted_job IS NULL OR p.deleted_job < p.source_job)"
+BY_SKU = WITH_STOCK.format(products=f"{PRODUCTS} AND p.sku = %(sku)s")
 FILTERS = {
     "category": "p.category = %(category)s",
     "supplier": "p.supplier = %(supplier)s",
@@ -109,11 +110,16 @@ async def product(reader: Reader, sku: str) -> dict[str, Any] | None:
     return await reader.fetch_one(BY_SKU, {"sku": sku})
 
 
+def page_query(filters: dict[str, str]) -> str:
+    """Stock is looked up behind the limit: where a search has to sort all it found, only for the rows of the page."""
+    conditions = [condition for name, condition in FILTERS.items() if filters.get(name)]
+    products = f"{' AND '.join([PRODUCTS, *conditions])} ORDER BY p.sku LIMIT %(limit)s"
+    return WITH_STOCK.format(products=products)
+
+
 async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) -> list[dict[str, Any]]:
     """One keyset page in SKU order, its stock included: one query for any limit."""
-    conditions = [condition for name, condition in FILTERS.items() if filters.get(name)]
-    query = f"{' AND '.join([PRODUCT, *conditions])} ORDER BY p.sku LIMIT %(limit)s"
-    return await reader.fetch_all(query.encode(), {**filters, "limit": limit})
+    return await reader.fetch_all(page_query(filters).encode(), {**filters, "limit": limit})
 
 
 async def page_of_names(reader: Reader, kind: str, after: str, limit: int) -> list[dict[str, Any]]:
