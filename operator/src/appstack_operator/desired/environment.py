@@ -7,8 +7,8 @@ from appstack_operator.api import AppStack, Mode
 from appstack_operator.api.common import EnvVar
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.credentials import encode
-from appstack_operator.desired.redis import master_name, sentinels_of
 from appstack_operator.desired.references import names_from_env_from
+from appstack_operator.desired.stateful import pods_of
 from appstack_operator.objects import Object, content_hash, metadata
 
 NOTHING: Mapping[str, str] = {}
@@ -65,7 +65,7 @@ def redis_variables(stack: AppStack, context: Context) -> dict[str, str]:
     *sentinels, master = (context.host(service, stack.namespace) for service in redis_services(stack))
     return {
         "REDIS_SENTINELS": ",".join(f"{host}:26379" for host in sentinels),
-        "REDIS_SENTINEL_MASTER": master_name(stack),
+        "REDIS_SENTINEL_MASTER": f"{stack.namespace}.{stack.name}",
         "REDIS_PASSWORD": password,
         "REDIS_URL": f"redis://:{quote(password, safe='')}@{master}:6379/0",
     }
@@ -73,7 +73,7 @@ def redis_variables(stack: AppStack, context: Context) -> dict[str, str]:
 
 def redis_services(stack: AppStack) -> list[str]:
     """Each Sentinel's own Service, which is known without DNS, and the master's."""
-    return [*sentinels_of(stack), f"{stack.name}-redis-rw"]
+    return [*pods_of(stack, "redis-sentinel", stack.spec.redis.sentinels), f"{stack.name}-redis-rw"]
 
 
 def rabbitmq_variables(stack: AppStack, context: Context) -> dict[str, str]:
