@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,6 +15,7 @@ from appstack_operator.api import AppStack
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.kinds import BY_NAME, STACK
 from appstack_operator.main import placeholder_context
+from appstack_operator.placeholders import AnyAddress
 from tests.apiserver.kit.convergence import Convergence
 from tests.apiserver.kit.plugin import write_kubeconfig
 from tests.apiserver.kit.snapshot import text_of
@@ -60,6 +62,14 @@ def make_namespace(client: httpx.Client, name: str) -> None:
         client.post(BY_NAME["Secret"].path(name), json=body).raise_for_status()
 
 
+class AddressesOfAllServices(AnyAddress):
+    """As good as real ones: the API server takes no words in their place, and no address twice."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = f"192.0.2.{len(self) + 1}"
+        return self[name]
+
+
 def a_manifest(spec: Spec) -> dict[str, Any]:
     return {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": "shop"}, "spec": spec}
 
@@ -71,9 +81,10 @@ def refusals(client: httpx.Client, spec: Spec) -> list[str]:
     if not answer.is_success:
         return [answer.text]
     stack = AppStack.model_validate(answer.json())
+    context = replace(placeholder_context(stack), addresses=AddressesOfAllServices())
     children = [
         (kind := BY_NAME[item.manifest["kind"]], client.post(kind.path(NAMESPACE), json=item.manifest, params=query))
-        for item in build_stack(stack, placeholder_context(stack))
+        for item in build_stack(stack, context)
     ]
     # The operator makes no object of an optional kind where the cluster does not serve it.
     answers = [
