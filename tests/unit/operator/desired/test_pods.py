@@ -97,3 +97,8 @@ def test_the_names_of_an_external_service_are_left_to_dns() -> None:
     external = {"mode": "External", "external": {"secretName": "theirs"}}
     stack = a_stack(postgres=external, redis=external, rabbitmq=external)
     assert [name for name, pod in pods_of(stack).items() if "hostAliases" in pod] == []
+
+
+def test_no_pod_waits_for_long_for_a_dns_server_that_is_gone() -> None:
+    options = [{each["name"]: each["value"] for each in pod["dnsConfig"]["options"]} for pod in pod_specs().values()]
+    assert options == [{"ndots": "2", "timeout": "1", "attempts": "2"}] * len(options)
