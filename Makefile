@@ -18,11 +18,11 @@ ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab te
 ifneq ($(words $(CLUSTER)) $(filter-out lab kind current,$(CLUSTER)),1 )
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
-ifeq ($(CLUSTER),kind)
+ifneq ($(CLUSTER),lab)
 # Without root: the lab's tests and the backend's own servers need it, and faults of nodes are the lab's.
 ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/cluster
 LEFT_OUT    := tests/backend and tests/lab (root: make test-backend test-lab), tests/chaos (breaks nodes of the lab)
-BUILDER     := --builder docker
+PROGRAMS    := kubectl helm etcd kube-apiserver
 endif
 
 .DEFAULT_GOAL := help
@@ -53,23 +53,21 @@ env: ## Print the shell settings: eval "$(make -s env)"
 	@$(UP) env
 
 tools: root venv ## Build what the tests need: binaries and images (cached by content)
-	@$(BIN)/lab build binaries $(if $(BUILDER),kubectl helm etcd kube-apiserver)
-	@$(BIN)/lab build images $(BUILDER)
-
-# Tests make clusters, break nodes and load images into them: nothing to do to a cluster that stays.
-own-cluster:
-ifeq ($(CLUSTER),current)
-	@echo "Tests break what they run on, and need a cluster made for that: CLUSTER=lab or CLUSTER=kind, not current." >&2; \
-	echo "On your cluster, make up CLUSTER=current proves the whole way: its demo import goes through every part." >&2; \
-	exit 1
-else
-	@:
+	@$(BIN)/lab build binaries $(PROGRAMS)
+ifneq ($(CLUSTER),current) # whose images are built on their way to the registry
+	@$(BIN)/lab build images $(if $(filter kind,$(CLUSTER)),--builder docker)
 endif
-.PHONY: own-cluster
 
-test: own-cluster root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
+# A cluster that stays is looked at before anything else is: it must have no AppStacks to lose.
+fit: venv
+	@[ $(CLUSTER) != current ] || $(UP) cluster
+lab-only:
+	@[ $(CLUSTER) = lab ] || { echo "This breaks and slows nodes, which only the lab's nodes are for: CLUSTER=lab, not $(CLUSTER)." >&2; exit 1; }
+.PHONY: fit lab-only
+
+test: root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
 	@$(if $(LEFT_OUT),echo "CLUSTER=$(CLUSTER) leaves out $(LEFT_OUT).",:)
-	@$(MAKE) --no-print-directory venv lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
+	@$(MAKE) --no-print-directory venv fit lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
 test-unit: venv ## Unit tests: seconds, no server
@@ -103,11 +101,13 @@ test-lab: root venv ## Tests of the lab itself (root)
 test-backend: venv tools ## The backend against real servers on loopback (root)
 	@$(BIN)/pytest tests/backend $(PYTEST_ARGS)
 
-test-cluster: own-cluster venv tools ## The operator and the stack on a real cluster
+test-cluster: venv fit tools ## The operator and the stack on a real cluster
 	@$(MAKE) --no-print-directory pytest TESTS=tests/cluster
 
 ifeq ($(CLUSTER),kind)
 pytest: KIND_OPTIONS = --kind-bin "$$(command -v kind)" --kind-kubectl-bin "$$($(BIN)/lab bin)/kubectl"
+else ifeq ($(CLUSTER),current)
+pytest: KIND_OPTIONS = --current-cluster
 else
 pytest: KIND_OPTIONS = --kind-bin $(BIN)/lab --kind-kubectl-bin "$$($(BIN)/lab bin)/kubectl"
 endif
@@ -115,11 +115,11 @@ endif
 pytest:
 	@PATH="$$($(BIN)/lab bin):$$PATH" $(BIN)/pytest $(TESTS) --cluster-name appstack-test $(KIND_OPTIONS) $(PYTEST_ARGS)
 
-chaos: own-cluster venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs; CHAOS_ARGS=--compare
+chaos: lab-only venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs; CHAOS_ARGS=--compare
 	@$(if $(FRESH),rm -rf build/chaos/runs,:)
 	@$(BIN)/python -m tests.chaos --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
 
-soak: own-cluster venv ## Is a healthy primary ever taken for a lost one? MINUTES=60 of load, pauses and slow nodes: build/soak.json
+soak: lab-only venv ## Is a healthy primary ever taken for a lost one? MINUTES=60 of load, pauses and slow nodes: build/soak.json
 	@$(BIN)/python -m tests.soak.false_failovers --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --minutes $(or $(MINUTES),60)
 
 lint: venv ## Format check, ruff, types, layers

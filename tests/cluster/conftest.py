@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pykube
 import pytest
+from pytest_kind import KindCluster
 
+from appstack_lab.up import clusters
 from appstack_lab.up import stack as deploy
 from appstack_lab.up.steps import Steps
 from tests.cluster.kit.kube import Kube
 from tests.cluster.kit.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pytest_kind import KindCluster
+    from collections.abc import Generator, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "build" / "logs" / "cluster-tests"
 SHOP_NAMESPACE = "shop"
 HANG_LIMIT_SECONDS = 1800
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--current-cluster",
+        action="store_true",
+        help="Run on the cluster of the current kubeconfig, which stays, instead of one made for the tests",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,13 +46,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster_kind(pytestconfig: pytest.Config) -> str:
-    """`lab` or `kind`: which of them --kind-bin is."""
+    """`current`, or `lab` or `kind`: which of them --kind-bin is."""
+    if pytestconfig.getoption("current_cluster"):
+        return "current"
     return "lab" if Path(str(pytestconfig.getoption("kind_bin"))).name == "lab" else "kind"
 
 
 @pytest.fixture(scope="session")
-def images(cluster_kind: str) -> dict[str, str]:
-    """This tree's images, built where they are missing; references by name."""
+def images(cluster_kind: str, steps: Steps) -> dict[str, str]:
+    """This tree's images, built where they are missing, and pushed where nodes can only pull; references by name."""
+    if cluster_kind == "current":
+        with steps.step("images", "images", "the registry takes no images from here"):
+            return clusters.CurrentCluster().images(steps)
     builder = ["--builder", "docker"] if cluster_kind == "kind" else []
     lab = Path(sys.executable).parent / "lab"
     refs: dict[str, str] = json.loads(subprocess.check_output([str(lab), "build", "images", "-o", "json", *builder]))
@@ -51,7 +66,10 @@ def images(cluster_kind: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def three_nodes(pytestconfig: pytest.Config, cluster_kind: str) -> None:
-    """The cluster as `make up` makes it: pytest-kind alone would make one node, and not find its own left-overs."""
+    """The cluster as `make up` makes it: pytest-kind alone would make one node, and not find its own left-overs.
+
+    One that stays is seen to be fit for tests.
+    """
     name = str(pytestconfig.getoption("cluster_name"))
     kubeconfig = pytestconfig.getoption("kubeconfig") or Path(".pytest-kind") / name / "kubeconfig"
     words = ["--cluster", cluster_kind, "--name", name, "--kubeconfig", str(kubeconfig), "cluster"]
@@ -59,25 +77,49 @@ def three_nodes(pytestconfig: pytest.Config, cluster_kind: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def kube(three_nodes: None, kind_cluster: KindCluster, images: dict[str, str]) -> Kube:
-    """The cluster with the images loaded."""
-    for ref in images.values():
-        kind_cluster.load_docker_image(ref)
-    return Kube(kind_cluster)
+def cluster(
+    request: pytest.FixtureRequest, three_nodes: None, cluster_kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> KindCluster:
+    """pytest-kind's cluster, or its view of the one that the current kubeconfig leads to."""
+    if cluster_kind != "current":
+        made: KindCluster = request.getfixturevalue("kind_cluster")
+        return made
+    kubectl = Path(shutil.which("kubectl", path=clusters.tools_path()) or "kubectl")
+    # pykube reads one file, kubectl a list of them; and of all contexts only the current one is the tests' business.
+    whole = subprocess.check_output([str(kubectl), "config", "view", "--raw", "--flatten", "--minify"], text=True)
+    copy = tmp_path_factory.mktemp("access") / "kubeconfig"
+    clusters.write_private(copy, whole)
+    found = KindCluster("current", copy, kubectl_path=kubectl)
+    found.api = pykube.HTTPClient(pykube.KubeConfig.from_file(copy))
+    return found
 
 
 @pytest.fixture(scope="session")
-def steps(kube: Kube) -> Steps:
+def kube(cluster: KindCluster, cluster_kind: str, images: dict[str, str]) -> Kube:
+    """The cluster with the images loaded, or pullable."""
+    for ref in images.values() if cluster_kind != "current" else ():
+        cluster.load_docker_image(ref)
+    return Kube(cluster)
+
+
+@pytest.fixture(scope="session")
+def steps(cluster: KindCluster) -> Steps:
     """Runs what `make up` runs, against the test cluster."""
-    tools = str(Path(kube.kubectl_path).resolve().parent)
-    return Steps(total=0, log_dir=LOGS, env={**kube.env, "PATH": f"{tools}:{os.environ['PATH']}"})
+    env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig_path.resolve()), "PATH": clusters.tools_path()}
+    return Steps(total=0, log_dir=LOGS, env=env)
 
 
 @pytest.fixture(scope="session")
-def operator(kube: Kube, steps: Steps, images: dict[str, str]) -> None:
-    """The operator, installed from its chart as `make up` does."""
+def operator(
+    kube: Kube, steps: Steps, images: dict[str, str], cluster_kind: str, pytestconfig: pytest.Config
+) -> Iterator[None]:
+    """The operator, installed from its chart as `make up` does, and taken off again from a cluster that stays."""
     with steps.step("operator", "operator", "see the log"):
         deploy.install_operator(steps, images)
+    yield
+    if cluster_kind == "current" and not pytestconfig.getoption("keep_cluster"):
+        with steps.step("removal", "removal", "an object is stuck in deletion; look at its finalizers"):
+            deploy.remove(steps, SHOP_NAMESPACE)
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,9 @@ def test_the_help_shows_what_can_be_pasted_and_chosen() -> None:
     assert "KIND_NAME=review NAMESPACE=shop" in said
 
 
-def test_on_kind_everything_is_run_that_needs_no_root_and_the_rest_is_named() -> None:
-    said = make("--dry-run", "test", "CLUSTER=kind").stdout
+@pytest.mark.parametrize("cluster", ["kind", "current"])
+def test_beside_the_lab_everything_is_run_that_needs_no_root_and_the_rest_is_named(cluster: str) -> None:
+    said = make("--dry-run", "test", f"CLUSTER={cluster}").stdout
     (command,) = (line for line in said.splitlines() if "pytest tests/" in line)
     chosen = command.partition("pytest ")[2].split(" --")[0].split()
     assert chosen == ["tests/unit", "tests/apiserver", "tests/lease", "tests/cluster"]
@@ -51,11 +52,20 @@ def test_an_unknown_kind_of_cluster_is_refused_by_every_target(target: str) -> N
     assert "CLUSTER is lab, kind or current, not 'foo'" in done.stderr
 
 
-@pytest.mark.parametrize("target", ["test", "test-cluster", "chaos"])
-def test_nobodys_own_cluster_is_tested_to_pieces(target: str) -> None:
-    done = make(target, "CLUSTER=current")
+@pytest.mark.parametrize("cluster", ["kind", "current"])
+@pytest.mark.parametrize("target", ["chaos", "soak"])
+def test_nodes_are_broken_on_the_lab_alone(target: str, cluster: str) -> None:
+    done = make(target, f"CLUSTER={cluster}")
     assert done.returncode == 2
-    assert "CLUSTER=lab or CLUSTER=kind, not current" in done.stderr
+    assert f"CLUSTER=lab, not {cluster}" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["test", "test-cluster"])
+def test_a_cluster_that_stays_is_looked_at_before_anything_is_built(target: str) -> None:
+    said = make("--dry-run", target, "CLUSTER=current").stdout
+    look, build = said.index("--cluster=current"), said.index("lab build binaries")
+    assert look < build
+    assert "lab build images" not in said  # they are built on their way to the registry
 
 
 @pytest.mark.parametrize("value", ["", "lab kind", "lab foo"])

@@ -121,8 +121,14 @@ def up(cluster: clusters.Cluster, choice: Choice) -> None:
 
 
 def only_cluster(cluster: clusters.Cluster, choice: Choice) -> None:
-    """The first step alone: what the cluster tests start from."""
-    ensure_cluster(Steps(total=1, log_dir=LOGS, env=environment(cluster)), cluster, choice)
+    """The first step alone: what the cluster tests start from. One that stays must have no AppStacks to lose."""
+    stays = choice.kind == "current"
+    steps = Steps(total=2 if stays else 1, log_dir=LOGS, env=environment(cluster))
+    ensure_cluster(steps, cluster, choice)
+    if stays:
+        with steps.step("Fit for tests", "fit-for-tests", "the account may not look at CRDs."):
+            clusters.registry()
+            stack.require_vacant(steps)
 
 
 def ensure_cluster(steps: Steps, cluster: clusters.Cluster, choice: Choice) -> None:

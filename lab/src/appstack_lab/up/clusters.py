@@ -157,17 +157,12 @@ class CurrentCluster:
         access.reach(steps, self.kubeconfig)
 
     def images(self, steps: Steps) -> Refs:
-        registry = os.environ.get(REGISTRY_VARIABLE)
-        if not registry:
-            raise StepFailed(
-                f"Nodes of this cluster must pull the images from a registry. Set {REGISTRY_VARIABLE} to one that you "
-                f"can push to and they can pull from, for example: {REGISTRY_VARIABLE}=registry.example.com/appstack"
-            )
+        prefix = registry()
         if os.environ.get(PUSH_VARIABLE) == "no":
-            return {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
+            return {name: f"{prefix}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
         steps.run("docker", "version")
         refs = built(steps, "--builder", "docker")
-        pushed = {name: f"{registry.rstrip('/')}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
+        pushed = {name: f"{prefix}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
         for name, ref in refs.items():
             say(f"      push {pushed[name]} …")
             steps.run("docker", "tag", ref, pushed[name])
@@ -176,6 +171,17 @@ class CurrentCluster:
 
     def delete(self, steps: Steps) -> None:
         """The cluster is not ours to delete; `make down` removes the operator and the stack from it."""
+
+
+def registry() -> str:
+    """Where the images of this tree go for nodes that can only pull. Raises StepFailed."""
+    named = os.environ.get(REGISTRY_VARIABLE, "").rstrip("/")
+    if not named:
+        raise StepFailed(
+            f"Nodes of this cluster must pull the images from a registry. Set {REGISTRY_VARIABLE} to one that you "
+            f"can push to and they can pull from, for example: {REGISTRY_VARIABLE}=registry.example.com/appstack"
+        )
+    return named
 
 
 def require_root() -> None:

@@ -140,6 +140,22 @@ def conditions(stack: dict[str, Any]) -> list[dict[str, Any]]:
     return list(stack.get("status", {}).get("conditions", []))
 
 
+def require_vacant(steps: Steps) -> None:
+    """See that a cluster that stays knows no AppStacks: tests would put an operator of theirs in the place of its own.
+
+    Raises StepFailed with the stacks that are there.
+    """
+    if not steps.run("kubectl", "get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name"):
+        return
+    names = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}"
+    there = steps.run("kubectl", "get", "appstacks", "--all-namespaces", "-o", names).split()
+    raise StepFailed(
+        f"This cluster knows AppStacks already ({', '.join(there) or 'none now, but their CRD is there'}). Tests put "
+        "this tree's operator in the place of the one there, kill it, and break stacks: use a cluster without. "
+        "What an interrupted run left is taken away by: make down CLUSTER=current"
+    )
+
+
 def remove(steps: Steps, namespace: str) -> None:
     """Take the example stack, and what else `make up` made, off a cluster that stays. Safe to repeat.
 

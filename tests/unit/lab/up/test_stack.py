@@ -1,4 +1,4 @@
-"""What step 4 of `make up` says while it waits, what it logs, and whom it finds holding the operator's Lease."""
+"""What step 4 of `make up` says while it waits and logs, whom it finds holding the Lease, and where tests may run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from appstack_lab import progress
 from appstack_lab.up import stack
-from appstack_lab.up.steps import Steps
+from appstack_lab.up.steps import StepFailed, Steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,8 @@ case "$1 $2" in
   "get appstack") head -1 {answers}; [ "$(wc -l < {answers})" = 1 ] || sed -i 1d {answers};;
   "get lease") cat {holder};;
   "get pods") echo pod/appstack-operator-5d9c8b7f6-abcde;;
+  "get crd") cat {crd};;
+  "get appstacks") cat {stacks};;
 esac
 """
 
@@ -36,7 +38,8 @@ def told(ready: str, reason: str, message: str = "") -> dict[str, Any]:
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
     kubectl = tmp_path / "kubectl"
-    kubectl.write_text(KUBECTL.format(answers=tmp_path / "answers", holder=tmp_path / "holder"))
+    files = ("answers", "holder", "crd", "stacks")
+    kubectl.write_text(KUBECTL.format(**{name: tmp_path / name for name in files}))
     kubectl.chmod(0o755)
     return Steps(total=1, log_dir=tmp_path / "logs", env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
 
@@ -76,3 +79,22 @@ def test_an_operator_outside_the_cluster_that_holds_the_lease_is_told(
     said = capsys.readouterr().out
     assert ("make run-operator" in said) is foreign
     assert (holder in said) is foreign or not holder
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [("shop/shop team/store ", "(shop/shop, team/store)"), ("", "(none now, but their CRD is there)")],
+)
+def test_a_cluster_that_knows_appstacks_is_not_for_tests(steps: Steps, tmp_path: Path, there: str, named: str) -> None:
+    (tmp_path / "crd").write_text("customresourcedefinition.apiextensions.k8s.io/appstacks.appstack.dev\n")
+    (tmp_path / "stacks").write_text(there)
+    with pytest.raises(StepFailed) as refused, steps.step("Fit for tests", "fit", "?"):
+        stack.require_vacant(steps)
+    assert named in str(refused.value)
+    assert "make down CLUSTER=current" in str(refused.value)
+
+
+def test_a_cluster_that_knows_no_appstacks_is_for_tests(steps: Steps, tmp_path: Path) -> None:
+    (tmp_path / "crd").write_text("")
+    with steps.step("Fit for tests", "fit", "?"):
+        stack.require_vacant(steps)
