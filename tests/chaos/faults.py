@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 FILLER = "chaos-filler"
+PATRONI = "/etc/patroni/patroni.yml"
 KEPT = "chaos.appstack.dev/replicas"  # on the operator's Deployment while it is away: how many there were
 
 
@@ -298,10 +299,23 @@ def choose(site: Site, labels: str) -> None:
 
 
 def bring_together(site: Site) -> None:
-    """Have Redis' master on the node of PostgreSQL's primary: failovers by Sentinel until it is so."""
+    """Have PostgreSQL's primary on the node of Redis' master, which first moves to a node that can hold both.
+
+    Sentinel alone may never do it: between equal replicas it chooses by their ids, so two of three may take turns.
+    """
     deadline = time.monotonic() + 120
-    while site.leader("redis").node != site.leader("postgres").node:
+    while (node := site.leader("redis").node) != site.leader("postgres").node:
         if time.monotonic() > deadline:
-            raise Trouble("Redis' master did not come to the node of PostgreSQL's primary")
-        fail_over(site.target().redis)
-        time.sleep(5)  # a Sentinel refuses another failover so soon
+            raise Trouble("PostgreSQL's primary and Redis' master did not come to one node")
+        there = [pod["metadata"]["name"] for pod in site.pods("postgres") if pod["spec"]["nodeName"] == node]
+        if there:
+            switch_over(site, there[0])
+        else:
+            fail_over(site.target().redis)
+        time.sleep(5)  # roles are told by labels; and a Sentinel refuses another failover so soon
+
+
+def switch_over(site: Site, candidate: str) -> None:
+    """Have Patroni move PostgreSQL's primary to this pod."""
+    words = ("patronictl", "-c", PATRONI, "switchover", f"{site.name}-postgres", "--candidate", candidate, "--force")
+    site.kubectl("exec", "-n", site.namespace, candidate, "--", *words)
