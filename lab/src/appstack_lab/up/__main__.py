@@ -127,7 +127,7 @@ def only_cluster(cluster: clusters.Cluster, choice: Choice) -> None:
     ensure_cluster(steps, cluster, choice)
     if stays:
         with steps.step("Fit for tests", "fit-for-tests", "the account may not look at CRDs."):
-            clusters.registry()
+            clusters.require_registry(steps)
             stack.require_vacant(steps)
 
 

@@ -158,9 +158,9 @@ class CurrentCluster:
 
     def images(self, steps: Steps) -> Refs:
         prefix = registry()
-        if os.environ.get(PUSH_VARIABLE) == "no":
+        if not must_push():
             return {name: f"{prefix}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
-        steps.run("docker", "version")
+        require_registry(steps)
         refs = built(steps, "--builder", "docker")
         pushed = {name: f"{prefix}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
         for name, ref in refs.items():
@@ -182,6 +182,18 @@ def registry() -> str:
             f"can push to and they can pull from, for example: {REGISTRY_VARIABLE}=registry.example.com/appstack"
         )
     return named
+
+
+def must_push() -> bool:
+    """Whether this tree's images go to the registry from here: not where they are there already."""
+    return os.environ.get(PUSH_VARIABLE) != "no"
+
+
+def require_registry(steps: Steps) -> None:
+    """See that images can get to the registry, as far as that shows before they are built. Raises StepFailed."""
+    registry()
+    if must_push():
+        steps.run("docker", "version")
 
 
 def require_root() -> None:
