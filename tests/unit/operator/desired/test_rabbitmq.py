@@ -33,6 +33,7 @@ def conf(**rabbitmq: Any) -> list[str]:
 
 def test_a_minority_pauses_and_a_lost_node_is_noticed_soon() -> None:
     assert {"cluster_partition_handling = pause_minority", "net_ticktime = 7"} <= set(conf())
+    assert "raft.adaptive_failure_detector.poll_interval = 1000" in conf()
     (arguments,) = [each["value"] for each in container()["env"] if each["name"].endswith("ADDITIONAL_ERL_ARGS")]
     assert arguments.endswith(" -kernel net_tickintensity 10")
 
