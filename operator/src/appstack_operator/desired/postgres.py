@@ -13,6 +13,7 @@ from appstack_operator.desired.stateful import (
     build_config_map,
     build_disruption_budget,
     build_headless_service,
+    build_role_service,
     build_service,
     build_stateful_set,
     container_ports,
@@ -78,7 +79,7 @@ def build_services(stack: AppStack) -> list[Object]:
     readers = "replica" if stack.spec.postgres.instances > 1 else "primary"
     return [
         build_headless_service(stack, COMPONENT, POD_PORTS),
-        build_service(stack, COMPONENT, f"{scope(stack)}-rw", PORTS, {ROLE_LABEL: "primary"}),
+        build_role_service(stack, COMPONENT, f"{scope(stack)}-rw", PORTS, "primary"),
         build_service(stack, COMPONENT, f"{scope(stack)}-ro", PORTS, {ROLE_LABEL: readers}),
     ]
 

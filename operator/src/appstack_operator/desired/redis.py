@@ -12,6 +12,7 @@ from appstack_operator.desired.stateful import (
     build_disruption_budget,
     build_headless_service,
     build_pod_service,
+    build_role_service,
     build_service,
     build_stateful_set,
     container_ports,
@@ -21,7 +22,7 @@ from appstack_operator.desired.stateful import (
     pods_of,
 )
 from appstack_operator.desired.templates import render
-from appstack_operator.objects import ROLE_LABEL, Object, content_hash, selector
+from appstack_operator.objects import Object, content_hash, selector
 
 COMPONENT = "redis"
 SENTINEL = "redis-sentinel"
@@ -85,7 +86,7 @@ def build_rules(stack: AppStack) -> list[Object]:
 def build_services(stack: AppStack) -> list[Object]:
     """The master for clients without Sentinel, the Sentinels, and one address for each pod."""
     return [
-        build_service(stack, COMPONENT, f"{stack.name}-redis-rw", PORTS, {ROLE_LABEL: "master"}),
+        build_role_service(stack, COMPONENT, f"{stack.name}-redis-rw", PORTS, "master"),
         build_service(stack, SENTINEL, f"{stack.name}-redis-sentinel", SENTINEL_PORTS),
         build_headless_service(stack, COMPONENT, POD_PORTS),
         build_headless_service(stack, SENTINEL, SENTINEL_PORTS),

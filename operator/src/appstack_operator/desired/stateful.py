@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from appstack_operator.api import AppStack, DeletionPolicy
 from appstack_operator.api.common import Storage
 from appstack_operator.desired.pods import placement, pod_security, pull_secrets
-from appstack_operator.objects import Object, labels, metadata, selector
+from appstack_operator.objects import ROLE_LABEL, Object, labels, metadata, selector
 
 CONFIG_CHECKSUM = "appstack.dev/config-checksum"
 Ports = Mapping[str, int]
@@ -94,6 +94,17 @@ def build_service(
             "ports": service_ports(ports),
         },
     }
+
+
+def build_role_service(stack: AppStack, component: str, name: str, ports: Ports, role: str) -> Object:
+    """A Service for who has a role that one pod has at a time: its label alone decides, not whether it is ready.
+
+    Nobody else could serve in its place, and a leader that is well counts as not ready where Kubernetes takes its node
+    for lost, as it may take all nodes after an outage of the API server.
+    """
+    service = build_service(stack, component, name, ports, {ROLE_LABEL: role})
+    service["spec"]["publishNotReadyAddresses"] = True
+    return service
 
 
 def build_headless_service(stack: AppStack, component: str, ports: Ports) -> Object:

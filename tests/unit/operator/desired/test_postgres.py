@@ -185,6 +185,8 @@ def test_readers_go_to_replicas_and_to_the_primary_where_it_is_alone(instances: 
 
 def test_writers_go_to_the_primary() -> None:
     assert built("Service", "shop-postgres-rw")["spec"]["selector"][ROLE_LABEL] == "primary"
+    assert built("Service", "shop-postgres-rw")["spec"]["publishNotReadyAddresses"]  # the label alone decides
+    assert "publishNotReadyAddresses" not in built("Service", "shop-postgres-ro")["spec"]
 
 
 def test_patroni_may_touch_only_its_own_pods() -> None:

@@ -105,6 +105,7 @@ def test_redis_itself_has_no_key_to_the_api_server() -> None:
 
 def test_clients_without_sentinel_find_the_master_by_its_label() -> None:
     assert built("Service", "shop-redis-rw")["spec"]["selector"][ROLE_LABEL] == "master"
+    assert built("Service", "shop-redis-rw")["spec"]["publishNotReadyAddresses"]  # the label alone decides
 
 
 def test_a_member_that_waits_on_purpose_is_left_alone() -> None:
