@@ -58,9 +58,9 @@ ifneq ($(CLUSTER),current) # whose images are built on their way to the registry
 	@$(BIN)/lab build images $(if $(filter kind,$(CLUSTER)),--builder docker)
 endif
 
-# A cluster that stays is looked at before anything else is: it must have no AppStacks to lose.
+# Before anything else: a cluster that stays must have no AppStacks to lose, and kind must be there.
 fit: venv
-	@[ $(CLUSTER) != current ] || $(UP) cluster
+	@[ $(CLUSTER) = lab ] || $(UP) fit
 lab-only:
 	@[ $(CLUSTER) = lab ] || { echo "This breaks and slows nodes, which only the lab's nodes are for: CLUSTER=lab, not $(CLUSTER)." >&2; exit 1; }
 .PHONY: fit lab-only
@@ -70,7 +70,7 @@ test: root ## Everything: lint, unit, API server, lease, backend, lab and cluste
 	@$(MAKE) --no-print-directory venv fit lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
 
-test-unit: venv ## Unit tests: seconds, no server
+test-unit: venv ## Unit tests: a minute, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
 test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.13"

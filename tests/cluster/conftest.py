@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "build" / "logs" / "cluster-tests"
-SHOP_NAMESPACE = "shop"
+SHOP_NAMESPACE, _ = deploy.TEST_NAMESPACES
 HANG_LIMIT_SECONDS = 1800
 
 
@@ -72,7 +72,8 @@ def three_nodes(pytestconfig: pytest.Config, cluster_kind: str) -> None:
     """
     name = str(pytestconfig.getoption("cluster_name"))
     kubeconfig = pytestconfig.getoption("kubeconfig") or Path(".pytest-kind") / name / "kubeconfig"
-    words = ["--cluster", cluster_kind, "--name", name, "--kubeconfig", str(kubeconfig), "cluster"]
+    do = "fit" if cluster_kind == "current" else "cluster"
+    words = ["--cluster", cluster_kind, "--name", name, "--kubeconfig", str(kubeconfig), do]
     subprocess.run([sys.executable, "-m", "appstack_lab.up", *words], check=True)
 
 

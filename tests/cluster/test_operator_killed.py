@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_lab.up import stack as deploy
 from tests.chaos import processes
 from tests.cluster.kit.kube import wait_until
 from tests.cluster.kit.stack import Stack
@@ -21,10 +22,11 @@ from tests.cluster.kit.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from appstack_lab.up.steps import Steps
     from tests.cluster.kit.kube import Kube, Object
 
 HOME = "appstack-system"
-NAMESPACE = "struck"
+_, NAMESPACE = deploy.TEST_NAMESPACES
 HANG_LIMIT_SECONDS = 300
 ONE = {"replicas": 1}
 SPEC: dict[str, Any] = {
@@ -85,9 +87,10 @@ class Executioner:
 
 
 @pytest.fixture
-def struck(kube: Kube, operator: None) -> Iterator[Stack]:
+def struck(kube: Kube, operator: None, steps: Steps) -> Iterator[Stack]:
     """A small stack that is still to be created."""
-    kube.run("create", "namespace", NAMESPACE)
+    with steps.step("namespace", "namespace", "see the log"):
+        deploy.ensure_namespace(steps, NAMESPACE)
     yield Stack(kube, NAMESPACE, "struck")
     kube.run("delete", "appstack", "--all", "-n", NAMESPACE, f"--timeout={HANG_LIMIT_SECONDS}s")
     kube.run("delete", "namespace", NAMESPACE, "--wait=false")

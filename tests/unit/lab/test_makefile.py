@@ -63,7 +63,7 @@ def test_nodes_are_broken_on_the_lab_alone(target: str, cluster: str) -> None:
 @pytest.mark.parametrize("target", ["test", "test-cluster"])
 def test_a_cluster_that_stays_is_looked_at_before_anything_is_built(target: str) -> None:
     said = make("--dry-run", target, "CLUSTER=current").stdout
-    look, build = said.index("--cluster=current"), said.index("lab build binaries")
+    look, build = said.index("--namespace='shop' fit"), said.index("lab build binaries")
     assert look < build
     assert "lab build images" not in said  # they are built on their way to the registry
 

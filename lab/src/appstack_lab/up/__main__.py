@@ -61,7 +61,9 @@ def main() -> int:
             case "up":
                 up(cluster, choice)
             case "cluster":
-                only_cluster(cluster, choice)
+                ensure_cluster(Steps(total=1, log_dir=LOGS, env=environment(cluster)), cluster, choice)
+            case "fit":
+                require_fitness(cluster, choice)
             case "down":
                 down(cluster, choice)
             case "env":
@@ -89,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
         "--kubeconfig", type=Path, help="of a lab or kind cluster (default: build/clusters/NAME/kubeconfig)"
     )
     made.add_argument("--nodes", type=int, default=clusters.NODES, help="of a lab cluster (default: %(default)s)")
-    made.add_argument("command", choices=("up", "cluster", "down", "env", "run-operator"))
+    made.add_argument("command", choices=("up", "cluster", "fit", "down", "env", "run-operator"))
     return made
 
 
@@ -120,13 +122,14 @@ def up(cluster: clusters.Cluster, choice: Choice) -> None:
     say(steps.run("kubectl", "get", "appstack", "-n", choice.namespace))
 
 
-def only_cluster(cluster: clusters.Cluster, choice: Choice) -> None:
-    """The first step alone: what the cluster tests start from. One that stays must have no AppStacks to lose."""
-    stays = choice.kind == "current"
-    steps = Steps(total=2 if stays else 1, log_dir=LOGS, env=environment(cluster))
-    ensure_cluster(steps, cluster, choice)
-    if stays:
-        with steps.step("Fit for tests", "fit-for-tests", "the account may not look at CRDs."):
+def require_fitness(cluster: clusters.Cluster, choice: Choice) -> None:
+    """See what the cluster tests would fail of, before an hour of others; what stays must have no AppStacks to lose."""
+    steps = Steps(total=1, log_dir=LOGS, env=environment(cluster))
+    with steps.step(f"Fit for tests ({choice.kind})", "fit", "the account may not look at CRDs and namespaces."):
+        if choice.kind == "kind":
+            clusters.require_kind(steps)
+        if choice.kind == "current":
+            cluster.ensure(steps)
             clusters.require_registry(steps)
             stack.require_vacant(steps)
 

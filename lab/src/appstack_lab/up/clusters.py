@@ -184,6 +184,12 @@ def registry() -> str:
     return named
 
 
+def require_kind(steps: Steps) -> None:
+    """See that Docker runs and kind is there. Raises StepFailed."""
+    steps.run("docker", "version")
+    steps.run("kind", "version")
+
+
 def must_push() -> bool:
     """Whether this tree's images go to the registry from here: not where they are there already."""
     return os.environ.get(PUSH_VARIABLE) != "no"

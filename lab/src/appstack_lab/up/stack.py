@@ -20,6 +20,7 @@ CHART = ROOT / "charts" / "appstack-operator"
 CRDS = ROOT / "crds"
 EXAMPLE = ROOT / "examples" / "minimal.yaml"
 OPERATOR_NAMESPACE = "appstack-system"
+TEST_NAMESPACES = ("shop", "struck")  # of the cluster tests
 STACK = "shop"
 CRD_NAME = "appstacks.appstack.dev"
 READY_LIMIT_SECONDS = 900
@@ -143,16 +144,25 @@ def conditions(stack: dict[str, Any]) -> list[dict[str, Any]]:
 def require_vacant(steps: Steps) -> None:
     """See that a cluster that stays knows no AppStacks: tests would put an operator of theirs in the place of its own.
 
-    Raises StepFailed with the stacks that are there.
+    Raises StepFailed with the stacks, or the namespaces of the tests' names, that are there.
     """
     if not steps.run("kubectl", "get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name"):
+        names = (*TEST_NAMESPACES, OPERATOR_NAMESPACE)
+        taken = steps.run("kubectl", "get", "namespaces", *names, "--ignore-not-found", "-o", "name").split()
+        if taken:
+            there = ", ".join(each.partition("/")[2] for each in taken)
+            raise StepFailed(
+                f"Tests make the namespaces {', '.join(names)} and delete them; this cluster has of these: {there}. "
+                "Use another cluster, or delete them if nobody needs what is in them."
+            )
         return
     names = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}"
     there = steps.run("kubectl", "get", "appstacks", "--all-namespaces", "-o", names).split()
     raise StepFailed(
         f"This cluster knows AppStacks already ({', '.join(there) or 'none now, but their CRD is there'}). Tests put "
         "this tree's operator in the place of the one there, kill it, and break stacks: use a cluster without. "
-        "What an interrupted run left is taken away by: make down CLUSTER=current"
+        "What an interrupted run left is taken away by: "
+        "make down CLUSTER=current NAMESPACE=struck && make down CLUSTER=current"
     )
 
 

@@ -23,6 +23,7 @@ case "$1 $2" in
   "get pods") echo pod/appstack-operator-5d9c8b7f6-abcde;;
   "get crd") cat {crd};;
   "get appstacks") cat {stacks};;
+  "get namespaces") cat {namespaces};;
 esac
 """
 
@@ -38,7 +39,7 @@ def told(ready: str, reason: str, message: str = "") -> dict[str, Any]:
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
     kubectl = tmp_path / "kubectl"
-    files = ("answers", "holder", "crd", "stacks")
+    files = ("answers", "holder", "crd", "stacks", "namespaces")
     kubectl.write_text(KUBECTL.format(**{name: tmp_path / name for name in files}))
     kubectl.chmod(0o755)
     return Steps(total=1, log_dir=tmp_path / "logs", env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
@@ -94,7 +95,18 @@ def test_a_cluster_that_knows_appstacks_is_not_for_tests(steps: Steps, tmp_path:
     assert "make down CLUSTER=current" in str(refused.value)
 
 
+def test_a_namespace_of_somebody_else_is_not_for_tests(steps: Steps, tmp_path: Path) -> None:
+    (tmp_path / "crd").write_text("")
+    (tmp_path / "namespaces").write_text("namespace/shop\n")
+    with (
+        pytest.raises(StepFailed, match="this cluster has of these: shop"),
+        steps.step("Fit for tests", "fit", "?"),
+    ):
+        stack.require_vacant(steps)
+
+
 def test_a_cluster_that_knows_no_appstacks_is_for_tests(steps: Steps, tmp_path: Path) -> None:
     (tmp_path / "crd").write_text("")
+    (tmp_path / "namespaces").write_text("")
     with steps.step("Fit for tests", "fit", "?"):
         stack.require_vacant(steps)
