@@ -109,12 +109,6 @@ async def test_a_change_is_put_back(shop: Stage) -> None:
     await is_put_back(shop, before)
 
 
-async def versions(stage: Stage) -> dict[tuple[str, str], int]:
-    """(kind, name) of all that a stack is made of -> when it was written last: the API server counts its writes."""
-    found = [(kind.name, obj["metadata"]) for kind in CHILDREN for obj in await stage.cast.list(kind)]
-    return {(kind, meta["name"]): int(meta["resourceVersion"]) for kind, meta in found}
-
-
 async def test_one_pass_repairs_everything_in_the_order_of_creation_and_writes_nothing_else(shop: Stage) -> None:
     before = await everything(shop)
     changes = CHANGES | {
@@ -129,9 +123,9 @@ async def test_one_pass_repairs_everything_in_the_order_of_creation_and_writes_n
     drifted = await everything(shop)
     wrong = {name for name, obj in before.items() if obj != drifted.get(name)}
     assert {name.partition(" ")[0] for name in wrong} == set(KINDS)
-    spoilt = await versions(shop)
+    spoilt = await shop.versions()
     await shop.look()
-    after, repaired = await versions(shop), await everything(shop)
+    after, repaired = await shop.versions(), await everything(shop)
     assert {name for name, obj in before.items() if obj != repaired.get(name)} == {"Service shop-api"}, "another uid"
 
     written = [each for each in sorted(after, key=after.__getitem__) if after[each] != spoilt.get(each)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from appstack_operator.kinds import CHILDREN
 from tests.apiserver.kit.life import BACKEND
 from tests.apiserver.kit.stage import staging
 from tests.apiserver.kit.troubles import SPEC
@@ -30,11 +29,6 @@ async def fail_the_migration_to(stage: Stage, image: str) -> None:
     assert (await stage.look())["MigrationsApplied"]["reason"] == "MigrationFailed"
 
 
-async def versions(stage: Stage) -> dict[tuple[str, str], str]:
-    found = [(kind.name, obj["metadata"]) for kind in CHILDREN for obj in await stage.cast.list(kind)]
-    return {(kind, meta["name"]): meta["resourceVersion"] for kind, meta in found}
-
-
 async def scheduled(stage: Stage) -> tuple[str, str, bool]:
     """Image, schedule, and whether it is suspended."""
     spec = (await stage.get("CronJob", JOB))["spec"]
@@ -49,14 +43,14 @@ async def test_a_suspension_passes_a_closed_gate_alone(world: World, api: Api) -
         await fail_the_migration_to(stage, "shop:2")
         assert await scheduled(stage) == ("shop:1", "0 3 * * *", False)
 
-        before = await versions(stage)
+        before = await stage.versions()
         await stage.change_spec(**nightly(suspend=True, schedule="0 5 * * *"))
         await stage.look()
         assert await scheduled(stage) == ("shop:1", "0 3 * * *", True)
-        after = await versions(stage)
+        after = await stage.versions()
         assert {each for each in after if after[each] != before.get(each)} == {("CronJob", JOB)}
         await stage.look()
-        assert await versions(stage) == after, "once"
+        assert await stage.versions() == after, "once"
 
         # A new begin waits for the gate, like all else; then the spec holds whole, by whomever which field was written.
         await stage.change_spec(**nightly(suspend=False, schedule="0 5 * * *"))
@@ -66,6 +60,6 @@ async def test_a_suspension_passes_a_closed_gate_alone(world: World, api: Api) -
         await stage.reach_health()
         assert await scheduled(stage) == ("shop:3", "0 5 * * *", False)
         await stage.look()
-        settled = await versions(stage)
+        settled = await stage.versions()
         await stage.look()
-        assert await versions(stage) == settled
+        assert await stage.versions() == settled

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from appstack_operator.converge import Operator, converge
-from appstack_operator.kinds import BY_NAME, STACK
+from appstack_operator.kinds import BY_NAME, CHILDREN, STACK
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL
 from tests.apiserver.kit.cast import MERGE, NOON, Cast
 from tests.apiserver.kit.convergence import SETTINGS
@@ -79,6 +79,11 @@ class Stage:
 
     async def get(self, kind: str, name: str) -> Object:
         return await self.ask("GET", self.path(kind, name))
+
+    async def versions(self) -> dict[tuple[str, str], int]:
+        """(kind, name) of all that a stack is made of -> when it was written last: the API server counts its writes."""
+        found = [(kind.name, obj["metadata"]) for kind in CHILDREN for obj in await self.cast.list(kind)]
+        return {(kind, meta["name"]): int(meta["resourceVersion"]) for kind, meta in found}
 
     async def change(self, kind: str, name: str, change: dict[str, Any], subresource: str = "") -> None:
         await self.ask("PATCH", f"{self.path(kind, name)}{subresource}", json=change, headers=MERGE)

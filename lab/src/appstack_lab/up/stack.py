@@ -147,12 +147,12 @@ def require_vacant(steps: Steps) -> None:
     Raises StepFailed with the stacks, or the namespaces of the tests' names, that are there.
     """
     if not steps.run("kubectl", "get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name"):
-        names = (*TEST_NAMESPACES, OPERATOR_NAMESPACE)
-        taken = steps.run("kubectl", "get", "namespaces", *names, "--ignore-not-found", "-o", "name").split()
+        wanted = (*TEST_NAMESPACES, OPERATOR_NAMESPACE)
+        taken = steps.run("kubectl", "get", "namespaces", *wanted, "--ignore-not-found", "-o", "name").split()
         if taken:
-            there = ", ".join(each.partition("/")[2] for each in taken)
+            found = ", ".join(each.partition("/")[2] for each in taken)
             raise StepFailed(
-                f"Tests make the namespaces {', '.join(names)} and delete them; this cluster has of these: {there}. "
+                f"Tests make the namespaces {', '.join(wanted)} and delete them; this cluster has of these: {found}. "
                 "Use another cluster, or delete them if nobody needs what is in them."
             )
         return
