@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Beside every member: releases the lock of a silent primary early, where release_rules.py allows it; restarts
-PostgreSQL where a changed parameter asks for it (pending_restart.py); says which settings it refuses (parameters.py).
+PostgreSQL where a changed parameter asks for it (pending_restart.py); says which settings it refuses (parameters.py);
+asks for a fresh copy where the primary has removed WAL that this member needs (ask_fresh_copy.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import ask_fresh_copy
 import kube
 import parameters
 import patroni_api
@@ -186,6 +188,7 @@ def main() -> None:
     me, scope = os.environ["POD_NAME"], os.environ["PATRONI_SCOPE"]
     patience_seconds = float(os.environ.get("EARLY_FAILOVER_SECONDS") or 0)
     threading.Thread(target=go_on, args=(parameters.main, me, say), name="parameters", daemon=True).start()
+    threading.Thread(target=go_on, args=(ask_fresh_copy.main, me, say), name="fresh copy", daemon=True).start()
     if patience_seconds <= 0:
         go_on(pending_restart.main, me, say)
     threading.Thread(target=go_on, args=(pending_restart.main, me, say), name="restarts", daemon=True).start()

@@ -1,0 +1,77 @@
+"""A replica whose WAL the primary no longer has gets a fresh copy by itself: real Patroni, PostgreSQL, API server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.backend.kit.patroni import Member, Members
+from tests.backend.kit.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.apiserver.kit.server import BareCluster
+
+START_SECONDS = 90
+SEGMENTS = 20  # more than what the settings keep
+MEND_SECONDS = 90
+
+
+@pytest.fixture
+def pair(tmp_path: Path, bare_cluster: BareCluster) -> Iterator[tuple[Member, Member]]:
+    """A primary, and its replica that streams."""
+    members = Members(bare_cluster, f"fresh-copy-{uuid4().hex[:6]}")
+    primary, replica = (Member(members, number, tmp_path / str(number)) for number in (0, 1))
+    try:
+        primary.start()
+        wait_until(lambda: primary.states().get(primary.name) == "leader running", "a primary", START_SECONDS)
+        wait_until(lambda: writes(primary), "it writes")
+        primary.execute("CREATE TABLE kept (number int)")
+        replica.start()
+        # Any other one would not take over.
+        wait_until(lambda: primary.states().get(replica.name) == "sync_standby streaming", "a replica", START_SECONDS)
+        yield primary, replica
+    finally:
+        replica.stop()
+        primary.stop()
+
+
+def streams(primary: Member, replica: Member) -> bool:
+    return primary.states().get(replica.name, "").endswith(" streaming")
+
+
+def writes(member: Member) -> bool:
+    with psycopg.connect(member.dsn) as connection:
+        return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+
+
+def write_segments(member: Member, number: int) -> None:
+    """So many segments of WAL, without so much data."""
+    member.execute(*("INSERT INTO kept VALUES (0)", "SELECT pg_switch_wal()") * number)
+
+
+def is_mended(primary: Member, replica: Member) -> bool:
+    """Whether the replica streams, and has what the primary has."""
+    if not streams(primary, replica):
+        return False
+    with psycopg.connect(primary.dsn) as source, psycopg.connect(replica.dsn) as copy:
+        question = b"SELECT count(*), max(number) FROM kept"
+        return source.execute(question).fetchone() == copy.execute(question).fetchone()
+
+
+def test_a_replica_that_was_away_for_too_long(pair: tuple[Member, Member]) -> None:
+    """It serves what it has, and its slot is lost."""
+    primary, replica = pair
+    replica.stop()
+    write_segments(primary, SEGMENTS)
+    primary.execute("CHECKPOINT", "CHECKPOINT")
+    replica.start()
+    wait_until(lambda: "asks for a fresh copy" in replica.log, "the replica asks for a copy", MEND_SECONDS)
+    wait_until(lambda: is_mended(primary, replica), "a fresh copy", MEND_SECONDS)
+    assert replica.log.count("asks for a fresh copy") == 1
+    assert "asks for a fresh copy" not in primary.log
