@@ -50,6 +50,11 @@ def writes(member: Member) -> bool:
         return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
 
 
+def slots(member: Member) -> list[tuple[str, str]]:
+    with psycopg.connect(member.dsn) as connection:
+        return connection.execute("SELECT slot_name, wal_status FROM pg_replication_slots").fetchall()
+
+
 def write_segments(member: Member, number: int) -> None:
     """So many segments of WAL, without so much data."""
     member.execute(*("INSERT INTO kept VALUES (0)", "SELECT pg_switch_wal()") * number)
@@ -73,5 +78,6 @@ def test_a_replica_that_was_away_for_too_long(pair: tuple[Member, Member]) -> No
     replica.start()
     wait_until(lambda: "asks for a fresh copy" in replica.log, "the replica asks for a copy", MEND_SECONDS)
     wait_until(lambda: is_mended(primary, replica), "a fresh copy", MEND_SECONDS)
+    assert slots(primary) == [("shop_postgres_1", "reserved")], "it holds WAL for the next absence"
     assert replica.log.count("asks for a fresh copy") == 1
     assert "asks for a fresh copy" not in primary.log

@@ -18,6 +18,7 @@ from fresh_copy import (
     primary_of,
     replica_of,
     segment_read,
+    slot_of,
 )
 from patroni_api import ask
 
@@ -39,13 +40,19 @@ SELECT json_build_object(
     'slots', (SELECT json_object_agg(slot_name, inactive_since) FROM pg_replication_slots
               WHERE slot_type = 'physical' AND NOT active))
 """
+# A slot that has lost its WAL holds none ever again, not for the copy either. One statement: nobody finds it missing.
+RENEW_SLOT = """
+WITH lost AS (SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+              WHERE slot_name = :'slot' AND wal_status = 'lost' AND NOT active)
+SELECT pg_create_physical_replication_slot(slot_name, true) FROM lost
+"""
 
 
-def run(command: list[str], **environment: str) -> str:
-    """One program of PostgreSQL to its end; what it printed."""
+def run(command: list[str], text: str = "", **environment: str) -> str:
+    """One program of PostgreSQL to its end, with its input; what it printed."""
     environment = {**os.environ, "LC_ALL": "C", **environment}
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+        command, env=environment, input=text, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
     ).stdout
 
 
@@ -66,14 +73,15 @@ def titles_below(parent: int) -> list[str]:
     return titles
 
 
-def state_of(leader: Mapping[str, Any]) -> Any:
-    """What the leader's server says of itself."""
-    command = ["psql", "-XAtq", "-h", leader["host"], "-p", str(leader["port"]), "-d", "postgres", "-c", STATE]
+def query(leader: Mapping[str, Any], sql: str, me: str) -> str:
+    """What the leader's server answers; `slot` in the statement is this member's."""
+    command = ["psql", "-XAtq", "-h", leader["host"], "-p", str(leader["port"]), "-d", "postgres"]
     account = {
         "PGUSER": os.environ["PATRONI_SUPERUSER_USERNAME"],
         "PGPASSWORD": os.environ["PATRONI_SUPERUSER_PASSWORD"],
     }
-    return json.loads(run(command, **account, PGCONNECT_TIMEOUT="3", PGOPTIONS="-c statement_timeout=5s"))
+    limits = {"PGCONNECT_TIMEOUT": "3", "PGOPTIONS": "-c statement_timeout=5s"}
+    return run([*command, "-v", "ON_ERROR_STOP=1", "-v", f"slot={slot_of(me)}"], sql, **account, **limits)
 
 
 def look(me: str, suspicion: Suspicion, data: Path = DATA) -> Suspicion:
@@ -86,7 +94,15 @@ def look(me: str, suspicion: Suspicion, data: Path = DATA) -> Suspicion:
     if leader is None or not segment:
         return Suspicion()
     replica = replica_of(run(["pg_controldata", str(data)]), segment)
-    return suspicion.look(leader["name"], replica, primary_of(state_of(leader), me))
+    return suspicion.look(leader["name"], replica, primary_of(json.loads(query(leader, STATE, me)), me))
+
+
+def renew_slot(me: str, name: str) -> None:
+    """Give this member a slot that holds WAL again; raises without one."""
+    leader = leader_of(ask("GET", "/cluster"), me)
+    if leader is None or leader["name"] != name:
+        raise OSError(f"{name} does not lead any more")
+    query(leader, RENEW_SLOT, me)
 
 
 def main(me: str, say: Any) -> None:
@@ -105,8 +121,9 @@ def main(me: str, say: Any) -> None:
         say(f"needs WAL segment {segment}, which {leader} has removed: asks for a fresh copy of the database")
         suspicion = Suspicion()
         try:
+            renew_slot(me, leader)
             ask("POST", "/reinitialize", {}, ANSWER_SECONDS)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError, KeyError, AttributeError) as error:
             say(f"the fresh copy was not begun: {error}")
             not_before = now + REFUSED_SECONDS
             continue
