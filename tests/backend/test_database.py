@@ -12,6 +12,7 @@ import pytest
 
 from appstack_backend.database import Database
 from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.reads import Reads, fetch_fresh
 from tests.backend.kit import servers
 
 if TYPE_CHECKING:
@@ -82,6 +83,42 @@ async def test_the_first_connection_to_a_new_primary_ends_those_to_the_former_on
             assert await leads_to(database, port_of(successor)), "one of them still leads to the former"
         finally:
             await database.close()
+
+
+async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -> None:
+    """As a demoted one that is cut off: it answers with what was. The same connection serves once it is promoted."""
+    with (
+        servers.postgres(tmp_path / "primary") as primary,
+        servers.replica(tmp_path / "replica", primary) as replica,
+    ):
+        database = Database(replica.dsn, "test", size=1, patience_seconds=0.2)
+        follower = Database(replica.dsn, "test", size=1, patience_seconds=0.2, may_follow=True)
+        await database.open()
+        await follower.open()
+        try:
+            with pytest.raises(DatabaseUnavailable):
+                await database.fetch_one(PID)
+            with pytest.raises(DatabaseUnavailable):
+                await database.run(pid)
+            with pytest.raises(psycopg.OperationalError):
+                async with database.transaction():
+                    pass
+            assert await follower.fetch_one(PID)
+            kept = await database._pool.getconn()
+            with psycopg.connect(replica.dsn, autocommit=True) as conn:
+                conn.execute("SELECT pg_promote()")
+            await database._pool.putconn(kept)
+            assert await database.run(pid, patience_seconds=5) == kept.info.backend_pid
+            await database.execute("CREATE TABLE written_by_the_successor AS SELECT generate_series(1, 1000)")
+            needed = await Reads(database, follower, 1).lsn()
+            assert await fetch_fresh(follower, needed, PID, None), "nothing is fresher than the primary"
+            former = Database(primary.dsn, "test", size=1, patience_seconds=5)
+            await former.open()
+            assert await fetch_fresh(former, needed, PID, None) is None, "it takes itself for the primary, and is old"
+            await former.close()
+        finally:
+            await database.close()
+            await follower.close()
 
 
 async def leads_to(database: Database, port: int) -> bool:

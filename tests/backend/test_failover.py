@@ -48,6 +48,31 @@ def test_the_api_writes_again_within_a_second_of_its_database(
     assert gap < RECOVERY_SECONDS
 
 
+def test_a_former_primary_that_stands_alone_is_not_read_for_long(
+    tmp_path: Path, redis: dict[str, str], rabbitmq: str
+) -> None:
+    """As one that is cut off together with an API: both addresses lead to it, and nobody tells it of new rows."""
+    thing = {"name": "n", "price": "1", "currency": "EUR"}
+    with servers.postgres(tmp_path / "postgres") as server:
+        schema.migrate(server.dsn, schema.load_migrations())
+        backend = Backend(settings(server.dsn, redis, rabbitmq), tmp_path)
+        try:
+            readonly = {"DATABASE_READONLY_URL": f"{server.dsn}?application_name=reads"}
+            backend.start_api(DATABASE_PATIENCE_SECONDS="0.3", REPLICA_MOST_STALE_SECONDS="2", **readonly)
+            http, process = backend.client().http, backend.started[0]
+            assert http.put("/v1/products/A", json=thing).is_success
+            served = 'appstack_reads_total{server="replica"}'
+            wait_until(lambda: http.get("/v1/products").is_success and process.metrics().get(served), "it serves")
+            server.restart_as(standby=True)
+            wait_until(lambda: http.get("/v1/products").is_success, "as a replica it serves while a failover lasts")
+            wait_until(lambda: http.get("/v1/products").status_code == 503, "then it is too old", 20)
+            assert [http.get("/v1/products").status_code for _ in range(10)] == [503] * 10
+            server.restart_as(standby=False)
+            wait_until(lambda: http.get("/v1/products").is_success, "a primary serves again")
+        finally:
+            backend.stop()
+
+
 def measure_gap(server: servers.Postgres, api: Api) -> float:
     """Seconds between the first write over a connection of our own and the first one over the API."""
     first: dict[str, float] = {}

@@ -37,6 +37,7 @@ POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection atte
 READ_ONLY = "25006"  # we reached a server that is no primary (any more)
 BUSY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout: the server is fine
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
+IN_RECOVERY = "SELECT pg_is_in_recovery()"
 # The name of a WAL file begins with its timeline.
 TIMELINE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
 
@@ -64,13 +65,31 @@ async def timeline_of(conn: Connection) -> int:
     return int(row[0], 16) if row and row[0] else 0
 
 
+async def refuse_follower(conn: Connection) -> None:
+    """Raise an error that is transient if the server follows another one: a demoted primary, cut off, knows old rows.
+
+    Servers tell this when a connection begins and when it changes, so it costs no round trip. A pooler between may
+    go on telling what was: hence the question, to who is said to follow.
+    """
+    if conn.info.parameter_status("in_hot_standby") == "on":
+        row = await (await conn.execute(IN_RECOVERY)).fetchone()
+        if row and row[0]:
+            raise psycopg.OperationalError("the server follows another one, so it is not the primary")
+
+
 class Database:
     """A pool of connections to one DSN. Open it once per process."""
 
     def __init__(
-        self, dsn: str, name: str, size: int, patience_seconds: float, pool_seconds: float = POOL_SECONDS
+        self,
+        dsn: str,
+        name: str,
+        size: int,
+        patience_seconds: float,
+        pool_seconds: float = POOL_SECONDS,
+        may_follow: bool = False,
     ) -> None:
-        self.dsn, self.name = dsn, name
+        self.dsn, self.name, self._may_follow = dsn, name, may_follow
         self.patience_seconds = patience_seconds
         self._timeline = 0
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -117,8 +136,11 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction, not repeated: the caller sees what fails."""
-        async with self._pool.connection() as conn, conn.transaction():
-            yield conn
+        async with self._pool.connection() as conn:
+            if not self._may_follow:
+                await refuse_follower(conn)
+            async with conn.transaction():
+                yield conn
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float | None = None) -> T:
         """Do the work in one transaction, again on a transient failure until patience ends.
@@ -140,6 +162,8 @@ class Database:
         while True:
             try:
                 async with self._pool.connection() as conn:
+                    if not self._may_follow:
+                        await refuse_follower(conn)
                     return await work(conn)
             except psycopg.Error as error:
                 if not is_transient(error):

@@ -13,12 +13,12 @@ from appstack_backend.errors import ApiError
 from appstack_backend.logs import get_logger
 from appstack_backend.metrics import OUTBOX_AGE
 from appstack_backend.outbox import Relay
-from appstack_backend.reads import Reads
+from appstack_backend.reads import OBSERVE_SECONDS, Reads
 from appstack_backend.repository import imports, messages, subscriptions
 from appstack_backend.settings import Settings
 
 log = get_logger()
-HOUSEKEEPING_SECONDS, PROMOTE_SECONDS, OBSERVE_SECONDS = 5.0, 1.0, 1.0
+HOUSEKEEPING_SECONDS, PROMOTE_SECONDS = 5.0, 1.0
 REPLICA_POOL_SECONDS = 0.2
 SCHEMA_POLL_SECONDS = 1.0
 ABANDONED = "the upload stopped and was not taken up again"
@@ -32,7 +32,7 @@ class Stores:
         self.settings = settings
         self.database = Database(settings.database_url, "primary", size, patience)
         # A replica is a convenience: whoever waits for it longer than a blink goes to the primary.
-        replica = Database(settings.database_readonly_url, "readonly", size, 0.0, pool_seconds=REPLICA_POOL_SECONDS)
+        replica = Database(settings.database_readonly_url, "readonly", size, 0.0, REPLICA_POOL_SECONDS, may_follow=True)
         self.reads = Reads(
             self.database, replica if settings.has_replica else None, settings.replica_most_stale_seconds
         )

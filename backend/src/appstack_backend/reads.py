@@ -19,7 +19,11 @@ from appstack_backend.metrics import READS
 log = get_logger()
 NO_LSN = "0" * 16
 PRIMARY_LSN = "SELECT pg_current_wal_flush_lsn()::text AS lsn"
-IS_FRESH = "SELECT NOT pg_is_in_recovery() OR coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, false)"
+# A server that takes itself for the primary has to know of what is needed as well: its successor may have written that.
+IS_FRESH = """
+    SELECT coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
+        >= %s::pg_lsn, false)"""
+OBSERVE_SECONDS = 1.0
 LEFT_ALONE_SECONDS = 2.0  # a replica that failed
 
 
@@ -50,6 +54,7 @@ class Reads:
         self._most_stale_seconds = most_stale_seconds
         self._seen: deque[tuple[float, str]] = deque()
         self._floor: str | None = None
+        self._trusted_until = 0.0
         self._left_alone_until = 0.0
 
     async def lsn(self) -> str:
@@ -60,7 +65,11 @@ class Reads:
         return comparable(row["lsn"]) if row else NO_LSN
 
     async def observe(self) -> None:
-        """Note the primary's position: a replica that has not got there within the limit is too stale for anybody."""
+        """Note the primary's position: a replica that has not got there within the limit is too stale for anybody.
+
+        Who cannot ask any more does not know how old a replica's rows are. For twice the limit they are served all the
+        same, so that a failover ends no reads; then only the primary serves.
+        """
         if self.replica is None:
             return
         now, lsn = time.monotonic(), await self.lsn()
@@ -68,10 +77,13 @@ class Reads:
         self._floor = self._floor or lsn
         while self._seen and self._seen[0][0] <= now - self._most_stale_seconds:
             self._floor = self._seen.popleft()[1]
+        self._trusted_until = now + 2 * self._most_stale_seconds + OBSERVE_SECONDS
 
     def reader(self, needed_lsn: str | None) -> Reader:
         """Reads for who knows of writes up to this position; None: only the primary will do."""
         if self.replica is None or needed_lsn is None or self._floor is None:
+            return self.primary
+        if time.monotonic() > self._trusted_until:
             return self.primary
         return FreshReader(self, self.replica, max(needed_lsn, self._floor))
 
