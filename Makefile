@@ -86,7 +86,7 @@ test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, round
 	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
-	@$(BIN)/python -m bench import export requests dead-redis memory table
+	@$(BIN)/python -m bench import export requests dead-redis memory export-memory table
 
 bench-operator: venv ## The operator with 20, 100 and 300 stacks: build/bench/operator.json and docs/bench-operator.md (root)
 	@$(BIN)/lab build binaries etcd kube-apiserver kube-controller-manager kwok

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "import": bulk.imports,
     "export": bulk.export,
     "memory": bulk.memory,
+    "export-memory": bulk.export_memory,
     "requests": requests,
     "dead-redis": dead_redis,
 }

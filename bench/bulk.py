@@ -23,6 +23,12 @@ ROWS, CHUNK, REPETITIONS = 100_000, 2_000, 7
 RATE = "rows/s"
 COPY_PRODUCTS = "COPY products (sku, name, category, supplier, price, currency, source_job, source_line) FROM STDIN"
 
+LONG_PRODUCTS = """
+    INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line)
+    SELECT 'SKU' || lpad(n::text, 9, '0'), rpad('Thing ' || n || ' ', 460, 'x'),
+        'category', 'supplier', 1.50, 'EUR', 1, n
+    FROM generate_series(1, %s) n"""
+
 
 def feed(rows: int, price: int, keys: int = 0, name_bytes: int = 0) -> Iterator[bytes]:
     """A CSV of plain rows, in pieces of a thousand; about 100 bytes a row, or more by a longer name."""
@@ -140,6 +146,38 @@ def memory(site: Site) -> list[Figure]:
             figure.runs, figure.baseline_runs = [peaks[size][role]], [peaks[sizes[0]][role]]
             figures.append(figure)
     return figures
+
+
+def export_memory(site: Site) -> list[Figure]:
+    """The peak of API and worker while the exported file grows: flat. BENCH_EXPORT_MEGABYTES=10,300 says how large."""
+    sizes = [int(size) for size in os.environ.get("BENCH_EXPORT_MEGABYTES", "10,300").split(",")]
+    peaks = {size: export_peaks(site, size) for size in sizes}
+    return [
+        Figure(
+            *(f"peak memory of the {role}, {size} MB exported", "MiB", f"{sizes[0]} MB exported"),
+            runs=[peaks[size][role]],
+            baseline_runs=[peaks[sizes[0]][role]],
+        )
+        for role in ("API", "worker")
+        for size in sizes[1:]
+    ]
+
+
+def export_peaks(site: Site, megabytes: int) -> dict[str, float]:
+    """Rows of half a kilobyte, as for the imports; the client keeps nothing of the file."""
+    dsn = site.database()
+    with psycopg.connect(dsn) as conn:
+        conn.execute(LONG_PRODUCTS, (megabytes * 2_000,))
+    with site.backend(dsn) as backend:
+        api, worker = backend.start_api(), backend.start_worker()
+        http = backend.client().http
+        location = http.post("/v1/exports", json={"format": "csv"}).headers["Location"]
+        while http.get(location).json()["state"] not in ("succeeded", "failed"):
+            time.sleep(0.2)
+        with http.stream("GET", f"{location}/content") as answer:
+            size = sum(len(piece) for piece in answer.iter_bytes())
+        assert size > megabytes * 990_000, size
+        return {"API": peak_mebibytes(api.popen.pid), "worker": peak_mebibytes(worker.popen.pid)}
 
 
 def peaks_of(site: Site, megabytes: int) -> dict[str, float]:
