@@ -1,7 +1,7 @@
 """Between passes: asks the services alone, without the API server, whether something is worth a pass."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -26,8 +26,8 @@ CALM_SECONDS = 15.0
 IDLE_LOOKS = 2
 # Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
 EXTERNAL_SECONDS = 15.0
-# Nobody tells of a change in an object without our label.
-INPUTS_SECONDS = 45.0
+# Nobody tells of a change in an object without our label, nor that a moment has passed: a run that was due.
+UNTOLD_SECONDS = 45.0
 
 
 class Backlog(Enum):
@@ -44,7 +44,7 @@ class Look:
 
     stack: AppStack
     seen: Observed  # folded
-    outline: Observed  # what the frequent question for queues needs of it
+    outline: Observed  # what the questions to services need of it
     context: Context
     assessment: Assessment
     answers: AnswerMemory
@@ -68,7 +68,7 @@ async def rest(
 ) -> None:
     """Return when a child or an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
-    asked_at = asked_external_at = read_at = time.monotonic()
+    asked_at = asked_external_at = untold_at = time.monotonic()
     idle_looks = 0
     while (left_seconds := ends_at - time.monotonic()) > 0:
         if await wakeups.wait(*key, min(left_seconds, every_seconds)):
@@ -84,13 +84,15 @@ async def rest(
                 idle_looks = IDLE_LOOKS if backlog is Backlog.IDLE else 0
                 continue
         is_external_due = time.monotonic() - asked_external_at >= EXTERNAL_SECONDS or not all_answer(look)
+        is_untold_due = time.monotonic() - untold_at >= UNTOLD_SECONDS
+        is_judged = is_calm(look) and not is_untold_due
         asked_at = time.monotonic()
-        if await services_have_news(look, memory, is_external_due=is_external_due):
+        if await services_have_news(look, memory, is_external_due=is_external_due, is_judged=is_judged):
             return
         if is_external_due:
-            asked_external_at = time.monotonic()
-        if time.monotonic() - read_at >= INPUTS_SECONDS:
-            read_at = time.monotonic()
+            asked_external_at = asked_at
+        if is_untold_due:
+            untold_at = asked_at
             if await inputs_have_changed(api, look):
                 return
 
@@ -129,15 +131,25 @@ def all_answer(look: Look) -> bool:
     return not any(answer.error or answer.reads_error for answer in look.seen.external_answers.values())
 
 
-async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_due: bool) -> bool:
-    """Whether the services now lead to other conclusions than in the last pass."""
-    seen = await observe_services(look.stack, unfold(look.seen), look.context.credentials, look.answers)
-    seen = replace(seen, now=datetime.now(UTC))
+async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_due: bool, is_judged: bool) -> bool:
+    """Whether the services now lead to other conclusions than in the last pass.
+
+    The same answers lead to the same ones, but for what time does: `is_judged` says that this was looked at just now.
+    """
+    outline = await observe_services(look.stack, look.outline, look.context.credentials, look.answers)
+    outline = replace(outline, now=datetime.now(UTC))
     if is_external_due:
-        seen = replace(seen, external_answers=await ask_external(look.seen.external))
-    if conclusions(seen, assess_stack(look.stack, seen, look.context)) != conclusions(look.seen, look.assessment):
-        return True
-    return scale_workers(look.stack, seen, memory) != look.context.worker_replicas
+        outline = replace(outline, external_answers=await ask_external(look.seen.external))
+    if not is_judged or answers_in(outline) != answers_in(look.seen):
+        seen = replace(outline, objects=unfold(look.seen).objects)
+        if conclusions(seen, assess_stack(look.stack, seen, look.context)) != conclusions(look.seen, look.assessment):
+            return True
+    return scale_workers(look.stack, outline, memory) != look.context.worker_replicas
+
+
+def answers_in(seen: Observed) -> Sequence[object]:
+    """All that services have said."""
+    return seen.postgres, seen.redis, seen.rabbitmq, seen.external_answers
 
 
 def conclusions(seen: Observed, assessment: Assessment) -> Hashable:

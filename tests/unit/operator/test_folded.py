@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from appstack_operator.assess.stack import assess_stack
+from appstack_operator.bridging import AnswerMemory
 from appstack_operator.folded import fold, outline, unfold
+from appstack_operator.observe import announced, observe_services
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services import rabbitmq
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
@@ -58,3 +60,17 @@ def test_the_outline_leads_to_the_same_number_of_workers() -> None:
     assert scale_workers(stack, outline(seen), ScalingMemory()) == {"bulk": 7}
     (pod,) = outline(seen).pods("rabbitmq")
     assert rabbitmq.root_of(pod) == "http://10.0.0.1:15672"
+
+
+async def test_the_outline_is_all_that_services_are_asked_by() -> None:
+    """Nobody answers here: who was asked for what, and where, is all that differs."""
+    stack = a_stack()
+    pods = [a_pod(stack, each, podIP="127.0.0.1") for each in ("postgres", "redis", "redis-sentinel", "rabbitmq")]
+    service = {"kind": "Service", "metadata": {"name": pods[1]["metadata"]["name"]}, "spec": {"clusterIP": "10.0.0.9"}}
+    seen = observed(service, *pods, **healthy_answers(stack))
+    asked = [
+        await observe_services(stack, each, a_context().credentials, AnswerMemory()) for each in (seen, outline(seen))
+    ]
+    assert replace(asked[0], objects={}) == replace(asked[1], objects={})
+    assert len(asked[0].postgres.members) == len(asked[0].redis.sentinels) == len(asked[0].redis.instances) == 1
+    assert announced(outline(seen)) == announced(seen) == {pods[1]["metadata"]["name"]: "10.0.0.9"}

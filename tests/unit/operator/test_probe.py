@@ -13,8 +13,9 @@ from appstack_operator import probe
 from appstack_operator.assess.stack import Assessment, assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
-from appstack_operator.observed import Observed, PostgresAnswers
-from appstack_operator.probe import Look, conclusions, rest
+from appstack_operator.observe import observe_services
+from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers
+from appstack_operator.probe import Look, conclusions, rest, services_have_news
 from appstack_operator.scaling import ScalingMemory
 from appstack_operator.services import rabbitmq
 from appstack_operator.wakeups import Wakeups
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from appstack_operator.api import AppStack
     from appstack_operator.client import Api
+    from appstack_operator.desired.context import Context
 
 STACK = a_stack()
 SEEN = observed(**healthy_answers(STACK))
@@ -141,3 +144,68 @@ async def test_a_stack_that_is_not_well_is_asked_everything_at_each_look(monkeyp
     async with a_broker(monkeypatch) as broker:
         assert await looks_between(a_look(Verdict.false(Reason.PARTITION_DETECTED, "one is gone"), bulk=1), 5)
         assert any(path.startswith("/api/nodes") for path in broker.asked)
+
+
+class Judge:
+    """Judges as ever, and counts how often."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        monkeypatch.setattr(probe, "assess_stack", self.assess)
+
+    def assess(self, stack: AppStack, seen: Observed, context: Context) -> Assessment:
+        self.times += 1
+        return assess_stack(stack, seen, context)
+
+
+async def has_news(look: Look, *, is_judged: bool) -> bool:
+    return await services_have_news(look, ScalingMemory(), is_external_due=False, is_judged=is_judged)
+
+
+async def a_look_at_silence(verdict: Verdict | None = None) -> Look:
+    """A pass that found nobody to ask, and judged so, or as told."""
+    stack = a_stack(backend={"workers": []})
+    seen = observed(a_pod(stack, "rabbitmq"))
+    seen = await observe_services(stack, seen, a_context().credentials, AnswerMemory())
+    found = assess_stack(stack, seen, a_context())
+    told = replace(found, verdicts={**found.verdicts, "CronJobsReady": verdict}) if verdict else found
+    return Look.of(stack, seen, a_context(), told, AnswerMemory())
+
+
+async def test_the_same_answers_are_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    look, judge = await a_look_at_silence(), Judge(monkeypatch)
+    assert not await has_news(look, is_judged=True)
+    assert judge.times == 0
+
+
+async def test_other_answers_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    look, judge = await a_look_at_silence(), Judge(monkeypatch)
+    look = replace(look, seen=replace(look.seen, rabbitmq=RabbitmqAnswers(error="another one")))
+    await has_news(look, is_judged=True)
+    assert judge.times == 1
+
+
+async def test_what_time_alone_changes_is_judged_when_it_is_due() -> None:
+    look = await a_look_at_silence(Verdict.false(Reason.CRON_JOB_MISSED, "it was due"))
+    assert not await has_news(look, is_judged=True)
+    assert await has_news(look, is_judged=False)
+
+
+async def test_a_calm_stack_is_judged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "CALM_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "UNTOLD_SECONDS", 0.25)
+    monkeypatch.setattr(probe, "inputs_have_changed", lambda *_: asyncio.sleep(0, result=False))
+    seen_at: list[bool] = []
+
+    async def note(*_: object, is_judged: bool, **__: object) -> bool:
+        seen_at.append(is_judged)
+        return False
+
+    monkeypatch.setattr(probe, "services_have_news", note)
+    assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY)), 0.7)
+    assert seen_at[0]
+    assert seen_at.count(False) in (1, 2)
+    seen_at.clear()
+    assert not await looks_between(a_look(Verdict.false(Reason.PARTITION_DETECTED, "one is gone")), 0.2)
+    assert seen_at
+    assert not any(seen_at)
