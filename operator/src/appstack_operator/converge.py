@@ -43,6 +43,7 @@ from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.passwords import rotate_passwords
 from appstack_operator.settings import Settings
 from appstack_operator.spread import look_seconds
+from appstack_operator.turns import PASSES_AT_ONCE, Turns
 from appstack_operator.volumes import growing, volumes_as_they_are
 from appstack_operator.wakeups import Key
 
@@ -67,6 +68,7 @@ class Operator:
     settings: Settings
     scaling: ScalingMemory = field(default_factory=ScalingMemory)
     looks: dict[Key, Look] = field(default_factory=dict)  # of the last pass over each stack
+    turns: Turns = field(default_factory=lambda: Turns(PASSES_AT_ONCE))
 
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
@@ -138,6 +140,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     moved = [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
     news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
+    # A spec that somebody has just changed is begun before it is told what was done for others.
+    await operator.turns.step_aside((namespace, name))
     await report(api, stack, live, status, now, news)
     delay_seconds = next_look(settings, status, failures, now, phase_of(stack.metadata.uid))
     return min(delay_seconds, look_seconds(stack, seen) or delay_seconds)

@@ -8,15 +8,12 @@ from appstack_operator import metrics
 from appstack_operator.converge import CRASHED_SECONDS, Operator, run_pass
 from appstack_operator.health import Health
 from appstack_operator.probe import rest
-from appstack_operator.turns import Turns
 from appstack_operator.wakeups import Key, Wakeups
 
 logger = logging.getLogger(__name__)
 
 # Many events come together (a rollout): one pass for all of them, and no more than one in this time.
 PAUSE_SECONDS = 0.3
-# More at once would only wait for each other, and for the API server, until their requests run out of time.
-PASSES_AT_ONCE = 16
 STOP_SECONDS = 10.0
 
 
@@ -27,7 +24,7 @@ class Daemons:
         """Nobody was seen yet."""
         self._operator, self._health = operator, health
         self._wakeups = Wakeups()
-        self._turns = Turns(PASSES_AT_ONCE)
+        self._turns = operator.turns
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._working: set[Key] = set()
         self._generations: dict[Key, int] = {}

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from appstack_operator import daemons
 from appstack_operator.daemons import Daemons
 from appstack_operator.health import Health
+from appstack_operator.turns import Turns
 
 if TYPE_CHECKING:
     import pytest
+
+
+def an_operator() -> Any:
+    """What a daemon needs of it; one pass at a time."""
+    settings = SimpleNamespace(poll_seconds=5.0)
+    return SimpleNamespace(looks={}, settings=settings, api=None, scaling=None, turns=Turns(1))
 
 
 async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,8 +38,7 @@ async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkey
     monkeypatch.setattr(daemons, "run_pass", one_pass)
     monkeypatch.setattr(daemons, "rest", crash)
     monkeypatch.setattr(daemons, "CRASHED_SECONDS", 0.01)
-    operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
-    kept = Daemons(cast("Any", operator), Health())
+    kept = Daemons(an_operator(), Health())
     kept.see("shop", "shop", 1)
     try:
         await asyncio.wait_for(came_again.wait(), 10)
@@ -53,9 +59,7 @@ async def test_a_changed_stack_goes_before_those_that_wait_longer(monkeypatch: p
         return 600.0
 
     monkeypatch.setattr(daemons, "run_pass", one_pass)
-    monkeypatch.setattr(daemons, "PASSES_AT_ONCE", 1)
-    operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
-    kept = Daemons(cast("Any", operator), Health())
+    kept = Daemons(an_operator(), Health())
     for name in ("first", "second", "third", "changed"):
         kept.see("shop", name, 1)
     await asyncio.sleep(0)
@@ -86,8 +90,7 @@ async def test_a_pass_under_way_ends_before_a_stop_and_no_rest_follows(monkeypat
 
     monkeypatch.setattr(daemons, "run_pass", one_pass)
     monkeypatch.setattr(daemons, "rest", rest)
-    operator = SimpleNamespace(looks={}, settings=SimpleNamespace(poll_seconds=5.0), api=None, scaling=None)
-    kept = Daemons(cast("Any", operator), Health())
+    kept = Daemons(an_operator(), Health())
     kept.see("shop", "shop", 1)
     await has_begun.wait()
     asyncio.get_running_loop().call_later(0.05, may_end.set)

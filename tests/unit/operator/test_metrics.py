@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from appstack_operator import daemons, metrics
 from appstack_operator.daemons import Daemons
 from appstack_operator.health import Health
+from appstack_operator.turns import Turns
 
 if TYPE_CHECKING:
     import pytest
@@ -48,8 +49,7 @@ async def test_who_waits_for_a_turn_is_counted(monkeypatch: pytest.MonkeyPatch) 
         await may_end.wait()
 
     monkeypatch.setattr(daemons, "run_pass", one_pass)
-    monkeypatch.setattr(daemons, "PASSES_AT_ONCE", 2)
-    kept = Daemons(cast("Any", SimpleNamespace()), Health())
+    kept = Daemons(cast("Any", SimpleNamespace(turns=Turns(2))), Health())
     for number in range(5):
         kept.see("shop", f"stack-{number}", 1)
     async with asyncio.timeout(10):
