@@ -18,6 +18,7 @@ from appstack_operator.kinds import LEASE, STACK, Ref
 from appstack_operator.leadership import Leadership
 from appstack_operator.lease import Terms
 from appstack_operator.services.http import kept_connections
+from appstack_operator.services.redis import kept_redis_connections
 from appstack_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ async def work(settings: Settings, fence: Fence, health: Health) -> None:
     """Watch and converge."""
     api = await Api.connect(may_write=lambda: fence.is_open, write_seconds=TERMS.write_seconds)
     health.is_ready = True  # also without a Lease
-    async with kept_connections():
+    async with kept_connections(), kept_redis_connections():
         daemons = Daemons(Operator(api, settings), health)
         try:
             await watch_for_ever(api, daemons, settings)

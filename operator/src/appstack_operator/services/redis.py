@@ -4,11 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -17,11 +19,14 @@ from appstack_operator.desired.context import Credentials
 from appstack_operator.desired.redis import COMPONENT, master_name
 from appstack_operator.objects import Object, component_of
 from appstack_operator.observed import RedisAnswers, RedisInstance, SentinelAnswer
+from appstack_operator.services.http import KEEP_SECONDS
 
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 TIMEOUT_SECONDS = 2.0
 LINE = re.compile(r"^(\w+):(.*?)\r?$", re.MULTILINE)
 Ask = Callable[..., Awaitable[Any]]
+Place = tuple[str, int, str]  # address, port, password
+KEPT: ContextVar["Kept | None"] = ContextVar("kept", default=None)
 LATE = (TimeoutError, RedisTimeoutError)
 FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError)
 
@@ -40,11 +45,87 @@ async def observe_redis(
     return RedisAnswers(tuple(said), tuple(states))
 
 
+class Kept:
+    """Connections that serve for the next question, closed when none has come for a while."""
+
+    def __init__(self) -> None:
+        """None is open."""
+        self._idle: dict[Place, tuple[Connection, asyncio.TimerHandle]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def take(self, place: Place) -> Connection | None:
+        """The one that was kept, to be given back or closed."""
+        if place not in self._idle:
+            return None
+        connection, timer = self._idle.pop(place)
+        timer.cancel()
+        return connection
+
+    def give_back(self, place: Place, connection: Connection) -> None:
+        """For the next question."""
+        self._close(place)  # of two that were asked at once
+        self._idle[place] = connection, asyncio.get_running_loop().call_later(KEEP_SECONDS, self._close, place)
+
+    def _close(self, place: Place) -> None:
+        if connection := self.take(place):
+            task = asyncio.create_task(connection.disconnect(nowait=True))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """All of them."""
+        for place in list(self._idle):
+            self._close(place)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+@asynccontextmanager
+async def kept_redis_connections() -> AsyncIterator[None]:
+    """For all that is asked in this block and in the tasks that it starts."""
+    kept = Kept()
+    token = KEPT.set(kept)
+    try:
+        yield
+    finally:
+        KEPT.reset(token)
+        await kept.close()
+
+
 @asynccontextmanager
 async def connection_to(pod: Object, port: int, password: str) -> AsyncIterator[Ask]:
     """Asks one pod: a command -> its answer. A bare connection: a client with its pool costs more than the question."""
-    connection = Connection(
-        host=pod["status"]["podIP"],
+    kept, place = KEPT.get(), (pod["status"]["podIP"], port, password)
+    former = kept.take(place) if kept else None
+    connection = former or new_connection(place)
+
+    async def ask(*command: str) -> Any:
+        try:
+            await connection.send_command(*command)
+            return await connection.read_response()
+        except RedisConnectionError:
+            if connection is not former or connection.is_connected:
+                raise
+            # It was closed since the last question, which says nothing of now: send_command connects anew.
+            await connection.send_command(*command)
+            return await connection.read_response()
+
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+        yield ask
+    except BaseException:
+        await connection.disconnect()
+        raise
+    if kept:
+        kept.give_back(place, connection)
+    else:
+        await connection.disconnect()
+
+
+def new_connection(place: Place) -> Connection:
+    """Not open yet."""
+    host, port, password = place
+    return Connection(
+        host=host,
         port=port,
         password=password,
         socket_timeout=TIMEOUT_SECONDS,
@@ -54,16 +135,6 @@ async def connection_to(pod: Object, port: int, password: str) -> AsyncIterator[
         protocol=3,
         driver_info=None,  # found out anew for each connection otherwise, from the files of the installed package
     )
-
-    async def ask(*command: str) -> Any:
-        await connection.send_command(*command)
-        return await connection.read_response()
-
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-        yield ask
-    finally:
-        await connection.disconnect()
 
 
 async def ask_sentinel(pod: Object, name: str, pod_at: Mapping[str, str], password: str) -> SentinelAnswer:

@@ -17,6 +17,8 @@ from tests.unit.operator.factories import a_context, a_pod, a_stack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from appstack_operator.observed import RedisInstance
+
 STACK, CREDENTIALS = a_stack(), a_context().credentials
 SPEAKS, REFUSES = "127.0.0.1", "127.0.0.2"
 
@@ -98,3 +100,81 @@ async def test_what_a_sentinel_says_of_the_master(
     assert found.error == ""
     assert (found.master, found.has_quorum) == ("shop-redis-0", has_quorum)
     assert (found.replicas, found.other_sentinels, found.flags) == (2, 1, "master,s_down")
+
+
+class Instance:
+    """A master that notes its connections, and can end them all or go."""
+
+    def __init__(self) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self.server: asyncio.Server
+        self.is_mute = False
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        while header := await reader.readline():
+            words = [await reader.readline() for _ in range(2 * int(header[1:]))][1::2]
+            hello = b"%1\r\n" + bulk("proto") + b":3\r\n"
+            if not self.is_mute:
+                writer.write(hello if words[0] == b"HELLO\r\n" else bulk("role:master\r\nmaster_repl_offset:1\r\n"))
+        writer.close()
+
+    async def end_connections(self) -> None:
+        for writer in self.writers:
+            writer.close()
+        await asyncio.sleep(0.02)
+
+    async def ask(self) -> RedisInstance:
+        return await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
+
+
+@pytest.fixture
+async def instance(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Instance]:
+    found = Instance()
+    found.server = await asyncio.start_server(found.talk, SPEAKS, 0)
+    monkeypatch.setattr(redis, "REDIS_PORT", found.server.sockets[0].getsockname()[1])
+    async with redis.kept_redis_connections():
+        yield found
+    await found.end_connections()
+    found.server.close()
+
+
+async def test_one_connection_serves_for_many_questions(instance: Instance) -> None:
+    assert [(await instance.ask()).role for _ in range(3)] == ["master"] * 3
+    assert len(instance.writers) == 1
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_no_silence(instance: Instance) -> None:
+    await instance.ask()
+    await instance.end_connections()
+    assert (await instance.ask()).role == "master"
+    assert len(instance.writers) == 2
+
+
+async def test_nobody_at_home_is_told_at_once_though_there_was_a_connection(instance: Instance) -> None:
+    await instance.ask()
+    instance.server.close()
+    await instance.end_connections()
+    answer = await instance.ask()
+    assert answer.error
+    assert not answer.is_late
+
+
+async def test_a_connection_with_an_answer_to_come_is_not_used_again(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await instance.ask()
+    instance.is_mute = True
+    with monkeypatch.context() as patched:
+        patched.setattr(redis, "TIMEOUT_SECONDS", 0.1)
+        assert (await instance.ask()).is_late
+    instance.is_mute = False
+    assert (await instance.ask()).role == "master"
+    assert len(instance.writers) == 2
+
+
+async def test_a_connection_that_nobody_uses_is_closed(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "KEEP_SECONDS", 0.05)
+    await instance.ask()
+    await asyncio.sleep(0.2)
+    assert instance.writers[0].is_closing()
