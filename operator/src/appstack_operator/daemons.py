@@ -88,7 +88,8 @@ class Daemons:
         operator = self._operator
         look, every_seconds = operator.looks.get(key), operator.settings.poll_seconds
         try:
-            await rest(operator.api, look, operator.scaling, self._wakeups, key, delay_seconds, every_seconds)
+            resting = rest(operator.api, look, operator.scaling, delay_seconds, every_seconds)
+            await self._wakeups.until_awake(*key, resting)
         except Exception:
             logger.exception("the look between passes crashed")
             await asyncio.sleep(min(delay_seconds, CRASHED_SECONDS))

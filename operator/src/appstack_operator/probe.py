@@ -1,5 +1,6 @@
 """Between passes: asks the services alone, without the API server, whether something is worth a pass."""
 
+import asyncio
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,6 @@ from appstack_operator.observed import Observed
 from appstack_operator.scaling import ScalingMemory, is_idle, scale_workers
 from appstack_operator.services.external import ask_external
 from appstack_operator.services.rabbitmq import ask_backlog
-from appstack_operator.wakeups import Key, Wakeups
 
 # As long as all is well, the services are asked less often: a change of roles shows in labels of pods, and wakes us
 # at once. Only the number of workers follows the queues at every look.
@@ -61,18 +61,15 @@ async def rest(
     api: Api,
     look: Look | None,
     memory: ScalingMemory,
-    wakeups: Wakeups,
-    key: Key,
     delay_seconds: float,
     every_seconds: float,
 ) -> None:
-    """Return when a child or an input of the stack has changed, when services say news, or after the delay."""
+    """Return when an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
     asked_at = asked_external_at = untold_at = time.monotonic()
     idle_looks = 0
     while (left_seconds := ends_at - time.monotonic()) > 0:
-        if await wakeups.wait(*key, min(left_seconds, every_seconds)):
-            return
+        await asyncio.sleep(min(left_seconds, every_seconds))
         if look is None:
             continue
         if is_calm(look) and time.monotonic() - asked_at < CALM_SECONDS:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Coroutine
+from typing import Any
 
 Key = tuple[str, str]  # namespace, name
 
@@ -25,14 +27,17 @@ class Wakeups:
         """Whether something has changed since the last pass began."""
         return self._flags[namespace, name].is_set()
 
-    async def wait(self, namespace: str, name: str, timeout_seconds: float) -> bool:
-        """Return True at the next wake-up, False after the time-out."""
+    async def until_awake(self, namespace: str, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do this until it is done or, wherever it is then, the next wake-up."""
+        tasks = [asyncio.create_task(self._flags[namespace, name].wait()), asyncio.create_task(work)]
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._flags[namespace, name].wait()
-        except TimeoutError:
-            return False
-        return True
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[1] in done:
+                await tasks[1]  # raises what it raised
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""

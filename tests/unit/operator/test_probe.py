@@ -18,7 +18,6 @@ from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswer
 from appstack_operator.probe import Look, conclusions, rest, services_have_news
 from appstack_operator.scaling import ScalingMemory
 from appstack_operator.services import rabbitmq
-from appstack_operator.wakeups import Wakeups
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def a_look(verdict: Verdict, **workers: int) -> Look:
 async def looks_between(look: Look, seconds: float = 0.3) -> bool:
     """Whether looks every few milliseconds found something worth a pass."""
     begun = asyncio.get_running_loop().time()
-    await rest(cast("Api", None), look, ScalingMemory(), Wakeups(), ("shop", "shop"), seconds, 0.02)
+    await rest(cast("Api", None), look, ScalingMemory(), seconds, 0.02)
     return asyncio.get_running_loop().time() - begun < seconds
 
 

@@ -4,35 +4,62 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from appstack_operator.wakeups import Wakeups
 
 SHOP = ("shop", "shop")
-LONG_SECONDS = 30
 
 
-async def test_a_change_wakes_the_daemon_at_once() -> None:
-    wakeups = Wakeups()
-    waiting = asyncio.create_task(wakeups.wait(*SHOP, LONG_SECONDS))
-    await asyncio.sleep(0)
+class Work:
+    """Goes on for long, and tells whether it was ended."""
+
+    def __init__(self) -> None:
+        self.is_ended = False
+
+    async def go_on(self, seconds: float = 30.0) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.is_ended = True
+            raise
+
+
+async def test_a_change_wakes_the_daemon_at_once_whatever_it_waits_for() -> None:
+    wakeups, work = Wakeups(), Work()
+    waiting = asyncio.create_task(wakeups.until_awake(*SHOP, work.go_on()))
+    await asyncio.sleep(0.01)
     wakeups.wake(*SHOP)
     await asyncio.wait_for(waiting, timeout=1)
+    assert work.is_ended
+    assert wakeups.is_awake(*SHOP)
 
 
 async def test_a_change_during_a_pass_is_not_lost() -> None:
     wakeups = Wakeups()
     wakeups.clear(*SHOP)
     wakeups.wake(*SHOP)
-    await asyncio.wait_for(wakeups.wait(*SHOP, LONG_SECONDS), timeout=1)
+    await asyncio.wait_for(wakeups.until_awake(*SHOP, Work().go_on()), timeout=1)
 
 
-async def test_the_daemon_of_another_stack_sleeps_on() -> None:
-    wakeups = Wakeups()
-    waiting = asyncio.create_task(wakeups.wait(*SHOP, LONG_SECONDS))
+async def test_the_daemon_of_another_stack_goes_on() -> None:
+    wakeups, work = Wakeups(), Work()
+    waiting = asyncio.create_task(wakeups.until_awake(*SHOP, work.go_on()))
     wakeups.wake("shop", "other")
     done, _ = await asyncio.wait([waiting], timeout=0.05)
     assert done == set()
     waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert work.is_ended
 
 
-async def test_the_time_out_wakes_too() -> None:
-    await asyncio.wait_for(Wakeups().wait(*SHOP, 0.01), timeout=1)
+async def test_the_end_of_the_work_is_an_end_too() -> None:
+    await asyncio.wait_for(Wakeups().until_awake(*SHOP, Work().go_on(0.01)), timeout=1)
+
+
+async def test_what_the_work_raises_is_raised() -> None:
+    async def crash() -> None:
+        raise AttributeError
+
+    with pytest.raises(AttributeError):
+        await Wakeups().until_awake(*SHOP, crash())
