@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.site import Site
 from tests.cluster.conftest import (
     HANG_LIMIT_SECONDS,
+    cluster,
     cluster_kind,
     images,
     kube,
@@ -22,7 +23,7 @@ from tests.cluster.conftest import (
 if TYPE_CHECKING:
     from tests.cluster.kit.stack import Stack
 
-__all__ = ["cluster_kind", "images", "kube", "operator", "shop", "steps", "three_nodes"]
+__all__ = ["cluster", "cluster_kind", "images", "kube", "operator", "shop", "steps", "three_nodes"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
