@@ -89,6 +89,14 @@ def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareClust
     shutil.rmtree(folder / "cluster" / "etcd", ignore_errors=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--current-cluster",
+        action="store_true",
+        help="Run on the cluster of the current kubeconfig, which stays, instead of one made for the tests",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipGate(tomllib.loads(ALLOWED.read_text())), "skip-gate")
     config.pluginmanager.register(Figures(), "figures")

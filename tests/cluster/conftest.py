@@ -29,14 +29,6 @@ SHOP_NAMESPACE, _ = deploy.TEST_NAMESPACES
 HANG_LIMIT_SECONDS = 1800
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--current-cluster",
-        action="store_true",
-        help="Run on the cluster of the current kubeconfig, which stays, instead of one made for the tests",
-    )
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test waits for a whole stack, and each has hang limits of its own inside this one."""
     for item in items:
