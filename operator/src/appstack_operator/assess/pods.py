@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from appstack_operator.assess.claims import claim_is_bound
+from appstack_operator.assess.claims import GRACE_SECONDS, age_seconds, claim_is_bound
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
@@ -21,6 +21,8 @@ MISSING_INPUTS = (
     (re.compile(r"couldn't find key \S+ in ConfigMap "), Reason.CONFIG_MAP_MISSING),
 )
 CONFIG_TROUBLE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+
+CLAIM_NOT_FOUND = re.compile(r'persistentvolumeclaim "[^"]+" not found')
 
 
 def is_ready(pod: Object) -> bool:
@@ -73,6 +75,8 @@ def node_is_found(pod: Object, seen: Observed) -> Verdict | None:
     if not is_unschedulable(pod):
         return None
     message = condition(pod, "PodScheduled").get("message", "")
+    if CLAIM_NOT_FOUND.search(message) and age_seconds(pod, seen) <= GRACE_SECONDS:
+        return None  # made a moment before the pod: the scheduler has not heard of it yet, and looks again when it has
     return Verdict.false(Reason.POD_UNSCHEDULABLE, f"pod {pod['metadata']['name']} is unschedulable: {message}")
 
 

@@ -154,6 +154,15 @@ def test_a_claim_that_waits_for_a_node_is_no_cause() -> None:
     assert verdict.reason is Reason.POD_UNSCHEDULABLE
 
 
+@pytest.mark.parametrize(("made_at", "is_told"), [("2026-01-01T11:59:55Z", False), ("2026-01-01T11:59:30Z", True)])
+def test_a_scheduler_gets_the_time_to_hear_of_a_new_claim(made_at: str, is_told: bool) -> None:
+    said = f'0/3 nodes are available: persistentvolumeclaim "{CLAIM}" not found. not found'
+    pod, claim = a_pod_and_its_pending_claim(made_at, conditions=[{**UNSCHEDULABLE[0], "message": said}])
+    pod["metadata"]["creationTimestamp"] = made_at
+    verdict = pods_can_run([pod], observed(pod, claim))
+    assert (verdict is not None and verdict.reason is Reason.POD_UNSCHEDULABLE) is is_told
+
+
 def test_a_volume_gets_the_time_that_its_making_takes() -> None:
     pod, claim = a_pod_and_its_pending_claim("2026-01-01T11:59:55Z")
     assert pods_can_run([pod], observed(pod, claim)) is None
