@@ -157,17 +157,14 @@ class CurrentCluster:
         access.reach(steps, self.kubeconfig)
 
     def images(self, steps: Steps) -> Refs:
-        prefix = registry()
-        if not must_push():
-            return {name: f"{prefix}/{ref.split('/', 1)[1]}" for name, ref in image_refs().items()}
         require_registry(steps)
-        refs = built(steps, "--builder", "docker")
-        pushed = {name: f"{prefix}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
-        for name, ref in refs.items():
-            say(f"      push {pushed[name]} …")
-            steps.run("docker", "tag", ref, pushed[name])
-            steps.run("docker", "push", "--quiet", pushed[name], show=True)
-        return pushed
+        refs = built(steps, "--builder", "docker") if must_push() else image_refs()
+        pulled = {name: f"{registry()}/{ref.split('/', 1)[1]}" for name, ref in refs.items()}
+        for name, ref in refs.items() if must_push() else ():
+            say(f"      push {pulled[name]} …")
+            steps.run("docker", "tag", ref, pulled[name])
+            steps.run("docker", "push", "--quiet", pulled[name], show=True)
+        return pulled
 
     def delete(self, steps: Steps) -> None:
         """The cluster is not ours to delete; `make down` removes the operator and the stack from it."""

@@ -130,3 +130,29 @@ def test_each_image_is_pushed_under_its_own_name_and_told(
     assert refs == {"redis": "registry.example.com/team/redis:8.0-abc"}
     assert machine.asked("docker", "push") == [f"docker push --quiet {refs['redis']}"]
     assert f"push {refs['redis']}" in capsys.readouterr().out
+
+
+def test_images_that_are_there_already_are_neither_built_nor_pushed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(clusters.REGISTRY_VARIABLE, "registry.example.com/team")
+    monkeypatch.setenv(clusters.PUSH_VARIABLE, "no")
+    monkeypatch.setattr(clusters, "image_refs", lambda: {"redis": "appstack.dev/redis:8.0-abc"})
+    refs = clusters.CurrentCluster(machine.path / "kubeconfig").images(machine.steps)
+    assert refs == {"redis": "registry.example.com/team/redis:8.0-abc"}
+    assert not (machine.path / "asked").exists()
+
+
+def test_without_a_registry_nothing_is_begun(machine: Machine) -> None:
+    with pytest.raises(StepFailed, match=clusters.REGISTRY_VARIABLE):
+        clusters.require_registry(machine.steps)
+    assert not (machine.path / "asked").exists()
+
+
+@pytest.mark.parametrize("missing", ["docker", "kind"])
+def test_a_missing_program_of_kind_is_found_before_the_tests(machine: Machine, missing: str) -> None:
+    (machine.path / "bin" / missing).unlink()
+    machine.steps.env = {**machine.steps.env, "PATH": str(machine.path / "bin")}
+    (machine.path / "bin" / "bash").symlink_to("/bin/bash")
+    with pytest.raises(StepFailed, match=f"'{missing}' is not on PATH"):
+        clusters.require_kind(machine.steps)
