@@ -33,7 +33,7 @@ class Trouble(Exception):
     """A run cannot go on; the message says why."""
 
 
-def wait_until(question: Callable[[], T], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
+def wait_until(question: Callable[[], T | None], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
     """Ask until the answer is truthy. Raises Trouble with the last answer after the hang limit."""
     deadline = time.monotonic() + limit_seconds
     while True:

@@ -27,7 +27,7 @@ STARTED = "SELECT extract(epoch FROM pg_postmaster_start_time())"
 NOTE = "appstack.dev/early-failover"
 
 
-def annotations(shop: Stack, kube: Kube, suffix: str) -> dict[str, str]:
+def annotations_of(shop: Stack, kube: Kube, suffix: str) -> dict[str, str]:
     found = kube.get("configmap", f"{shop.name}-postgres-{suffix}", "-n", shop.namespace)
     kept: dict[str, str] = found["metadata"].get("annotations", {})
     return kept
@@ -51,14 +51,16 @@ def signal_all(shop: Stack, kube: Kube, pod: str, name: str) -> None:
 def test_a_frozen_primary_is_replaced_before_its_lock_expires(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
     (before,) = names_with_role(shop, "postgres", "primary")
-    former_note = annotations(shop, kube, "leader").get(NOTE, "")  # of an earlier failover
-    standby = wait_until(lambda: annotations(shop, kube, "sync").get("sync_standby"), "a standby is recorded", 60)
+    former_note = annotations_of(shop, kube, "leader").get(NOTE, "")  # of an earlier failover
+    standby = wait_until(lambda: annotations_of(shop, kube, "sync").get("sync_standby"), "a standby is recorded", 60)
     signal_all(shop, kube, before, "STOP")
     try:
         # The note is written with the release: without it the lock would only have expired.
-        note = wait_until(lambda: new_note(annotations(shop, kube, "leader"), former_note), "the lock is released", 60)
+        note = wait_until(
+            lambda: new_note(annotations_of(shop, kube, "leader"), former_note), "the lock is released", 60
+        )
         assert note.startswith(f"{standby} takes over from {before}"), note
-        wait_until(lambda: annotations(shop, kube, "leader").get("leader") == standby, "the standby leads", 60)
+        wait_until(lambda: annotations_of(shop, kube, "leader").get("leader") == standby, "the standby leads", 60)
         with shop.api() as api:
             wait_until(lambda: import_is_accepted(api), "a write is acknowledged", HANG_LIMIT_SECONDS)
         assert names_with_role(shop, "postgres", "primary") == [standby]

@@ -21,7 +21,10 @@ def test_a_paused_node_is_alive_and_not_ready(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
     container = kube.get("pod", NODE, "-n", shop.namespace)["spec"]["containers"][0]
     on_node = ("exec", NODE, "-n", shop.namespace, "--")
-    is_ready = lambda: kube.get("pod", NODE, "-n", shop.namespace)["status"]["containerStatuses"][0]["ready"]  # noqa: E731
+
+    def is_ready() -> bool:
+        return bool(kube.get("pod", NODE, "-n", shop.namespace)["status"]["containerStatuses"][0]["ready"])
+
     alive = container["livenessProbe"]["exec"]["command"]
     kube.run(*on_node, *alive)
     kube.run(*on_node, "rabbitmqctl", "stop_app")

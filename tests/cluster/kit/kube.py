@@ -99,7 +99,7 @@ class Kube:
 T = TypeVar("T")
 
 
-def wait_until(question: Callable[[], T], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
+def wait_until(question: Callable[[], T | None], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
     """Ask until the answer is truthy; fail with WHAT and the last answer after the hang limit."""
     deadline = time.monotonic() + limit_seconds
     while True:
