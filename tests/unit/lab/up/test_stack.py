@@ -15,7 +15,7 @@ from appstack_lab.up.steps import StepFailed, Steps
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Answers with one line of a file after the other, the last for ever.
+# Answers with one line of a file after the other, the last for ever; of the namespaces with those it is asked for.
 KUBECTL = """#!/bin/bash
 case "$1 $2" in
   "get appstack") head -1 {answers}; [ "$(wc -l < {answers})" = 1 ] || sed -i 1d {answers};;
@@ -23,7 +23,7 @@ case "$1 $2" in
   "get pods") echo pod/appstack-operator-5d9c8b7f6-abcde;;
   "get crd") cat {crd};;
   "get appstacks") cat {stacks};;
-  "get namespaces") cat {namespaces};;
+  "get namespaces") for name in "${{@:3}}"; do grep -x "namespace/$name" {namespaces}; done; true;;
 esac
 """
 
@@ -97,7 +97,7 @@ def test_a_cluster_that_knows_appstacks_is_not_for_tests(steps: Steps, tmp_path:
 
 def test_a_namespace_of_somebody_else_is_not_for_tests(steps: Steps, tmp_path: Path) -> None:
     (tmp_path / "crd").write_text("")
-    (tmp_path / "namespaces").write_text("namespace/shop\n")
+    (tmp_path / "namespaces").write_text("namespace/default\nnamespace/shop\n")
     with (
         pytest.raises(StepFailed, match="this cluster has of these: shop"),
         steps.step("Fit for tests", "fit", "?"),
@@ -107,6 +107,10 @@ def test_a_namespace_of_somebody_else_is_not_for_tests(steps: Steps, tmp_path: P
 
 def test_a_cluster_that_knows_no_appstacks_is_for_tests(steps: Steps, tmp_path: Path) -> None:
     (tmp_path / "crd").write_text("")
-    (tmp_path / "namespaces").write_text("")
+    (tmp_path / "namespaces").write_text("namespace/default\nnamespace/shop-of-somebody\n")
     with steps.step("Fit for tests", "fit", "?"):
         stack.require_vacant(steps)
+    asked = steps.log.read_text()
+    assert f"get crd {stack.CRD_NAME}" in asked, "it was looked at, not taken for granted"
+    for name in (*stack.TEST_NAMESPACES, stack.OPERATOR_NAMESPACE):
+        assert f" {name} " in asked
