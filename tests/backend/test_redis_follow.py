@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "redis"))
 from appstack_redis import ask, probes
-from appstack_redis import server as keeping
+from appstack_redis import keeper as keeping
 from appstack_redis.decide import Member
+from appstack_redis.keeper import Keeper
 from appstack_redis.resp import info
-from appstack_redis.server import Keeper
 from appstack_redis.settings import Settings
 
 # Pods of one stack have one port and addresses of their own: all of 127.0.0.0/8 is loopback.

@@ -1,0 +1,102 @@
+"""Before a Redis stops: its writes are held until another one has caught up and leads."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from appstack_redis.ask import ask_failover, ask_members, ask_sentinels
+from appstack_redis.decide import Member, named_master
+from appstack_redis.resp import Connection, RedisError, info
+from appstack_redis.settings import REDIS_PORT, Settings
+
+log = logging.getLogger("keeper")
+
+HAND_OVER_SECONDS = 10.0
+CATCH_UP_SECONDS = 2.0
+
+
+def hand_over(settings: Settings, own: Callable[[], Connection], announced: str) -> bool:
+    """While this pod is master and another one can be: hold writes, let it catch up, have it promoted.
+
+    Sentinel promotes first and demotes the old master many seconds later. Without the pause it would go on
+    to acknowledge writes in between, and all of them would be lost. `own` connects to this pod's server, which others
+    know by its announced address. Returns whether another one leads now.
+    """
+    group, deadline = settings.group(), time.monotonic() + HAND_OVER_SECONDS
+    heirs = [pod for pod, other in ask_members(group, settings.pod).items() if is_heir(other)]
+    offset = pause_writes(own)
+    if offset is None or not heirs:
+        log.info("nothing to hand over: %s", "this pod is no master" if heirs else "no other could be master")
+        return False
+    addresses = [group.redis[pod] for pod in heirs]
+    caught_up = lambda: have_caught_up([replication_of(each, settings.password) for each in addresses], offset)  # noqa: E731
+    wait_until(caught_up, min(deadline, time.monotonic() + CATCH_UP_SECONDS))
+    refusal = "not asked"
+    while refusal and time.monotonic() < deadline:
+        refusal = ask_failover(group, settings.password)
+        log.info("handing over: %s", refusal or "agreed")
+        if refusal:
+            time.sleep(0.5)
+    # Not from members.json: a pod that is being scaled away has no address there any more.
+    named_other = lambda: named_master(ask_sentinels(group, settings.password)) not in (None, announced)  # noqa: E731
+    handed_over = wait_until(named_other, deadline)
+    log.info("handed over: %s", handed_over)
+    return handed_over
+
+
+def pause_writes(own: Callable[[], Connection]) -> int | None:
+    """Hold the writes of all clients; returns the offset to catch up with, None where there is no master."""
+    try:
+        if own().call("ROLE")[0] != "master":
+            return None
+        own().call("CLIENT", "PAUSE", int(HAND_OVER_SECONDS * 1000), "WRITE")
+        return int(info(own(), "replication")["master_repl_offset"])
+    except (OSError, RedisError):
+        return None
+
+
+def ends_at_once(own: Callable[[], Connection]) -> bool:
+    """End a server that another one has replaced; whether it went.
+
+    Clients wait at it under the pause, and it has acknowledged nothing since: they may go to the new master now.
+    A plain SIGTERM would first have it wait for receipts of its replicas, which come once a second.
+    """
+    try:
+        own().call("SHUTDOWN", "NOSAVE", "NOW", "FORCE")
+    except ConnectionError:
+        return True
+    except (OSError, RedisError) as error:
+        log.warning("the server does not end at once: %s", error)
+    return False
+
+
+def replication_of(address: str, password: str) -> dict[str, str]:
+    """What another member says of its link and how far it has come; empty where it does not say."""
+    try:
+        with Connection(address, REDIS_PORT, password) as connection:
+            return info(connection, "replication")
+    except (OSError, RedisError):
+        return {}
+
+
+def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
+    """Whether the condition came true before the deadline."""
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_heir(member: Member) -> bool:
+    """Whether a member could take over."""
+    return member.in_sync and not member.stopping
+
+
+def have_caught_up(heirs: Iterable[Mapping[str, str]], offset: int) -> bool:
+    """Whether every replica that is linked holds everything; one without a link would be waited for in vain.
+
+    While none of them is linked, there is nobody yet to hand over to.
+    """
+    linked = [facts for facts in heirs if facts.get("master_link_status") == "up"]
+    return bool(linked) and all(int(facts.get("slave_repl_offset", -1)) >= offset for facts in linked)
