@@ -15,6 +15,7 @@ from appstack_operator.desired.stack import Stage
 from appstack_operator.gates import set_gates
 from appstack_operator.observed import ExternalAnswer, Observed
 from tests.unit.operator.factories import a_context, a_stack, healthy_answers, made, observed, pods
+from tests.unit.operator.running import a_running_stack, verdicts
 
 URL = "postgresql://app:hush@db.example.com:5432/app"
 STACK = a_stack(postgres={"mode": "External", "external": {"secretName": "theirs"}})
@@ -103,3 +104,25 @@ def test_high_availability_says_what_it_cannot_judge() -> None:
     found = assess_highly_available(STACK, seen, Assessment(verdicts, {}), ready)
     assert found.is_true
     assert "not judged: PostgreSQL" in found.message
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        pytest.param(None, Reason.SECRET_MISSING, id="no Secret"),
+        pytest.param({"OTHER": "x"}, Reason.SECRET_INVALID, id="a key is missing"),
+    ],
+)
+def test_an_external_service_needs_its_secret(secret: dict[str, str] | None, reason: Reason) -> None:
+    seen = observed(external={"postgres": secret})
+    assessment = assess_stack(STACK, seen, a_context())
+    assert assessment.verdicts["PostgresReady"].reason is reason
+    assert "theirs" in assessment.verdicts["PostgresReady"].message
+    assert not set_gates(assessment).is_open(Stage.ENVIRONMENT)
+
+
+def test_a_stack_that_runs_already_survives_the_loss_of_such_a_secret() -> None:
+    found = verdicts(STACK, a_running_stack(STACK, external={"postgres": None}))
+    assert found["Ready"].is_true
+    assert found["PostgresReady"].reason is Reason.SECRET_MISSING
+    assert found["Stalled"].reason is Reason.SECRET_MISSING

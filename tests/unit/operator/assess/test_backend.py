@@ -1,0 +1,121 @@
+"""Verdicts about the user's code: its migrations, its API's autoscaler, its pools of workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.assess.conditions import headline
+from appstack_operator.assess.verdict import Reason
+from appstack_operator.desired.stack import build_stack
+from tests.unit.operator.factories import NOW, a_context, a_stack, made
+from tests.unit.operator.running import FAILED, a_running_stack, status_of, the_job, verdicts, with_object
+
+if TYPE_CHECKING:
+    from appstack_operator.api import AppStack
+    from appstack_operator.objects import Object
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "status", "reason"),
+    [
+        pytest.param(60, {}, Reason.POD_REFUSED, id="no pod for a minute"),
+        pytest.param(5, {}, Reason.MIGRATION_RUNNING, id="it has just begun"),
+        pytest.param(60, {"active": 1}, Reason.MIGRATION_RUNNING, id="its pod is only not seen yet"),
+        pytest.param(60, {"failed": 1}, Reason.MIGRATION_RUNNING, id="between two tries"),
+    ],
+)
+def test_a_migration_without_a_pod_does_not_run(age_seconds: int, status: dict[str, Any], reason: Reason) -> None:
+    stack = a_stack()
+    started = (NOW - timedelta(seconds=age_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    job = the_job(stack, startTime=started, **status)
+    applied = verdicts(stack, with_object(a_running_stack(stack), job))["MigrationsApplied"]
+    assert (applied.status, applied.reason) == ("False", reason)
+    assert job["metadata"]["name"] in applied.message
+
+
+def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
+    stack = a_stack()
+    seen = with_object(a_running_stack(stack), the_job(stack, **FAILED))
+    found = verdicts(stack, seen)
+    assert found["Ready"].is_true
+    assert found["MigrationsApplied"].reason is Reason.MIGRATION_FAILED
+    assert found["Stalled"].reason is Reason.MIGRATION_FAILED
+    assert headline(found).reason is Reason.MIGRATION_FAILED
+
+
+@pytest.mark.parametrize(
+    ("status", "age_seconds", "reason"),
+    [
+        pytest.param("False", 200, Reason.USAGE_UNREADABLE, id="for minutes"),
+        pytest.param("False", 100, Reason.HEALTHY, id="the pods are new"),
+        pytest.param("True", 200, Reason.HEALTHY, id="it can be measured"),
+    ],
+)
+def test_an_autoscaler_that_is_blind_is_said_and_endangers_nothing(
+    status: str, age_seconds: float, reason: Reason
+) -> None:
+    stack = a_stack(backend={"api": {"autoscaling": {}}})
+    since = (NOW - timedelta(seconds=age_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    active = {"type": "ScalingActive", "status": status, "message": "no metrics", "lastTransitionTime": since}
+    wanted = (item.manifest for item in build_stack(stack, a_context()))
+    scaler = made(stack, next(each for each in wanted if each["kind"] == "HorizontalPodAutoscaler"))
+    deployment = with_replicas(stack, 2)
+    seen = with_object(a_running_stack(stack), {**scaler, "status": {"conditions": [active]}})
+    found = verdicts(stack, with_object(seen, deployment))
+    assert found["APIReady"].reason is reason
+    assert (found["Ready"].is_true, found["HighlyAvailable"].is_true) == (True, True)
+
+
+def with_replicas(stack: AppStack, replicas: int) -> Object:
+    """The API's Deployment as an autoscaler has set it."""
+    wanted = (item.manifest for item in build_stack(stack, a_context()))
+    named = next(each for each in wanted if (each["kind"], each["metadata"]["name"]) == ("Deployment", "shop-api"))
+    scaled = {**named, "spec": {**named["spec"], "replicas": replicas}}
+    return made(stack, scaled, **status_of(scaled))
+
+
+SCALED = {"name": "bulk", "queues": ["bulk", "mail"], "autoscaling": {"minReplicas": 1, "maxReplicas": 4}}
+
+FIXED = {"name": "bulk", "queues": ["bulk", "mail"], "replicas": 2}
+
+
+@pytest.mark.parametrize(
+    ("pool", "backlog", "is_blind"),
+    [
+        pytest.param(SCALED, {"bulk": 3, "mail": None}, True, id="a queue without a leader"),
+        pytest.param(SCALED, {"bulk": 3}, False, id="a queue that does not exist is an empty one"),
+        pytest.param(SCALED, {"bulk": 3, "mail": 0, "other": None}, False, id="a queue of somebody else's"),
+        pytest.param(FIXED, {"bulk": 3, "mail": None}, False, id="nobody is scaled on it"),
+    ],
+)
+def test_a_pool_that_cannot_be_scaled_says_so(
+    pool: dict[str, Any], backlog: dict[str, int | None], is_blind: bool
+) -> None:
+    stack = a_stack(backend={"workers": [pool]})
+    seen = a_running_stack(stack)
+    found = verdicts(stack, replace(seen, rabbitmq=replace(seen.rabbitmq, backlog=backlog)))
+    workers = found["WorkersReady"]
+    assert (workers.reason is Reason.BACKLOG_UNREADABLE) is is_blind
+    assert ("queue mail has no leader" in workers.message) is is_blind
+    assert found["Ready"].is_true, "those that are there work on"
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_blind"),
+    [
+        pytest.param({"backlog": {"mail": None}, "electing": {"mail"}}, False, id="a leader is being elected"),
+        pytest.param({"backlog": {"bulk": None, "mail": None}, "electing": {"mail"}}, True, id="of one of two"),
+        pytest.param({"backlog_error": "late", "electing": {""}}, False, id="nothing is told for a moment"),
+        pytest.param({"backlog_error": "late"}, True, id="nothing is told for long"),
+    ],
+)
+def test_a_moment_without_a_leader_is_not_told(answers: dict[str, Any], is_blind: bool) -> None:
+    stack = a_stack(backend={"workers": [SCALED]})
+    seen = a_running_stack(stack)
+    workers = verdicts(stack, replace(seen, rabbitmq=replace(seen.rabbitmq, **answers)))["WorkersReady"]
+    assert (workers.reason is Reason.BACKLOG_UNREADABLE) is is_blind
+    assert workers.is_true is not is_blind

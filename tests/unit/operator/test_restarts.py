@@ -1,0 +1,147 @@
+"""Which pod of a data service is made anew next, for a new template or as a cure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from appstack_operator.desired.stack import build_stack
+from appstack_operator.objects import component_of
+from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
+from appstack_operator.plan import Impact, Verb, plan
+from appstack_operator.restarts import REVISION_LABEL
+from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, observed
+from tests.unit.operator.planning import OPEN, everything, plan_for
+
+if TYPE_CHECKING:
+    from appstack_operator.objects import Object
+
+
+def members_of_postgres(*revisions: str, primary: int = 0, unready: int | None = None) -> list[Object]:
+    """A running stack whose PostgreSQL pods have these template revisions; the newest is `new`."""
+    stack = a_stack()
+    objects = everything()
+    for stateful_set in (obj for obj in objects if obj["kind"] == "StatefulSet"):
+        stateful_set["status"] = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old"}
+        component, count = component_of(stateful_set), stateful_set["spec"]["replicas"]
+        newest = {"controller-revision-hash": "new"}
+        objects += [
+            a_pod(stack, component, number, labels=newest) for number in range(count) if component != "postgres"
+        ]
+    for number, revision in enumerate(revisions):
+        role = "primary" if number == primary else "replica"
+        labels = {"controller-revision-hash": revision, "appstack.dev/role": role}
+        objects.append(a_pod(stack, "postgres", number, ready=number != unready, labels=labels))
+    return objects
+
+
+def test_the_primary_is_restarted_last() -> None:
+    (first,) = plan_for(members_of_postgres("old", "old", primary=1))
+    assert (first.target.name, first.impact) == ("shop-postgres-0", Impact.ROLLING)
+    (second,) = plan_for(members_of_postgres("new", "old", primary=1))
+    assert (second.target.name, second.impact) == ("shop-postgres-1", Impact.FAILOVER)
+
+
+def test_no_member_is_restarted_while_another_is_away() -> None:
+    assert plan_for(members_of_postgres("old", "new", unready=1)) == []
+
+
+def test_a_broken_member_of_the_old_template_is_restarted_first() -> None:
+    (action,) = plan_for(members_of_postgres("old", "old", primary=0, unready=1))
+    assert action.target.name == "shop-postgres-1"
+
+
+RUNS: dict[str, Any] = {"containerStatuses": [{"state": {"running": {}}}]}
+
+CRASHES: dict[str, Any] = {"containerStatuses": [{"state": {"waiting": {}}}]}
+
+
+def broker_of(*nodes: tuple[str, bool, dict[str, Any]], age_seconds: int = 0) -> list[Object]:
+    """A stack of which these are RabbitMQ's nodes: template, whether they are ready, what their server does."""
+    objects = [
+        obj
+        for obj in members_of_postgres("new", "new")
+        if obj["kind"] != "Pod" or not obj["metadata"]["name"].startswith("shop-rabbitmq-")
+    ]
+    made_at = (NOW - timedelta(seconds=age_seconds)).isoformat()
+    for number, (revision, ready, state) in enumerate(nodes):
+        node = a_pod(a_stack(), "rabbitmq", number, ready=ready, labels={REVISION_LABEL: revision}, **state)
+        node["metadata"]["creationTimestamp"] = made_at
+        objects.append(node)
+    return objects
+
+
+BUSY, DEAD = ("old", False, RUNS), ("old", False, CRASHES)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "age_seconds", "restarted"),
+    [
+        pytest.param(
+            [("old", True, RUNS), BUSY, BUSY], 0, [2], id="two that run: one of them, or the majority is lost"
+        ),
+        pytest.param([("old", True, RUNS), BUSY], 900, [], id="the one before has not come back"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", False, RUNS)], 9, [], id="the one before still starts"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", False, RUNS)], 900, [1], id="perhaps it waits for this one"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", False, CRASHES)], 900, [], id="the new template is no good"),
+        pytest.param([("old", True, RUNS), BUSY, ("new", True, RUNS)], 9, [1], id="the one before works"),
+        pytest.param([DEAD, DEAD, DEAD], 0, [0, 1, 2], id="none runs: nothing is lost"),
+        pytest.param([BUSY, DEAD, DEAD], 0, [1, 2], id="those that do not run first"),
+    ],
+)
+def test_unready_nodes_that_run_are_replaced_one_by_one(
+    nodes: list[Any], age_seconds: int, restarted: list[int]
+) -> None:
+    actions = plan_for(broker_of(*nodes, age_seconds=age_seconds))
+    assert sorted(action.target.name for action in actions) == [f"shop-rabbitmq-{number}" for number in restarted]
+
+
+def test_no_member_is_restarted_while_another_service_is_not_well() -> None:
+    objects = members_of_postgres("old", "new")
+    sentinel = next(
+        obj for obj in objects if obj["metadata"]["name"] == "shop-redis-sentinel-1" and obj["kind"] == "Pod"
+    )
+    sentinel["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    assert plan_for(objects) == []
+
+
+def rabbitmq_nodes(*counts: str | None, lists: str = "") -> RabbitmqAnswers:
+    """Nodes of a broker: whom each counts in (None: it does not answer), and whom the first one lists."""
+    return RabbitmqAnswers(
+        nodes=tuple(
+            RabbitmqNode(
+                f"rabbit@shop-rabbitmq-{number}",
+                f"shop-rabbitmq-{number}",
+                is_running=True,
+                partitions=tuple(f"rabbit@shop-rabbitmq-{other}" for other in lists) if number == 0 else (),
+                counts=None if word is None else tuple(f"rabbit@shop-rabbitmq-{other}" for other in word),
+            )
+            for number, word in enumerate(counts)
+        )
+    )
+
+
+def cures(answers: RabbitmqAnswers, objects: list[Object]) -> list[str]:
+    """The pods that are restarted in a stack with these objects whose broker answers so."""
+    stack = a_stack()
+    seen = replace(observed(*objects), rabbitmq=answers)
+    actions = plan(stack, build_stack(stack, a_context()), seen, OPEN)
+    return [action.target.name for action in actions if action.verb is Verb.RESTART]
+
+
+def test_the_smaller_side_of_a_partition_that_is_over_is_restarted_one_node_at_a_time() -> None:
+    healed = members_of_postgres("new", "new")
+    assert cures(rabbitmq_nodes("012", "012", "012"), healed) == []
+    assert cures(rabbitmq_nodes("01", "01", "2"), healed) == ["shop-rabbitmq-2"]
+    assert cures(rabbitmq_nodes("0", "12", "12"), healed) == ["shop-rabbitmq-0"]
+    assert cures(rabbitmq_nodes("0", "1", "2"), healed) == ["shop-rabbitmq-2"]
+    assert cures(rabbitmq_nodes("012", "012", "012", lists="2"), healed) == ["shop-rabbitmq-2"]
+
+
+def test_no_node_is_restarted_for_a_partition_while_one_is_silent_or_away_or_a_template_is_new() -> None:
+    assert cures(rabbitmq_nodes("01", "01", None), members_of_postgres("new", "new")) == []
+    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "new", unready=1)) == []
+    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("old", "new")) == ["shop-postgres-0"]
