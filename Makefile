@@ -10,7 +10,7 @@ BIN         := $(VENV)/bin
 quoted       = '$(subst ','\'',$(1))'
 STACK_PLACE  = --name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE))
 UP           = $(BIN)/python -m appstack_lab.up --cluster=$(CLUSTER) $(STACK_PLACE)
-SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/cluster tests/chaos tests/soak tests/unit/chaos tests/unit/operator tests/specs.py
+SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
@@ -126,7 +126,7 @@ lint: venv ## Format check, ruff, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(SOURCES)
-	@MYPYPATH=images/redis:images/postgres/agent $(BIN)/mypy tests/backend
+	@MYPYPATH=images/redis:images/postgres/agent:images/rabbitmq $(BIN)/mypy tests/backend tests/unit/images
 	@MYPYPATH=images/redis $(BIN)/mypy images/redis/appstack_redis # agents import as they lie in their images
 	@MYPYPATH=images/postgres/agent $(BIN)/mypy images/postgres/agent images/rabbitmq
 	@$(BIN)/lint-imports

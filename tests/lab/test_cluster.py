@@ -68,13 +68,13 @@ def frozen(pid: int, seconds: float) -> Iterator[threading.Event]:
         thaw()
 
 
-def test_it_is_well(cluster: LabCluster):
+def test_it_is_well(cluster: LabCluster) -> None:
     done = cluster.lab("status")
     assert "well" in done.stdout and "v1.36.4" in done.stdout
     assert [node["ready"] for node in cluster.status()["nodes"]] == [True, True]
 
 
-def test_only_root_can_read_its_keys(cluster: LabCluster):
+def test_only_root_can_read_its_keys(cluster: LabCluster) -> None:
     directory = require_cluster(cluster.name).directory
     keys = [*directory.glob("config/*.kubeconfig"), *directory.glob("nodes/*/kubeconfig")]
     assert len(keys) > 2
@@ -85,7 +85,7 @@ def is_open(path: Path) -> bool:
     return path.stat().st_mode & 0o077 != 0
 
 
-def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster):
+def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster) -> None:
     before = cluster.process("kube-apiserver")["pid"]
     start = time.monotonic()
     done = cluster.create()
@@ -94,7 +94,7 @@ def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster):
     assert cluster.process("kube-apiserver")["pid"] == before
 
 
-def test_creating_it_again_waits_for_an_api_server_that_hangs(cluster: LabCluster):
+def test_creating_it_again_waits_for_an_api_server_that_hangs(cluster: LabCluster) -> None:
     before = identity(cluster)
     with frozen(cluster.process("kube-apiserver")["pid"], seconds=10) as thawed:
         done = cluster.create()
@@ -103,7 +103,7 @@ def test_creating_it_again_waits_for_an_api_server_that_hangs(cluster: LabCluste
     assert identity(cluster) == before
 
 
-def test_a_cluster_whose_api_server_never_answers_is_kept(cluster: LabCluster):
+def test_a_cluster_whose_api_server_never_answers_is_kept(cluster: LabCluster) -> None:
     before = identity(cluster)
     with frozen(cluster.process("kube-apiserver")["pid"], seconds=60):
         again = ("create", "cluster", "--kubeconfig", str(cluster.kubeconfig), *cluster.options, "--wait", "1s")
@@ -114,32 +114,32 @@ def test_a_cluster_whose_api_server_never_answers_is_kept(cluster: LabCluster):
     assert identity(cluster) == before
 
 
-def test_another_shape_under_the_same_name_is_refused(cluster: LabCluster):
+def test_another_shape_under_the_same_name_is_refused(cluster: LabCluster) -> None:
     done = cluster.lab("create", "cluster", "--nodes", "1", "--kubeconfig", str(cluster.kubeconfig), check=False)
     assert done.returncode == 1
     assert "exists with 2 nodes" in done.stderr
 
 
-def test_it_speaks_as_kind_does(cluster: LabCluster):
+def test_it_speaks_as_kind_does(cluster: LabCluster) -> None:
     assert cluster.name in run(LAB, "get", "clusters").stdout.splitlines()
     assert f"kind-{cluster.name}" in cluster.kubectl("config", "get-contexts", "-o", "name")
     printed = yaml.safe_load(cluster.lab("get", "kubeconfig").stdout)
     assert printed["current-context"] == f"kind-{cluster.name}"
 
 
-def test_nodes_tell_where_they_are(cluster: LabCluster):
+def test_nodes_tell_where_they_are(cluster: LabCluster) -> None:
     zones = cluster.kubectl("get", "nodes", "-o", r"jsonpath={.items[*].metadata.labels.topology\.kubernetes\.io/zone}")
     assert zones.split() == ["zone-1", "zone-2"]
 
 
-def test_a_volume_outlives_its_pod(cluster: LabCluster):
+def test_a_volume_outlives_its_pod(cluster: LabCluster) -> None:
     cluster.kubectl("exec", "box-0", "--", "sh", "-c", "echo kept > /data/file")
     cluster.kubectl("delete", "pod", "box-0", "--now")
     cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
     assert cluster.kubectl("exec", "box-0", "--", "cat", "/data/file").strip() == "kept"
 
 
-def test_a_full_disk_is_that_nodes_alone(cluster: LabCluster):
+def test_a_full_disk_is_that_nodes_alone(cluster: LabCluster) -> None:
     full, other = cluster.pod_on("node1"), cluster.pod_on("node2")
     write = "head -c 1M /dev/zero > /data/more && echo written || echo refused"
     cluster.kubectl("exec", full, "--", "sh", "-c", "head -c 200M /dev/zero > /data/big", check=False)
@@ -148,19 +148,19 @@ def test_a_full_disk_is_that_nodes_alone(cluster: LabCluster):
     cluster.kubectl("exec", full, "--", "rm", "-f", "/data/big", "/data/more")
 
 
-def test_pods_find_services_by_name(cluster: LabCluster):
+def test_pods_find_services_by_name(cluster: LabCluster) -> None:
     answers = {call_from_pod(cluster, "box-0", f"{SERVICE}:80") for _ in range(12)}
     assert answers == {"box-0", "box-1"}
 
 
-def test_the_machine_reaches_pods_and_services(cluster: LabCluster):
+def test_the_machine_reaches_pods_and_services(cluster: LabCluster) -> None:
     pod = cluster.kubectl("get", "pod", "box-1", "-o", "jsonpath={.status.podIP}")
     service = cluster.kubectl("get", "service", "box", "-o", "jsonpath={.spec.clusterIP}")
     assert call_from_machine(pod) == "box-1"
     assert {call_from_machine(service) for _ in range(12)} == {"box-0", "box-1"}
 
 
-def test_nothing_in_it_reaches_the_world(cluster: LabCluster):
+def test_nothing_in_it_reaches_the_world(cluster: LabCluster) -> None:
     done = cluster.kubectl(
         "exec", "box-0", "--", "sh", "-c",
         f"perl -MIO::Socket::INET -e '{CALL}' 198.51.100.1:80 2>&1; echo",
@@ -169,14 +169,14 @@ def test_nothing_in_it_reaches_the_world(cluster: LabCluster):
     assert "no answer" in done
 
 
-def test_usage_is_measured(cluster: LabCluster):
+def test_usage_is_measured(cluster: LabCluster) -> None:
     eventually(
         "kubectl top nodes", lambda: cluster.kubectl("top", "nodes", "--no-headers", check=False).count("node") == 2
     )
     eventually("kubectl top pods", lambda: "box-1" in cluster.kubectl("top", "pods", "--no-headers", check=False))
 
 
-def test_an_autoscaler_reads_the_load_and_scales_by_it(cluster: LabCluster):
+def test_an_autoscaler_reads_the_load_and_scales_by_it(cluster: LabCluster) -> None:
     busy = {
         "name": "busy", "image": images.BASE, "imagePullPolicy": "Never", "command": ["perl", "-e", "1 while 1"],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "50m", "memory": "64Mi"}},
@@ -204,7 +204,7 @@ def test_an_autoscaler_reads_the_load_and_scales_by_it(cluster: LabCluster):
         cluster.kubectl("delete", "hpa,deployment", "busy", "--ignore-not-found", "--now")
 
 
-def test_a_killed_component_comes_back(cluster: LabCluster):
+def test_a_killed_component_comes_back(cluster: LabCluster) -> None:
     before = cluster.process("kube-scheduler")
     os.kill(before["pid"], signal.SIGKILL)
     eventually("a new scheduler", lambda: cluster.process("kube-scheduler")["pid"] not in (0, before["pid"]))

@@ -45,7 +45,7 @@ def mended(cluster: LabCluster) -> Iterator[None]:
     cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
 
 
-def test_a_cut_node_is_out_of_reach_and_services_are_not(cluster: LabCluster):
+def test_a_cut_node_is_out_of_reach_and_services_are_not(cluster: LabCluster) -> None:
     service = cluster.kubectl("get", "service", "box", "-o", "jsonpath={.spec.clusterIP}")
     carrier = cluster.status()["services_through"]
     address = cluster.node(carrier)["address"]
@@ -118,7 +118,7 @@ def known_neighbours(machine_link: str, namespace: str, gateway: str, address: s
 )
 def test_a_cut_drops_what_goes_its_way_and_nothing_else(
     cluster: LabCluster, direction: str, reaches_node: bool, leaves_node: bool
-):
+) -> None:
     lab = require_cluster(cluster.name)
     node = lab.nodes[-1]
     address, namespace = lab.address(node), lab.namespace(node)
@@ -135,7 +135,7 @@ def test_a_cut_drops_what_goes_its_way_and_nothing_else(
         assert datagram_arrives(namespace, "", lab.gateway)
 
 
-def test_a_crashed_node_takes_its_pods_along_and_stays_down(cluster: LabCluster):
+def test_a_crashed_node_takes_its_pods_along_and_stays_down(cluster: LabCluster) -> None:
     pod = cluster.pod_on("node2")
     address = cluster.node("node2")["address"]
     here = f"/{cluster.name}/nodes/node2/"

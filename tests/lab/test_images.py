@@ -45,7 +45,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             prune.remove_image(ref)
 
 
-def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path):
+def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path) -> None:
     image = images.image_of("probe")
     builders.build_images([image])
     start = time.monotonic()
@@ -63,7 +63,7 @@ def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path)
     assert seen == [greeting, "/srv/greeting 0", "/srv/old 0", "/srv/old/new 1234", "1234"]
 
 
-def test_an_image_shows_the_exact_versions_of_its_packages(probe: Path):
+def test_an_image_shows_the_exact_versions_of_its_packages(probe: Path) -> None:
     image = images.image_of("probe")
     builders.build_images([image])
     config = json.loads(output_of(builders.buildah("inspect", "--type", "image", image.ref)))
@@ -71,26 +71,26 @@ def test_an_image_shows_the_exact_versions_of_its_packages(probe: Path):
     assert config["OCIv1"]["config"]["Labels"][f"{versions.PREFIX}base-files"] == listed[1]
 
 
-def test_an_image_that_is_there_is_not_loaded_again(cluster: LabCluster):
+def test_an_image_that_is_there_is_not_loaded_again(cluster: LabCluster) -> None:
     start = time.monotonic()
     cluster.lab("load", "docker-image", images.BASE)
     assert time.monotonic() - start < 3
 
 
-def test_an_unknown_image_is_refused_with_the_way_out(cluster: LabCluster):
+def test_an_unknown_image_is_refused_with_the_way_out(cluster: LabCluster) -> None:
     done = cluster.lab("load", "docker-image", "appstack.dev/nobody:1", check=False)
     assert done.returncode == 1
     assert "lab build images" in done.stderr
 
 
-def test_a_root_filesystem_holds_the_images_files(probe: Path):
+def test_a_root_filesystem_holds_the_images_files(probe: Path) -> None:
     root = builders.root_filesystem("probe")
     assert (root / "srv" / "greeting").read_text() == (probe / "greeting").read_text()
     assert not (root / "srv" / "removed").exists()
     assert [path.name for path in (root / "srv" / "old").iterdir()] == ["new"]
 
 
-def test_a_changed_source_is_another_image(probe: Path):
+def test_a_changed_source_is_another_image(probe: Path) -> None:
     before = images.image_of("probe").ref
     (probe / "greeting").write_text("bye\n")
     assert images.image_of("probe").ref != before

@@ -110,7 +110,7 @@ def short_lived(tmp_path: Path) -> Iterator[LabCluster]:
     made.delete()
 
 
-def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCluster, tmp_path: Path):
+def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCluster, tmp_path: Path) -> None:
     before = traces()
     short_lived.create()
     pods = tmp_path / "pods.yaml"
@@ -134,7 +134,9 @@ def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCl
     assert NAME not in short_lived.kubeconfig.read_text()
 
 
-def test_an_interrupted_make_up_is_repeated_a_second_one_is_quick_and_make_down_leaves_nothing(short_lived: LabCluster):
+def test_an_interrupted_make_up_is_repeated_a_second_one_is_quick_and_make_down_leaves_nothing(
+    short_lived: LabCluster,
+) -> None:
     before = traces()
     for stage in ("start the control plane …", "wait for the nodes …"):
         interrupted = make_up(short_lived, "cluster")

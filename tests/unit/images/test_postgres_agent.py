@@ -7,9 +7,12 @@ import math
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import agent
+import kube
+import patroni_api
 import pytest
 from release_rules import Sign, Stored
 
@@ -72,7 +75,7 @@ def test_the_question_is_postgresql_s_request_for_encryption() -> None:
 
 
 def test_a_holder_whose_address_is_unknown_counts_as_alive() -> None:
-    with agent.ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool:
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD})) is Sign.ANSWER
 
 
@@ -80,13 +83,13 @@ def test_one_way_that_answers_is_enough(listener: socket.socket, monkeypatch: py
     monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
     monkeypatch.setattr(agent, "sign_of_postgres", lambda _host: Sign.ANSWER)
     members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
-    with agent.ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool:
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.ANSWER
 
 
 def a_patience(least_seconds: float, monkeypatch: pytest.MonkeyPatch, *, loop_wait: float = 0.0) -> agent.Patience:
     """As the member's own Patroni tells of its loops."""
-    monkeypatch.setattr(agent.patroni_api, "ask", lambda *_: {"loop_wait": loop_wait})
+    monkeypatch.setattr(patroni_api, "ask", lambda *_: {"loop_wait": loop_wait})
     found, end = agent.Patience(least_seconds), time.monotonic() + 5
     while found.seconds > 1000 and time.monotonic() < end:
         time.sleep(0.01)
@@ -157,7 +160,7 @@ def test_what_the_api_server_says_wrongly_once_does_not_end_the_watch(monkeypatc
         time.sleep(0.05)
         raise OSError("the watch ended")
 
-    monkeypatch.setattr(agent.kube, "watch", watch)
+    monkeypatch.setattr(kube, "watch", watch)
     monkeypatch.setattr(agent, "PAUSE_SECONDS", 0.05)
     newest, end = agent.Newest("shop-postgres"), time.monotonic() + 5
     while newest.lock is None and time.monotonic() < end:
@@ -176,5 +179,5 @@ def test_nobody_is_impatient_whose_patroni_has_not_answered_yet(monkeypatch: pyt
     def silent(*_: Any) -> Any:
         raise OSError("refused")
 
-    monkeypatch.setattr(agent.patroni_api, "ask", silent)
+    monkeypatch.setattr(patroni_api, "ask", silent)
     assert agent.Patience(3.0).seconds == math.inf

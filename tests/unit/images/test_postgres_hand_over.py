@@ -8,6 +8,8 @@ import pytest
 from hand_over import successor
 from pending_restart import AGAIN_SECONDS, reasons, was_in_vain, whose_turn
 
+Changes = dict[str, tuple[str, str]]  # parameter -> its value before and after
+
 A, B, C = "shop-postgres-0", "shop-postgres-1", "shop-postgres-2"
 
 
@@ -38,16 +40,16 @@ def test_a_standby_of_unknown_lag_comes_last() -> None:
     assert successor(A, members) == C
 
 
-def waiting(name: str, role: str = "replica", **values: tuple[str, str]) -> dict[str, Any]:
-    why = {key: {"old_value": old, "new_value": new} for key, (old, new) in values.items()}
+def waiting(name: str, role: str = "replica", *, changes: Changes | None = None) -> dict[str, Any]:
+    why = {key: {"old_value": old, "new_value": new} for key, (old, new) in (changes or {}).items()}
     return member(name, role, pending_restart=True, pending_restart_reason=why)
 
 
 def test_replicas_restart_before_the_primary_one_after_the_other() -> None:
     more = {"max_connections": ("100", "200")}
-    assert whose_turn([waiting(A, "leader", **more), waiting(B, **more), waiting(C, **more)]) == B
-    assert whose_turn([waiting(A, "leader", **more), member(B), waiting(C, **more)]) == C
-    assert whose_turn([waiting(A, "leader", **more), member(B), member(C)]) == A
+    assert whose_turn([waiting(A, "leader", changes=more), waiting(B, changes=more), waiting(C, changes=more)]) == B
+    assert whose_turn([waiting(A, "leader", changes=more), member(B), waiting(C, changes=more)]) == C
+    assert whose_turn([waiting(A, "leader", changes=more), member(B), member(C)]) == A
 
 
 def test_nobody_restarts_while_another_one_is_not_well() -> None:
@@ -56,13 +58,13 @@ def test_nobody_restarts_while_another_one_is_not_well() -> None:
 
 def test_a_lower_limit_reaches_the_primary_first_for_no_replica_may_have_less() -> None:
     less = {"max_connections": ("200", "100")}
-    assert whose_turn([waiting(A, "leader", **less), waiting(B, **less)]) == A
-    assert whose_turn([member(A, "leader"), waiting(B, **less)]) == B
+    assert whose_turn([waiting(A, "leader", changes=less), waiting(B, changes=less)]) == A
+    assert whose_turn([member(A, "leader"), waiting(B, changes=less)]) == B
 
 
 def test_other_settings_may_go_down_on_a_replica() -> None:
     less = {"shared_buffers": ("32768", "16384")}
-    assert whose_turn([waiting(A, "leader", **less), waiting(B, **less)]) == B
+    assert whose_turn([waiting(A, "leader", changes=less), waiting(B, changes=less)]) == B
 
 
 def test_at_rest_nobody_restarts() -> None:
@@ -77,7 +79,7 @@ def test_a_restart_that_brought_nothing_is_not_repeated_but_by_a_replica_that_wa
         ("leader", lower, False),
         ("replica", {**lower, "shared_buffers": ("2", "1")}, False),
     ):
-        found = waiting(A, role, **change)
+        found = waiting(A, role, changes=change)
         assert not was_in_vain(found, {}, 0.0), "the first time"
         assert was_in_vain(found, reasons(found), 0.0)
         assert was_in_vain(found, reasons(found), AGAIN_SECONDS) is not is_tried_again, (role, change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -99,9 +100,9 @@ def test_a_sentinel_that_is_killed_while_it_writes_its_configuration_starts_from
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sentinel, "find_master", lambda _: (GROUP, "10.0.0.1"))
-    monkeypatch.setattr(sentinel.os, "execvp", lambda *command: started.append(command))
+    monkeypatch.setattr(os, "execvp", lambda *command: started.append(command))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(sentinel.os, "fsync", killed)
+        patch.setattr(os, "fsync", killed)
         sentinel.run(settings)
     file = settings.data_dir / "sentinel.conf"
     assert not file.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ def test_an_api_server_that_dies_while_it_answers_is_tried_again(
     (tmp_path / "token").write_text("secret")
     monkeypatch.setattr(kube, "ACCOUNT", tmp_path)
     monkeypatch.setattr(kube, "server", lambda: f"http://127.0.0.1:{torn_http_port}")
-    monkeypatch.setattr(
-        kube.ssl, "create_default_context", lambda **_: kube.ssl.SSLContext(kube.ssl.PROTOCOL_TLS_CLIENT)
-    )
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     with pytest.raises(OSError, match="no whole answer"):
         kube.call("GET", "/api/v1/pods")

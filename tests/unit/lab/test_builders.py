@@ -28,7 +28,7 @@ DOWNLOADING = ("operator", "backend")  # these take their dependencies over HTTP
 
 
 @pytest.fixture
-def docker(tmp_path: Path, monkeypatch) -> Path:
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose docker knows no image and keeps what it is told to build; where it keeps it."""
     kept = tmp_path / "kept"
     program = tmp_path / "bin" / "docker"
@@ -43,7 +43,9 @@ def docker(tmp_path: Path, monkeypatch) -> Path:
     return kept
 
 
-def test_the_authorities_of_this_machine_are_those_its_environment_names(tmp_path: Path, docker: Path, monkeypatch):
+def test_the_authorities_of_this_machine_are_those_its_environment_names(
+    tmp_path: Path, docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tmp_path / "ca.crt"
     bundle.write_text("a certificate")
     assert builders.own_certificates() is None
@@ -55,8 +57,8 @@ def test_the_authorities_of_this_machine_are_those_its_environment_names(tmp_pat
 
 @pytest.mark.parametrize("name", DOWNLOADING)
 def test_a_build_that_downloads_is_shown_the_authorities_of_this_machine(
-    name: str, tmp_path: Path, docker: Path, monkeypatch
-):
+    name: str, tmp_path: Path, docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tmp_path / "ca.crt"
     bundle.write_text("a certificate")
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -71,13 +73,13 @@ def test_a_build_that_downloads_is_shown_the_authorities_of_this_machine(
     assert images_of([name]) == [image]
 
 
-def test_a_build_has_no_authorities_where_the_machine_has_none_of_its_own(docker: Path):
+def test_a_build_has_no_authorities_where_the_machine_has_none_of_its_own(docker: Path) -> None:
     builders.build_images(images_of(["operator"]), builder="docker")
     assert (docker / "requirements.lock").exists()
     assert not (docker / builders.CERTIFICATES_IN_CONTEXT).exists()
 
 
-def test_a_build_with_docker_leaves_the_log_of_the_other_builder_alone(docker: Path):
+def test_a_build_with_docker_leaves_the_log_of_the_other_builder_alone(docker: Path) -> None:
     other = builders.log_of("redis")
     other.parent.mkdir(parents=True)
     other.write_text("buildah is at work")
@@ -85,7 +87,7 @@ def test_a_build_with_docker_leaves_the_log_of_the_other_builder_alone(docker: P
     assert other.read_text() == "buildah is at work"
 
 
-def test_a_failed_build_names_its_log_and_leaves_no_context_behind(tmp_path: Path, docker: Path):
+def test_a_failed_build_names_its_log_and_leaves_no_context_behind(tmp_path: Path, docker: Path) -> None:
     (tmp_path / "bin" / "docker").write_text("#!/bin/sh\necho 'No space left on device'\nexit 1\n")
     with pytest.raises(LabError, match=r"image-redis-docker\.log(?s:.)*the disk is full"):
         builders.build_images(images_of(["redis"]), builder="docker")
@@ -93,7 +95,7 @@ def test_a_failed_build_names_its_log_and_leaves_no_context_behind(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_a_dockerfile_builds_with_a_docker_that_has_no_buildkit(name: str):
+def test_a_dockerfile_builds_with_a_docker_that_has_no_buildkit(name: str) -> None:
     """Debian's docker.io is one; it refuses these options."""
     dockerfile = (CONTEXTS[name] / "Dockerfile").read_text()
     assert (
@@ -106,7 +108,7 @@ def stages_of(dockerfile: str) -> list[str]:
     return re.split(r"^FROM .*$", dockerfile, flags=re.MULTILINE)[1:]
 
 
-def test_an_image_shows_the_exact_versions_of_its_packages(docker: Path):
+def test_an_image_shows_the_exact_versions_of_its_packages(docker: Path) -> None:
     (image,) = images_of(["redis"])
     builders.build_images([image], builder="docker")
     told = (docker / "labelling").read_text()

@@ -29,8 +29,8 @@ def test_a_node_weighs_its_processors_and_the_groups_above_what_is_in_them(
 ) -> None:
     group = groups(tmp_path, setting, start)
     weigh(group, processors=2)
-    read = lambda path: int((path / setting).read_text())  # noqa: E731
-    assert (read(group / "node1"), read(group), read(group.parent)) == (node, cluster, lab)
+    found = [int((path / setting).read_text()) for path in (group / "node1", group, group.parent)]
+    assert found == [node, cluster, lab]
 
 
 def test_a_hierarchy_that_weighs_nothing_is_left_alone(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import main, paths, state
+from appstack_lab import create, main, paths, state
 from appstack_lab.cluster import Cluster, build_nodes
 from appstack_lab.failures import LabError
 
@@ -79,7 +79,7 @@ def test_a_kind_document_that_is_none_is_refused_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr(main.create, "create_cluster", lambda *_: pytest.fail("it was created"))
+    monkeypatch.setattr(create, "create_cluster", lambda *_: pytest.fail("it was created"))
     config = tmp_path / "config.yaml"
     if text is not None:
         config.write_text(text)

@@ -20,19 +20,21 @@ def context(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_same_sources_have_the_same_hash_wherever_they_lie(context: Path, tmp_path_factory):
+def test_the_same_sources_have_the_same_hash_wherever_they_lie(
+    context: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     copy = tmp_path_factory.mktemp("copy") / "context"
     copy_context(context, copy)
     assert hash_of(copy) == hash_of(context)
 
 
-def test_a_changed_file_changes_the_hash(context: Path):
+def test_a_changed_file_changes_the_hash(context: Path) -> None:
     before = hash_of(context)
     (context / "src" / "app.py").write_text("print(1)\n")
     assert hash_of(context) != before
 
 
-def test_a_file_made_executable_changes_the_hash(context: Path):
+def test_a_file_made_executable_changes_the_hash(context: Path) -> None:
     before = hash_of(context)
     (context / "src" / "app.py").chmod(0o755)
     assert hash_of(context) != before
@@ -41,7 +43,7 @@ def test_a_file_made_executable_changes_the_hash(context: Path):
 @pytest.mark.parametrize(
     "litter", ["src/__pycache__/app.cpython-313.pyc", "x.egg-info/PKG-INFO", ".mypy_cache/3.11/a.json"]
 )
-def test_what_tools_leave_behind_does_not_count(context: Path, litter: str):
+def test_what_tools_leave_behind_does_not_count(context: Path, litter: str) -> None:
     before = hash_of(context)
     path = context / litter
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,7 @@ def test_what_tools_leave_behind_does_not_count(context: Path, litter: str):
     assert hash_of(context) == before
 
 
-def test_an_ignored_file_is_neither_hashed_nor_copied(context: Path, tmp_path_factory):
+def test_an_ignored_file_is_neither_hashed_nor_copied(context: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (context / ".dockerignore").write_text("notes\n")
     before = hash_of(context)
     (context / "notes").mkdir()
@@ -60,7 +62,7 @@ def test_an_ignored_file_is_neither_hashed_nor_copied(context: Path, tmp_path_fa
     assert not (copy / "notes").exists()
 
 
-def test_an_ignored_dockerfile_is_still_there_to_build_from(context: Path):
+def test_an_ignored_dockerfile_is_still_there_to_build_from(context: Path) -> None:
     (context / ".dockerignore").write_text("*\n!src\n")
     assert files_of(context) == ["Dockerfile", "src/app.py"]
 
@@ -80,11 +82,11 @@ def test_an_ignored_dockerfile_is_still_there_to_build_from(context: Path):
         ("a.c", "abc", False),
     ],
 )
-def test_patterns_mean_what_docker_means(pattern: str, path: str, ignored: bool):
+def test_patterns_mean_what_docker_means(pattern: str, path: str, ignored: bool) -> None:
     assert is_ignored(path, parse_dockerignore(pattern)) is ignored
 
 
-def test_the_last_matching_line_decides():
+def test_the_last_matching_line_decides() -> None:
     rules = parse_dockerignore("# all but one\n*\n!keep.txt\n")
     assert not is_ignored("keep.txt", rules)
     assert is_ignored("drop.txt", rules)
@@ -98,5 +100,5 @@ def test_the_last_matching_line_decides():
         ("FROM scratch", ""),
     ],
 )
-def test_the_version_is_read_from_the_label(dockerfile: str, version: str):
+def test_the_version_is_read_from_the_label(dockerfile: str, version: str) -> None:
     assert read_version(dockerfile) == version

@@ -24,13 +24,13 @@ IN, OUT = 'oifname "node2" drop', 'iifname "node2" drop'
         pytest.param("out", [OUT], [IN], id="mute"),
     ],
 )
-def test_a_cut_drops_its_direction_and_no_other(direction: str, dropped: list[str], passed: list[str]):
+def test_a_cut_drops_its_direction_and_no_other(direction: str, dropped: list[str], passed: list[str]) -> None:
     rules = build_rules({"node2": direction})
     assert all(rule in rules for rule in dropped)
     assert not any(rule in rules for rule in passed)
 
 
-def test_healing_the_last_node_removes_the_table():
+def test_healing_the_last_node_removes_the_table() -> None:
     assert build_rules({}).splitlines()[-1].startswith("delete table")
     assert "drop" not in build_rules({})
 

@@ -23,7 +23,7 @@ def directives(text: str, word: str) -> set[str]:
 
 
 @pytest.mark.parametrize("group", FETCHED, ids=lambda group: group.name)
-def test_the_committed_module_holds_what_the_table_says(group: Group):
+def test_the_committed_module_holds_what_the_table_says(group: Group) -> None:
     committed = (paths.GO_MODULES / group.name / "go.mod").read_text()
     wanted = build_go_mod(group)
     for word in ("require", "replace", "tool", "godebug"):
@@ -31,34 +31,34 @@ def test_the_committed_module_holds_what_the_table_says(group: Group):
 
 
 @pytest.mark.parametrize("group", FETCHED, ids=lambda group: group.name)
-def test_every_build_is_pinned_by_checksums(group: Group):
+def test_every_build_is_pinned_by_checksums(group: Group) -> None:
     sums = (paths.GO_MODULES / group.name / "go.sum").read_text()
     assert f"{group.module} {group.version} h1:" in sums
 
 
-def test_kubernetes_tells_its_version():
+def test_kubernetes_tells_its_version() -> None:
     linker = build_flags(groups_of(["kubelet"])[0])[-1]
     assert "-X k8s.io/component-base/version.gitVersion=v1.36.4" in linker
     assert "-X k8s.io/component-base/version.gitMinor=36" in linker
 
 
-def test_a_build_never_changes_its_module():
+def test_a_build_never_changes_its_module() -> None:
     assert all("-mod=readonly" in build_flags(group) for group in GROUPS)
 
 
-def test_a_program_is_found_by_its_own_name_or_its_groups():
+def test_a_program_is_found_by_its_own_name_or_its_groups() -> None:
     assert groups_of(["kubectl", "kubernetes", "helm"]) == groups_of(["kubernetes", "helm"])
 
 
-def test_kwok_is_built_only_when_asked_for():
+def test_kwok_is_built_only_when_asked_for() -> None:
     assert "kwok" not in [group.name for group in groups_of([])]
     assert [group.name for group in groups_of(["kwok"])] == ["kwok"]
 
 
-def test_an_unknown_program_is_answered_with_the_known_ones():
+def test_an_unknown_program_is_answered_with_the_known_ones() -> None:
     with pytest.raises(LabError, match="kubectl"):
         groups_of(["kubctl"])
 
 
-def test_programs_of_different_groups_lie_apart():
+def test_programs_of_different_groups_lie_apart() -> None:
     assert len({key_of(group) for group in GROUPS}) == len(GROUPS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def a_kubeconfig(name: str, server: str = "https://one:6443"):
+def a_kubeconfig(name: str, server: str = "https://one:6443") -> dict[str, Any]:
     return build_kubeconfig(name, server, b"authority", b"certificate", b"key")
 
 
-def names(config, key: str) -> list[str]:
+def names(config: dict[str, Any], key: str) -> list[str]:
     return [entry["name"] for entry in config[key]]
 
 
-def test_the_context_becomes_current_and_the_others_stay():
+def test_the_context_becomes_current_and_the_others_stay() -> None:
     merged = merge_kubeconfig(a_kubeconfig("work"), a_kubeconfig("kind-shop"))
     assert names(merged, "contexts") == ["work", "kind-shop"]
     assert merged["current-context"] == "kind-shop"
 
 
-def test_a_new_cluster_of_the_same_name_takes_the_place_of_the_old():
+def test_a_new_cluster_of_the_same_name_takes_the_place_of_the_old() -> None:
     merged = merge_kubeconfig(a_kubeconfig("kind-shop"), a_kubeconfig("kind-shop", "https://two:6443"))
     assert [entry["cluster"]["server"] for entry in merged["clusters"]] == ["https://two:6443"]
 
 
-def test_an_empty_file_is_filled():
+def test_an_empty_file_is_filled() -> None:
     assert names(merge_kubeconfig(None, a_kubeconfig("kind-shop")), "users") == ["kind-shop"]
 
 
-def test_removing_leaves_the_others_and_no_dangling_context():
+def test_removing_leaves_the_others_and_no_dangling_context() -> None:
     merged = merge_kubeconfig(a_kubeconfig("work"), a_kubeconfig("kind-shop"))
     left = remove_from_kubeconfig(merged, "kind-shop")
     assert names(left, "clusters") == names(left, "users") == names(left, "contexts") == ["work"]
@@ -56,8 +56,12 @@ def test_removing_leaves_the_others_and_no_dangling_context():
     ],
 )
 def test_a_file_that_is_no_kubeconfig_is_refused_in_a_sentence_and_left_as_it_is(
-    content: bytes | None, complaint: str, tmp_path: Path, monkeypatch, capsys
-):
+    content: bytes | None,
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(paths, "LOCKS", tmp_path / "locks")
     monkeypatch.setattr(paths, "STATE", tmp_path / "state")
     monkeypatch.setattr("os.geteuid", lambda: 0)

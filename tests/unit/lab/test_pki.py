@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_certificate_names_the_key_that_signed_it(tmp_path: Path):
+def test_a_certificate_names_the_key_that_signed_it(tmp_path: Path) -> None:
     authority = new_authority("ca", tmp_path)
     authority.sign(Subject("server", "server", names=("server", "10.0.0.1")), tmp_path)
     certificate = x509.load_pem_x509_certificate((tmp_path / "server.crt").read_bytes())
@@ -22,12 +22,12 @@ def test_a_certificate_names_the_key_that_signed_it(tmp_path: Path):
     assert identifier == own.digest
 
 
-def test_a_key_is_for_root_alone(tmp_path: Path):
+def test_a_key_is_for_root_alone(tmp_path: Path) -> None:
     new_authority("ca", tmp_path)
     assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
 
 
-def test_addresses_and_names_are_told_apart(tmp_path: Path):
+def test_addresses_and_names_are_told_apart(tmp_path: Path) -> None:
     authority = new_authority("ca", tmp_path)
     authority.sign(Subject("server", "server", names=("server", "10.0.0.1")), tmp_path)
     certificate = x509.load_pem_x509_certificate((tmp_path / "server.crt").read_bytes())

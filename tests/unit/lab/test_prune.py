@@ -53,7 +53,7 @@ def an_old_build(cache: Path) -> None:
     age(store_directory(OLD_REF), cache / "binaries" / OLD_PROGRAM)
 
 
-def test_an_image_of_older_sources_goes_and_its_own_layers_with_it(cache: Path):
+def test_an_image_of_older_sources_goes_and_its_own_layers_with_it(cache: Path) -> None:
     current = image_of("pause").ref
     store(current, SHARED, NEW)
     age(store_directory(current))
@@ -64,7 +64,7 @@ def test_an_image_of_older_sources_goes_and_its_own_layers_with_it(cache: Path):
     assert not store_directory(OLD_REF).exists()
 
 
-def test_what_another_tree_beside_this_one_needs_stays(cache: Path):
+def test_what_another_tree_beside_this_one_needs_stays(cache: Path) -> None:
     an_old_build(cache)
     note_of_another_tree(cache, cache, OLD_REF, OLD_PROGRAM)
     assert prune.prune() == []
@@ -73,7 +73,7 @@ def test_what_another_tree_beside_this_one_needs_stays(cache: Path):
     assert prune.prune() == [OLD_REF, OLD_PROGRAM]
 
 
-def test_what_this_tree_leads_to_is_known_to_another_one(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_this_tree_leads_to_is_known_to_another_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = image_of("pause").ref
     store(ours, SHARED)
     age(store_directory(ours))
@@ -85,7 +85,7 @@ def test_what_this_tree_leads_to_is_known_to_another_one(cache: Path, monkeypatc
     assert stored(ours) is not None
 
 
-def test_an_image_that_a_test_may_still_stand_on_stays(cache: Path):
+def test_an_image_that_a_test_may_still_stand_on_stays(cache: Path) -> None:
     an_old_build(cache)
     root = cache / "rootfs" / file_name(OLD_REF)
     root.mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_an_image_that_a_test_may_still_stand_on_stays(cache: Path):
     assert not root.exists()
 
 
-def test_an_image_that_lost_a_layer_does_not_count_as_stored():
+def test_an_image_that_lost_a_layer_does_not_count_as_stored() -> None:
     store("appstack.dev/pause:v1-1", SHARED, NEW)
     layer_directory(NEW).rmdir()
     assert stored("appstack.dev/pause:v1-1") is None

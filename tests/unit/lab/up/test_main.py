@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -114,8 +114,11 @@ def test_the_operator_of_this_shell_has_the_settings_of_the_one_that_it_replaces
 ) -> None:
     """Above all its images: the stack goes on with what its nodes can pull."""
     image = "registry.example.com/appstack/redis:8.0-1"
-    env = [{"name": "APPSTACK_IMAGE_REDIS", "value": image}, {"name": "APPSTACK_LOG_LEVEL", "value": "info"}]
-    env.append({"name": "APPSTACK_LEASE_NAMESPACE", "valueFrom": {}})
+    env: list[dict[str, Any]] = [
+        {"name": "APPSTACK_IMAGE_REDIS", "value": image},
+        {"name": "APPSTACK_LOG_LEVEL", "value": "info"},
+        {"name": "APPSTACK_LEASE_NAMESPACE", "valueFrom": {}},
+    ]
     live = {"spec": {"template": {"spec": {"containers": [{"env": env}]}}}}
     (tmp_path / "deployment.json").write_text(json.dumps(live))
     kubectl = tmp_path / "kubectl"
