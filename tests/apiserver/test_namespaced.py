@@ -97,7 +97,7 @@ async def test_only_stacks_of_the_namespaces_are_looked_after(
             assert "orbidden" not in log.read_text()
         assert await made_by_an_operator(outside) == []
         untouched = await outside.get(STACK.name, outside.name)
-        assert "status" not in untouched
+        assert untouched["status"]["conditions"] == []
         assert "finalizers" not in untouched["metadata"]
 
 

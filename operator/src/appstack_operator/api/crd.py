@@ -77,11 +77,14 @@ def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def build_schema() -> Schema:
-    """The schema of a whole AppStack."""
+    """The schema of a whole AppStack.
+
+    Its status has a default, too: a stack that nobody has looked at is of generation 0, where kstatus (Flux) takes one
+    without any status for complete.
+    """
     generated = AppStack.model_json_schema(by_alias=True)
     definitions = generated["$defs"]
     spec, status = (structural(generated["properties"][part], definitions) for part in ("spec", "status"))
-    del status["default"]
     return {
         "type": "object",
         "description": AppStack.__doc__,

@@ -74,6 +74,12 @@ def test_defaults_of_parents_are_empty_so_that_those_of_their_parts_apply() -> N
     assert [path for path, part in parents if part["default"] != {}] == []
 
 
+def test_a_stack_that_nobody_has_looked_at_says_so() -> None:
+    status = build_schema()["properties"]["status"]
+    assert status["default"] == {}, "the API server fills in the defaults of the parts"
+    assert status["properties"]["observedGeneration"]["default"] == 0
+
+
 def test_the_columns_are_those_that_people_know() -> None:
     columns = build_crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = [column["name"] for column in columns if not column.get("priority")]
