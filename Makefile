@@ -54,6 +54,7 @@ env: ## Print the shell settings: eval "$(make -s env)"
 
 tools: root venv ## Build what the tests need: binaries and images (cached by content)
 	@$(BIN)/lab build binaries $(PROGRAMS)
+	@$(BIN)/lab build binaries gitops-health
 ifneq ($(CLUSTER),current) # whose images are built on their way to the registry
 	@$(BIN)/lab build images $(if $(filter kind,$(CLUSTER)),--builder docker)
 endif
@@ -77,7 +78,7 @@ test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.1
 	@for python in $(PYTHONS); do $(MAKE) --no-print-directory test-unit PYTHON=$$python VENV=.venv-$$(basename $$python); done
 
 test-apiserver: venv ## The operator, killed at every write, and kubectl appstack, on etcd and an API server alone
-	@$(BIN)/lab build binaries etcd kube-apiserver kubectl
+	@$(BIN)/lab build binaries etcd kube-apiserver kubectl gitops-health
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
 test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, what takes minutes on a cluster

@@ -114,6 +114,7 @@ GROUPS = (
     Group("helm", "helm.sh/helm/v4", "v4.3.1", {"helm": "helm.sh/helm/v4/cmd/helm"}),
     Group("pause", "", "", {"pause": "."}),
     Group("kwok", "sigs.k8s.io/kwok", "v0.8.0", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, default=False),
+    Group("gitops", "", "", {"gitops-health": "."}, default=False),
 )
 
 

@@ -50,9 +50,10 @@ def test_a_program_is_found_by_its_own_name_or_its_groups() -> None:
     assert groups_of(["kubectl", "kubernetes", "helm"]) == groups_of(["kubernetes", "helm"])
 
 
-def test_kwok_is_built_only_when_asked_for() -> None:
-    assert "kwok" not in [group.name for group in groups_of([])]
-    assert [group.name for group in groups_of(["kwok"])] == ["kwok"]
+@pytest.mark.parametrize(("program", "group"), [("kwok", "kwok"), ("gitops-health", "gitops")])
+def test_what_only_tests_and_benchmarks_need_is_built_only_when_asked_for(program: str, group: str) -> None:
+    assert group not in [each.name for each in groups_of([])]
+    assert [each.name for each in groups_of([program])] == [group]
 
 
 def test_an_unknown_program_is_answered_with_the_known_ones() -> None:
