@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from appstack_backend.http.context import encode
-from appstack_backend.repository.catalogue import BY_SKU, page_query
+from appstack_backend.repository.catalogue import BY_SKU
+from appstack_backend.repository.pages import page_query
 
 
 async def serve(port: int, dsn: str, redis_url: str) -> None:

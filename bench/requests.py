@@ -19,7 +19,8 @@ import httpx
 import uvloop
 from psycopg_pool import AsyncConnectionPool
 
-from appstack_backend.repository.catalogue import BY_SKU, page_query
+from appstack_backend.repository.catalogue import BY_SKU
+from appstack_backend.repository.pages import page_query
 from bench.load import Target, load
 from bench.measure import Figure, cpu_seconds
 from tests.backend.kit.processes import wait_until

@@ -37,9 +37,9 @@ def test_every_example_runs(backend: Backend, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         printed.append(done.stdout)
-    assert len(printed) == 6
+    assert len(printed) == 7
     assert backend.client().http.get("/v1/products/A-1").json()["price"] == "12.50", "the Python example imports again"
-    assert "'imported': 1" in printed[3] and '"sku":"A-1"' in printed[3]
+    assert "'imported': 1" in printed[4] and "['A-1']" in printed[4] and '"sku":"A-1"' in printed[4]
 
 
 def test_the_receivers_example_verifies_what_is_sent() -> None:

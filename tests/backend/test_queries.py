@@ -24,7 +24,16 @@ from appstack_backend.http.app import build_app
 from appstack_backend.http.context import ApiState
 from appstack_backend.http.routes import OPERATIONS
 from appstack_backend.processes import Stores
-from appstack_backend.repository import catalogue, exports, housekeeping, imports, messages, rescue, subscriptions
+from appstack_backend.repository import (
+    catalogue,
+    exports,
+    housekeeping,
+    imports,
+    messages,
+    pages,
+    rescue,
+    subscriptions,
+)
 from appstack_backend.settings import Settings
 from tests.backend.conftest import drop_database, new_database
 from tests.backend.kit import feeds, plans
@@ -36,13 +45,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)  # a million rows are filled in first, also on a busy machine
 PRODUCTS = 1_000_000
 ID = "00000000-0000-0000-0000-0000000000{:02x}"
-# category: half of all rows, a thousandth, one. Words of names likewise; "odd" is never of the common category.
+# category: half of all rows, a thousandth, one. Words of names likewise; "odd" is never of the common category, "late"
+# begins in the middle.
 FILL = f"""
     INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line)
     SELECT 'SKU' || lpad(n::text, 7, '0'),
         'thing number' || n || CASE WHEN n % 2 = 1 THEN ' odd' ELSE '' END
             || CASE WHEN n % 1000 = 0 THEN ' seldom' ELSE '' END
-            || CASE WHEN n = 777777 THEN ' unique' ELSE '' END,
+            || CASE WHEN n = 777777 THEN ' unique' ELSE '' END
+            || CASE WHEN n > {PRODUCTS // 2} THEN ' late' ELSE '' END,
         CASE WHEN n = 777777 THEN 'unique' WHEN n % 2 = 0 THEN 'common' ELSE 'category ' || n % 1000 END,
         CASE WHEN n = 777777 THEN 'unique' WHEN n % 3 = 0 THEN 'common' ELSE 'supplier ' || n % 1000 END,
         n % 1000 + 0.5, 'EUR', 1, n
@@ -93,6 +104,7 @@ PIECES = {
     "imports.WITH_EVENT",
     "catalogue.WITH_STOCK",
     "catalogue.PRODUCTS",
+    "pages.WALK",  # what it reads is measured below
 }  # of what is explained whole
 # How much is asked for decides a plan; these are known beforehand.
 GIVEN = {"batch": "500", "limit": "500", "days": "300", "hours": "7000"}
@@ -147,7 +159,7 @@ def indexes(plan: Plan) -> set[str]:
 def rows_read(plan: Plan, table: str) -> int:
     """Those that were fetched from a table, whether or not a filter then threw them away."""
     lost = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-    scanned = [node for node in nodes(plan) if node.get("Relation Name") == table]
+    scanned = [n for n in nodes(plan) if n.get("Relation Name") == table and n["Node Type"] != "Index Only Scan"]
     return sum((n["Actual Rows"] + sum(n.get(key, 0) for key in lost)) * n["Actual Loops"] for n in scanned)
 
 
@@ -203,7 +215,7 @@ FILTERS = tuple(
     for after in ("", "&cursor=WyJTS1UwNTAwMDAwIl0")  # behind SKU0500000
 )
 WORDS = tuple(f"?q={word}" for word in ("thing", "seldom", "unique", "nowhere", "seldom%20thing"))
-# By operation: the requests, and how many statements each may take.
+# By operation: the requests, and how many statements each may take (to ask the planner is none).
 Requests = tuple[dict[str, Any], ...]
 
 
@@ -364,6 +376,18 @@ async def test_a_page_of_products_reads_little_more_than_it_shows(
             if not (used and used <= allowed and rows <= most_rows and blocks <= most_blocks):
                 too_much.append(f"{query}: {rows} rows, {blocks} blocks by {used}")
     assert too_much == []
+
+
+async def test_a_search_ends_however_long_it_finds_nothing(million: str) -> None:
+    """Page after page is cut off, until there is something or nothing left."""
+    async with application(million) as (http, _):
+        for query, first in (("?q=odd&category=common", None), ("?q=late", "SKU0500001")):
+            page, requests = (await http.get(f"/v1/products{query}")).json(), 1
+            while not page["items"] and page["next_cursor"]:
+                page = (await http.get(f"/v1/products{query}&cursor={page['next_cursor']}")).json()
+                requests += 1
+            assert [item["sku"] for item in page["items"][:1]] == [first][: len(page["items"])]
+            assert 1 < requests <= PRODUCTS // 2 // pages.MOST_WALKED + 1
 
 
 @pytest.mark.usefixtures("watched")

@@ -71,14 +71,14 @@ BEHIND = "&cursor=WyJTS1UwNTAwMDAwIl0"  # SKU0500000
 PAGES: dict[str, tuple[set[str], int, int]] = {
     "?": ({PKEY}, 60, 300),
     "?limit=500": ({PKEY}, 510, 2_500),
-    "?category=common": ({PKEY, CATEGORY}, 200, 400),
-    "?category=common" + BEHIND: ({PKEY, CATEGORY}, 200, 400),
+    "?category=common": ({CATEGORY}, 60, 300),
+    "?category=common" + BEHIND: ({CATEGORY}, 60, 300),
     "?category=unique": ({CATEGORY}, 1, 30),
     "?category=unique" + BEHIND: ({CATEGORY}, 1, 30),
-    "?supplier=common": ({PKEY, SUPPLIER}, 300, 400),
+    "?supplier=common": ({SUPPLIER}, 60, 300),
     "?supplier=unique": ({SUPPLIER}, 1, 30),
     "?supplier=unique" + BEHIND: ({SUPPLIER}, 1, 30),
-    "?category=common&supplier=common": ({PKEY, CATEGORY, SUPPLIER}, 500, 500),
+    "?category=common&supplier=common": ({CATEGORY, SUPPLIER}, 200, 500),
     "?category=unique&supplier=unique": ({CATEGORY, SUPPLIER}, 1, 40),
     "?category=category%201&supplier=common": ({CATEGORY}, 300, 600),
     "?category=common&supplier=supplier%201": ({SUPPLIER}, 700, 1_000),
@@ -92,6 +92,10 @@ PAGES: dict[str, tuple[set[str], int, int]] = {
     "?q=seldom&supplier=common": ({WORDS}, 1_000, 1_600),
     "?q=seldom&category=category%205": ({WORDS, CATEGORY}, 1_000, 1_600),
     "?q=thing&category=category%201": ({CATEGORY}, 200, 500),
-    # Two halves that have no row in common: nothing but a walk through one of them finds that out.
-    "?q=odd&category=common": ({PKEY, CATEGORY}, 1_000_000, 60_000),
+    # Nobody knows beforehand that two halves have no row in common, or that a word begins in the middle: such a walk is
+    # cut off, and the page says where the next one goes on.
+    "?q=odd&category=common": ({CATEGORY}, 50_000, 3_500),
+    "?q=odd&category=common&limit=500": ({CATEGORY}, 50_000, 3_500),
+    "?q=late": ({PKEY}, 50_000, 3_000),
+    "?q=late" + BEHIND: ({PKEY}, 60, 300),
 }

@@ -150,8 +150,11 @@ class Call:
 
 def next_cursor(rows: list[Any], limit: int, *values: Any) -> str | None:
     """The cursor behind a page; None if it was the last."""
-    if len(rows) < limit:
-        return None
+    return as_cursor(*values) if len(rows) >= limit else None
+
+
+def as_cursor(*values: Any) -> str:
+    """What names a place in a listing to a client."""
     return base64.urlsafe_b64encode(encode(values)).decode().rstrip("=")
 
 

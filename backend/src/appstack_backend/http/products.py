@@ -12,8 +12,8 @@ from appstack_backend import tracing
 from appstack_backend.database import Connection
 from appstack_backend.errors import NotFound, PreconditionFailed, RequestInvalid, RowError
 from appstack_backend.feeds.rows import DEFAULT_WAREHOUSE, LONGEST, copy_line
-from appstack_backend.http.context import Call, answer, encode, next_cursor
-from appstack_backend.repository import catalogue, messages
+from appstack_backend.http.context import Call, answer, as_cursor, encode, next_cursor
+from appstack_backend.repository import catalogue, messages, pages
 
 Product = dict[str, Any]
 FIELDS = ("name", "category", "supplier", "price", "currency")
@@ -22,13 +22,13 @@ VALID: Product = DEFAULTS | {"name": "x", "price": "1", "currency": "EUR"}
 
 
 async def page(call: Call) -> Response:
-    """One keyset page in the order of SKUs."""
+    """One keyset page in the order of SKUs; a search's may be short before the last one."""
     limit, after = call.limit(), call.text_cursor()
     filters = call.filters("category", "supplier", "q")
     if after:
         filters["after"] = after
-    rows = await catalogue.page_of_products(call.reader, filters, limit)
-    return answer({"items": rows, "next_cursor": next_cursor(rows, limit, rows[-1]["sku"] if rows else "")})
+    rows, last = await pages.page_of_products(call.reader, filters, limit)
+    return answer({"items": rows, "next_cursor": None if last is None else as_cursor(last)})
 
 
 def cache_key(request: Request) -> str:

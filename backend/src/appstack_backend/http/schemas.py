@@ -37,9 +37,15 @@ def list_of(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
 
 
+NEXT_CURSOR = nullable(TEXT) | {
+    "description": "Null on the last page. Until then a page may have fewer items than asked for, or none: a search"
+    " that finds little for a long time is cut off, and goes on here."
+}
+
+
 def page_of(name: str) -> Schema:
     """A page of a keyset listing."""
-    return record(items=list_of({"$ref": f"#/components/schemas/{name}"}), next_cursor=nullable(TEXT))
+    return record(items=list_of({"$ref": f"#/components/schemas/{name}"}), next_cursor=NEXT_CURSOR)
 
 
 ERROR = nullable(record(code=one_of(*sorted(CATALOGUE)), message=TEXT))

@@ -44,13 +44,8 @@ WITH_STOCK = """
         WHERE stock.sku = p.sku AND (p.deleted_job IS NULL OR p.deleted_job < stock.source_job)) s ON true
     ORDER BY p.sku"""
 PRODUCTS = "SELECT * FROM products p WHERE (p.deleted_job IS NULL OR p.deleted_job < p.source_job)"
+IS_ALIVE = PRODUCTS.partition(" WHERE ")[2]
 BY_SKU = WITH_STOCK.format(products=f"{PRODUCTS} AND p.sku = %(sku)s")
-FILTERS = {
-    "category": "p.category = %(category)s",
-    "supplier": "p.supplier = %(supplier)s",
-    "q": "to_tsvector('simple', p.name) @@ plainto_tsquery('simple', %(q)s)",
-    "after": "p.sku > %(after)s",
-}
 # Distinct names by jumps along the index (a "loose index scan"): the cost is that of the names, not of the products.
 NAMES = """
     WITH RECURSIVE names AS (
@@ -108,18 +103,6 @@ async def apply_rows(conn: Connection, payload: bytes, position: int) -> None:
 
 async def product(reader: Reader, sku: str) -> dict[str, Any] | None:
     return await reader.fetch_one(BY_SKU, {"sku": sku})
-
-
-def page_query(filters: dict[str, str]) -> str:
-    """Stock is looked up behind the limit: where a search has to sort all it found, only for the rows of the page."""
-    conditions = [condition for name, condition in FILTERS.items() if filters.get(name)]
-    products = f"{' AND '.join([PRODUCTS, *conditions])} ORDER BY p.sku LIMIT %(limit)s"
-    return WITH_STOCK.format(products=products)
-
-
-async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) -> list[dict[str, Any]]:
-    """One keyset page in SKU order, its stock included: one query for any limit."""
-    return await reader.fetch_all(page_query(filters).encode(), {**filters, "limit": limit})
 
 
 async def page_of_names(reader: Reader, kind: str, after: str, limit: int) -> list[dict[str, Any]]:

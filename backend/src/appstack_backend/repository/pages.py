@@ -1,0 +1,100 @@
+"""Pages of products in the order of their SKUs, by whatever filters, each at a bounded cost.
+
+Where the planner expects few matches it looks them all up and sorts them. Else a page is a walk along an index until it
+is full, and that walk has an end of its own: no statistics tell whether two common filters ever meet, or where a common
+word begins. A page that ends there is short, or empty, and says where the next one goes on.
+"""
+
+import re
+from typing import Any
+
+from appstack_backend.reads import Reader
+from appstack_backend.repository import catalogue
+
+Rows = list[dict[str, Any]]
+MOST_WALKED = 50_000  # products for one page: about a tenth of a second
+FILTERS = {
+    "category": "p.category = %(category)s",
+    "supplier": "p.supplier = %(supplier)s",
+    "q": "to_tsvector('simple', p.name) @@ plainto_tsquery('simple', %(q)s)",
+    "after": "p.sku > %(after)s",
+}
+COLUMNS = ("category", "supplier")
+# By index: what lies in it behind a SKU, and in which order. Both name the filter's column, as a range: an equality
+# would let the planner walk another index in the same order.
+PLACES = {"products_pkey": ("p.sku > %(after)s", "p.sku")} | {
+    f"products_by_{column}": (
+        f"(p.{column}, p.sku) > (%({column})s, %(after)s) AND p.{column} <= %({column})s",
+        f"p.{column}, p.sku",
+    )
+    for column in COLUMNS
+}
+# Without an order of its own the page takes the walk's, and the planner knows that it may end early. The last row, if
+# the page is short and the walk was cut off, is no product but the place of the cut.
+WALK = """
+    WITH page AS MATERIALIZED (
+        SELECT * FROM (SELECT * FROM products p WHERE {place} ORDER BY {order} LIMIT {most}) p
+        WHERE {conditions} LIMIT %(limit)s
+    )
+    ({page})
+    UNION ALL (
+        SELECT sku, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM products p
+        WHERE {place} AND (SELECT count(*) FROM page) < %(limit)s
+        ORDER BY {order} LIMIT 1 OFFSET {most} - 1
+    )"""
+WALKED = re.compile(r"Index Scan using (\w+) on products")
+
+
+async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) -> tuple[Rows, str | None]:
+    """Products with their stock, and the SKU behind which the next page begins; None: this is the last one."""
+    index = await index_to_walk(reader, filters, limit)
+    parameters = {"after": "", **filters, "limit": limit}
+    if index is None:
+        rows = await reader.fetch_all(page_query(filters).encode(), parameters)
+        return rows, rows[-1]["sku"] if len(rows) == limit else None
+    return split(await reader.fetch_all(walk_query(filters, index).encode(), parameters), limit)
+
+
+def split(walked: Rows, limit: int) -> tuple[Rows, str | None]:
+    """What a walk found, and where the next one begins."""
+    rows = [row for row in walked if row["name"] is not None]
+    if len(rows) == limit:
+        return rows, rows[-1]["sku"]
+    return rows, next((row["sku"] for row in walked if row["name"] is None), None)
+
+
+def page_query(filters: dict[str, str]) -> str:
+    """Stock is looked up behind the limit: where a search has to sort all it found, only for the rows of the page."""
+    products = f"{' AND '.join([catalogue.PRODUCTS, *conditions(filters)])} ORDER BY p.sku LIMIT %(limit)s"
+    return catalogue.WITH_STOCK.format(products=products)
+
+
+def walk_query(filters: dict[str, str], index: str) -> str:
+    """The same page as far as it is found among the next `MOST_WALKED` products of an index."""
+    place, order = PLACES[index]
+    return WALK.format(
+        place=place,
+        order=order,
+        most=MOST_WALKED,
+        conditions=" AND ".join([catalogue.IS_ALIVE, *conditions(filters)]),
+        page=catalogue.WITH_STOCK.format(products="SELECT * FROM page"),
+    )
+
+
+def conditions(filters: dict[str, str]) -> list[str]:
+    return [condition for name, condition in FILTERS.items() if filters.get(name)]
+
+
+async def index_to_walk(reader: Reader, filters: dict[str, str], limit: int) -> str | None:
+    """The index whose walk finds the page; None: all matches are looked up, or there is no filter that could fail.
+
+    Which of them is cheaper for a search or for several filters only the planner can tell, so it is asked.
+    """
+    own = [f"products_by_{column}" for column in COLUMNS if filters.get(column)]
+    if not filters.get("q") and len(own) < 2:
+        return own[0] if own else None
+    plan = await reader.fetch_all(b"EXPLAIN " + page_query(filters).encode(), {**filters, "limit": limit})
+    named = WALKED.search("\n".join(line["QUERY PLAN"] for line in plan))
+    if named is None or named[1] not in PLACES:
+        return None
+    return own[0] if own and named[1] not in own else named[1]
