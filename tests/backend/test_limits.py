@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import psycopg
+import redis
 
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.receiver import receiver
 from tests.backend.test_api import code
 from tests.backend.test_webhooks import PRIVATE, THING, deliveries, subscribe
+
+NO_REDIS = {"REDIS_SENTINELS": "", "REDIS_SENTINEL_MASTER": "", "REDIS_URL": ""}
 
 if TYPE_CHECKING:
     from tests.backend.kit.processes import Backend
@@ -37,6 +40,45 @@ def test_who_guesses_tokens_is_stopped_and_nobody_else_is(backend: Backend) -> N
         assert tried(token, "203.0.113.1").is_success, "a good token from the same address"
         assert code(tried("guess-7", "203.0.113.2"))[1] == "TOKEN_INVALID", "another address"
         assert api.http.get("/v1/jobs").is_success
+
+
+def test_guesses_are_counted_over_all_instances_and_by_each_one_without_redis(backend: Backend) -> None:
+    backend.start_api(AUTH_FAILURES_PER_MINUTE="3")
+    first = backend.client().http
+    backend.start_api(AUTH_FAILURES_PER_MINUTE="3")
+    second = backend.client().http
+    token = first.post("/v1/tokens", json={"name": "n", "scopes": ["read"]}).json()["token"]
+    late = first.post("/v1/tokens", json={"name": "late", "scopes": ["read"]}).json()["token"]
+
+    def told(api: httpx.Client, token: str) -> str:
+        answer = api.get("/v1/jobs", headers={"Authorization": f"Bearer {token}"})
+        return "good" if answer.is_success else code(answer)[1]
+
+    assert told(first, token) == told(second, token) == "good"
+    guesses = [told(api, f"guess-{number}") for number, api in enumerate((first, second, first, second, first))]
+    assert guesses == ["TOKEN_INVALID"] * 3 + ["RATE_LIMITED"] * 2
+    assert told(second, late) == "RATE_LIMITED", "it might be a guess as well"
+    assert told(first, token) == told(second, token) == "good"
+    backend.start_api(AUTH_FAILURES_PER_MINUTE="3", **NO_REDIS)
+    alone = backend.client().http
+    assert [told(alone, f"guess-{number}") for number in range(4)] == ["TOKEN_INVALID"] * 3 + ["RATE_LIMITED"]
+
+
+def test_a_token_in_use_costs_no_round_trip_for_guesses(backend: Backend) -> None:
+    backend.start_api()
+    api = backend.client().http
+    token = api.post("/v1/tokens", json={"name": "n", "scopes": ["read"]}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    with redis.Redis.from_url(backend.environment["REDIS_URL"]) as server:
+
+        def scripts() -> int:
+            return int(server.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+        assert api.get("/v1/suppliers", headers=headers).is_success
+        before = scripts()
+        for _ in range(20):
+            assert api.get("/v1/suppliers", headers=headers).is_success
+        assert scripts() - before == 20, "limit, session and cache, in one"
 
 
 def test_a_token_has_so_many_unfinished_exports_also_if_it_orders_many_at_once(backend: Backend) -> None:

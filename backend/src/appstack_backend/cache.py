@@ -1,5 +1,7 @@
 """What Redis knows for a request, in one round trip: the rate limit, the caller's last write, and a cached answer.
 
+Of a token that was not seen before, one round trip earlier: how often its address tried tokens that nobody was given.
+
 An entry carries the generation of the catalogue that it was read under; a write makes a new generation after its
 commit, so an older entry is never shown again, even if a slow reader stores it late. Generations and callers carry
 the position of the write in PostgreSQL's log (LSN), so a replica is read only once it has replayed it.
@@ -39,6 +41,17 @@ LOOK = Script("""
         redis.call('SET', KEYS[1], string.format('%.0f', full + step), 'PX', math.ceil((full + step - now) / 1000) + 1)
     end
     return {0, redis.call('MGET', KEYS[2], KEYS[3], KEYS[4])}""")
+# KEYS: an address. ARGV: microseconds per attempt, how many at once, 1 to count one. Another GCRA: how long to wait.
+ATTEMPTS = Script("""
+    local step, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+    local time = redis.call('TIME')
+    local now = time[1] * 1000000 + time[2]
+    local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+    if ARGV[3] == '1' then
+        full = full + step
+        redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+    end
+    return math.max(0, math.ceil(full + step - step * most - now))""")
 # KEYS: session, generation (either may be empty). ARGV: LSN, random part, seconds. Neither ever goes back.
 REMEMBER = Script("""
     local function later(key)
@@ -94,6 +107,8 @@ class Cache:
         self._ttl_seconds = settings.cache_ttl_seconds
         rate = settings.rate_limit_per_second
         self._limit = (1_000_000 / rate if rate else 0, settings.rate_limit_burst)
+        per_minute = settings.auth_failures_per_minute
+        self._attempts = (60_000_000 / per_minute if per_minute else 0, per_minute)
         self._loading: dict[tuple[str, bytes | int], asyncio.Future[bytes]] = {}
         self._told: dict[UUID, None] = {}  # jobs whose end this process told, the latest last
         self._writes = 0  # of this process
@@ -113,6 +128,11 @@ class Cache:
             generation = None
         is_settled = asyncio.get_running_loop().time() - self._link.greeted_at > self._settling_seconds
         return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry, is_settled)
+
+    async def attempts(self, address: str, failed: bool = False) -> float:
+        """Seconds until an address may try tokens again, by what all instances counted; 0 too where nobody knows."""
+        wait = await self._link.run(ATTEMPTS, (f"{self._name}:attempts:{address}",), (*self._attempts, int(failed)))
+        return (wait or 0) / 1_000_000
 
     async def get(self, key: str, look: Look, load: Callable[[str | None], Awaitable[bytes]]) -> bytes:
         """The cached bytes, or what `load(needed_lsn)` returns; of simultaneous misses one loads for all."""

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     export_replica_wait_seconds: float = Field(5.0, ge=0)
     rate_limit_per_second: float = Field(1_000.0, ge=0)  # of one token, over all instances; 0: no limit
     rate_limit_burst: int = Field(2_000, ge=1)
-    auth_failures_per_minute: int = Field(600, ge=0)  # with unknown tokens, of one address at one instance; 0: no limit
+    auth_failures_per_minute: int = Field(600, ge=0)  # with unknown tokens, of one address; 0: no limit
     trusted_proxies: int = Field(0, ge=0)  # how many entries at the end of X-Forwarded-For are believed
     redis_timeout_seconds: float = Field(0.1, gt=0)
     redis_breaker_seconds: float = Field(2.0, gt=0)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from appstack_backend.http import attempts
-from appstack_backend.http.attempts import Attempts, address_of
+from appstack_backend.http.attempts import Buckets, address_of
 from appstack_backend.webhooks.places import Places
 
 
@@ -64,7 +64,7 @@ def test_whom_an_attempt_is_counted_for(forwarded_for: str, trusted: int, counte
 def test_attempts_are_counted_by_address_and_forgiven_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1_000.0]
     monkeypatch.setattr(attempts.time, "monotonic", lambda: clock[0])
-    counted = Attempts(per_minute=2)
+    counted = Buckets(per_minute=2)
     for _ in range(2):
         assert counted.wait_seconds("a") == 0
         counted.count("a")
@@ -76,7 +76,7 @@ def test_attempts_are_counted_by_address_and_forgiven_in_time(monkeypatch: pytes
 
 def test_attempts_of_any_number_of_addresses_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MOST_REMEMBERED", 10)
-    counted = Attempts(per_minute=2)
+    counted = Buckets(per_minute=2)
     for _ in range(2):
         counted.count("guesser")
     for number in range(100):
@@ -86,6 +86,6 @@ def test_attempts_of_any_number_of_addresses_take_bounded_memory(monkeypatch: py
 
 
 def test_no_limit_counts_nothing() -> None:
-    counted = Attempts(per_minute=0)
+    counted = Buckets(per_minute=0)
     counted.count("a")
     assert counted.wait_seconds("a") == 0

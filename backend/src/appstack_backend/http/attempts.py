@@ -1,11 +1,12 @@
 """How often an address may present tokens that nobody was given: guessing costs a look into the database each time.
 
-Counted in the memory of one process, so that it costs nothing and works without Redis; over N instances an address may
-try N times as often.
+Counted in Redis for all instances, and in the memory of each process: that holds while Redis is away, or forgot.
 """
 
 import ipaddress
 import time
+
+from appstack_backend.cache import Cache
 
 MINUTE_SECONDS, MOST_REMEMBERED = 60.0, 10_000
 
@@ -24,6 +25,26 @@ def address_of(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
 
 
 class Attempts:
+    """What an address may try at this instance, and at all of them. Who is not asked about pays no round trip."""
+
+    def __init__(self, cache: Cache, per_minute: int) -> None:
+        self._cache, self._here = cache, Buckets(per_minute)
+        self._is_limited = per_minute > 0
+
+    async def wait_seconds(self, address: str) -> float:
+        """Until the address may try again; 0: now."""
+        if not self._is_limited:
+            return 0.0
+        return self._here.wait_seconds(address) or await self._cache.attempts(address)
+
+    async def count(self, address: str) -> None:
+        """One that failed."""
+        if self._is_limited:
+            self._here.count(address)
+            await self._cache.attempts(address, failed=True)
+
+
+class Buckets:
     """A bucket for each address: full at first, refilled evenly within a minute."""
 
     def __init__(self, per_minute: int) -> None:

@@ -37,7 +37,7 @@ class Authenticator:
         self._state = state
         self._admin = digest(state.settings.api_admin_token) if state.settings.api_admin_token else None
         self._remembered: dict[bytes, tuple[float, Caller]] = {}  # also those whose time is over
-        self._attempts = Attempts(state.settings.auth_failures_per_minute)
+        self._attempts = Attempts(state.cache, state.settings.auth_failures_per_minute)
 
     async def caller(self, request: Request, scope: str | None) -> Caller:
         """Raises TokenMissing, TokenInvalid, ScopeMissing or RateLimited. Scope admin includes the others."""
@@ -59,12 +59,12 @@ class Authenticator:
             return caller
         address = self._address(request)
         # Who has a token that was good a while ago does not suffer from a guesser behind the same address.
-        if caller is None and (wait := self._attempts.wait_seconds(address)):
+        if caller is None and (wait := await self._attempts.wait_seconds(address)):
             raise RateLimited("too many tokens from this address were not valid", retry_after_seconds=math.ceil(wait))
         row = await tokens.by_hash(self._state.stores.database, token_digest)
         if row is None:
             self._remembered.pop(token_digest, None)
-            self._attempts.count(address)
+            await self._attempts.count(address)
             raise TokenInvalid()
         caller = Caller(f"token:{row['id']}", frozenset(row["scopes"]))
         if len(self._remembered) >= MOST_REMEMBERED:
