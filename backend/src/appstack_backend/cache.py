@@ -16,6 +16,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from appstack_backend.metrics import CACHE
@@ -117,9 +118,9 @@ class Cache:
     async def look(self, caller: str, key: str = "") -> Look:
         """Everything that Redis knows for one request of a caller that may be answered from `key`."""
         keys = (f"{self._name}:limit:{caller}", f"{self._name}:session:{caller}", self._generation, self._entry(key))
-        answer = await self._link.run(LOOK, keys, self._limit)
-        if answer is None:
-            return UNKNOWN
+        return await self._link.run(LOOK, keys, self._limit, self._as_look) or UNKNOWN
+
+    def _as_look(self, answer: Any) -> Look:
         wait, values = answer
         if wait:
             return Look(is_known=True, wait_seconds=wait / 1_000_000)
@@ -131,8 +132,8 @@ class Cache:
 
     async def attempts(self, address: str, failed: bool = False) -> float:
         """Seconds until an address may try tokens again, by what all instances counted; 0 too where nobody knows."""
-        wait = await self._link.run(ATTEMPTS, (f"{self._name}:attempts:{address}",), (*self._attempts, int(failed)))
-        return (wait or 0) / 1_000_000
+        key, args = f"{self._name}:attempts:{address}", (*self._attempts, int(failed))
+        return await self._link.run(ATTEMPTS, (key,), args, lambda wait: wait / 1_000_000) or 0.0
 
     async def get(self, key: str, look: Look, load: Callable[[str | None], Awaitable[bytes]]) -> bytes:
         """The cached bytes, or what `load(needed_lsn)` returns; of simultaneous misses one loads for all."""
@@ -156,7 +157,7 @@ class Cache:
         self._writes += 1
         self._latest_lsn = max(self._latest_lsn, lsn)
         keys = (f"{self._name}:session:{caller}" if caller else "", self._generation if catalogue else "")
-        if await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS)) is None:
+        if await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS), bool) is None:
             await self._link.greeted()
 
     def is_news(self, job_id: UUID, finished_at: datetime) -> bool:
@@ -188,5 +189,5 @@ class Cache:
             first = "" if look.generation else NO_LSN + uuid4().hex
             entry = (look.generation or b"") + value
             keys = (self._entry(key), self._generation)
-            await self._link.run(STORE, keys, (entry, math.ceil(self._ttl_seconds), first))
+            await self._link.run(STORE, keys, (entry, math.ceil(self._ttl_seconds), first), bool)
         return value

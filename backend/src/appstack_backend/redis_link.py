@@ -9,11 +9,11 @@ as a busy one does.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio as redis
 from redis.exceptions import ConnectionError as RedisGone
@@ -25,6 +25,7 @@ from appstack_backend.redis_wire import TROUBLE, Wire, address_of
 from appstack_backend.settings import Settings
 
 log = get_logger()
+T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.05
 Call = tuple["Script", Sequence[str], Sequence[Any]]  # with its keys and arguments
 
@@ -48,8 +49,10 @@ class RedisLink:
     def is_configured(self) -> bool:
         return bool(self._settings.redis_sentinels or self._settings.redis_url)
 
-    async def run(self, script: "Script", keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """The answer of a script; None when there is none within the timeout."""
+    async def run(
+        self, script: "Script", keys: Sequence[str], args: Sequence[Any], read: Callable[[Any], T]
+    ) -> T | None:
+        """What `read` makes of a script's answer; None when there is none within the timeout, or none of its shape."""
         if self._first is None or not self._first.done():
             await self._begin()
         wire = self._wire
@@ -57,11 +60,13 @@ class RedisLink:
             return None
         try:
             try:
-                return await wire.ask("EVALSHA", script.sha, len(keys), *keys, *args)
+                answer = await wire.ask("EVALSHA", script.sha, len(keys), *keys, *args)
             except ResponseError as error:
                 if not str(error).startswith("NOSCRIPT"):
                     raise
-                return await wire.ask("EVAL", script.text, len(keys), *keys, *args)
+                answer = await wire.ask("EVAL", script.text, len(keys), *keys, *args)
+            with sensible():
+                return read(answer)
         except TROUBLE as error:
             self._give_up(wire, error)
             return None
@@ -135,9 +140,10 @@ class RedisLink:
             return
         try:
             with suppress(ResponseError):  # a user that may not ask
-                role = (await wire.ask("ROLE"))[0]
-                if role != b"master":
-                    raise Moved(f"this server is a {role.decode()} now")
+                with sensible():
+                    role = (await wire.ask("ROLE"))[0].decode()
+                if role != "master":
+                    raise Moved(f"this server is a {role} now")
             if self._sentinels:
                 with suppress(*TROUBLE):  # Sentinels that do not answer are no news
                     named = await self._master()
@@ -197,9 +203,20 @@ class RedisLink:
                 finally:
                     wire.close()
                 if named:
+                    with sensible():
+                        master = named[0].decode(), int(named[1])
                     self._sentinels.insert(0, self._sentinels.pop())
-                    return named[0].decode(), int(named[1])
+                    return master
         raise RedisGone("no Sentinel names a master")
+
+
+@contextmanager
+def sensible() -> Iterator[None]:
+    """Whoever answers in a shape that Redis never does is no Redis: that is trouble like any other."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise RedisGone(f"an answer that makes no sense: {error!r}") from error
 
 
 class Moved(Exception):

@@ -1,0 +1,176 @@
+"""Services that answer wrongly: with noise, half, in another shape, or with what is inside; no client hears of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.backend.kit import feeds
+from tests.backend.kit.impostor import impostor
+from tests.backend.kit.processes import wait_until
+from tests.backend.test_errors import NOBODY, THING, assert_no_leak, odd_request
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.backend.kit.impostor import Lie
+    from tests.backend.kit.processes import Api, Backend, Process
+
+pytestmark = pytest.mark.timeout(600)
+INSIDE = b"SELECT secret FROM tokens; /opt/app/db.py 127.0.0.1:5432"
+NOISE = random.Random(3).randbytes(500)
+SLOW_SECONDS = 20.0
+
+
+def postgres_says(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4) + body
+
+
+def refusal(sqlstate: bytes) -> bytes:
+    return postgres_says(b"E", b"SERROR\0VERROR\0C" + sqlstate + b"\0M" + INSIDE + b"\0D" + INSIDE + b"\0\0")
+
+
+SETTINGS = ((b"server_version", b"17.0"), (b"client_encoding", b"UTF8"), (b"standard_conforming_strings", b"on"))
+READY = postgres_says(b"Z", b"I")
+LOGIN = postgres_says(b"R", bytes(4)) + b"".join(postgres_says(b"S", b"%b\0%b\0" % pair) for pair in SETTINGS) + READY
+COLUMN = postgres_says(
+    b"T", b"\0\1" + b"?column?\0" + bytes(6) + (25).to_bytes(4) + b"\xff\xff" + b"\xff" * 4 + bytes(2)
+)
+ROW = postgres_says(b"D", b"\0\1" + (1).to_bytes(4) + b"7")
+DONE = postgres_says(b"C", b"SELECT 1\0")
+BOUND = postgres_says(b"1", b"") + postgres_says(b"2", b"")  # of a statement with parameters
+
+
+def always(*answer: bytes) -> Lie:
+    return answer * 50
+
+
+# In the URL, where the port of the service stands; the lies by name.
+LIES: dict[str, tuple[str, dict[str, Lie]]] = {
+    "DATABASE_URL": (
+        r"(?<=@)127\.0\.0\.1:(\d+)",
+        {
+            "noise": (NOISE,),
+            "refuses the login": (refusal(b"XX000"),),
+            "noise after the login": (LOGIN, NOISE),
+            "half an answer": (LOGIN, COLUMN[:20]),
+            "rows of another shape": (LOGIN, *always(BOUND + COLUMN + ROW + DONE + READY)),
+            **{
+                f"refuses statements with {code.decode()}": (LOGIN, *always(refusal(code) + READY))
+                for code in (b"XX000", b"57P01", b"42P01", b"23505", b"22P02", b"42501", b"25006")
+            },
+        },
+    ),
+    "REDIS_URL": (
+        r"127\.0\.0\.1:(\d+)",
+        {
+            "noise": (NOISE,),
+            "refuses everything": always(b"-ERR " + INSIDE + b"\r\n"),
+            "refuses after the greeting": (b"+OK\r\n", b":1\r\n", *always(b"-ERR " + INSIDE + b"\r\n")),
+            "half an answer": (b"+OK\r\n", b"$100\r\nhalf"),
+            "another shape": always(b"*1\r\n:7\r\n"),
+            "another shape within": (b"+OK\r\n", b":1\r\n", *always(b"*2\r\n:0\r\n*3\r\n:7\r\n:7\r\n:7\r\n")),
+        },
+    ),
+    "REDIS_SENTINELS": (
+        r"127\.0\.0\.1:(\d+)",
+        {
+            "noise": (NOISE,),
+            "refuses everything": always(b"-ERR " + INSIDE + b"\r\n"),
+            "no address": always(b"*2\r\n$4\r\nhere\r\n$5\r\nthere\r\n"),
+            "no text": always(b":7\r\n"),
+            "half an address": always(b"*1\r\n$4\r\nhere\r\n"),
+        },
+    ),
+    "RABBITMQ_URL": (
+        r"(?<=@)127\.0\.0\.1:(\d+)",
+        {
+            "noise": (NOISE,),
+            "another protocol": (b"AMQP\0\0\x09\x01" + INSIDE,),
+            "half a frame": (b"\x01\0\0\0\0\xff\0\0\x0a\0",),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_no_client_hears_what_a_lying_service_says(backend: Backend, name: str) -> None:
+    """The service's own words are told by nobody, nobody hangs, and what does not need the service goes on."""
+    pattern, lies = LIES[name]
+    found = re.search(pattern, backend.environment[name])
+    assert found is not None, backend.environment[name]
+    with impostor(int(found[1])) as service:
+        address = f"127.0.0.1:{service.port}"
+        environment = {name: re.sub(pattern, address, backend.environment[name]), "DATABASE_PATIENCE_SECONDS": "0"}
+        if name == "REDIS_SENTINELS":
+            environment[name] = address  # the only one
+        if name == "REDIS_URL":
+            environment |= {"REDIS_SENTINELS": "", "REDIS_SENTINEL_MASTER": ""}
+        if name == "DATABASE_URL":
+            environment[name] += "?sslmode=disable"
+        process = backend.start_api(**environment, REDIS_WATCH_SECONDS="0.2")
+        api = backend.client()
+        assert api.http.put("/v1/products/P", json=THING).is_success
+        requests = the_usual(api)
+        draw = random.Random(11)
+        for what, lie in lies.items():
+            service.tell(lie)
+            for request in (*requests, *(odd_request(draw) for _ in range(10))):
+                began = time.monotonic()
+                answer = api.http.request(**request)
+                assert time.monotonic() - began < SLOW_SECONDS, (what, request)
+                assert_clean(answer, what)
+                if name != "DATABASE_URL":
+                    assert answer.status_code < 500, (what, request, answer.text)
+            parts = lie.index(lie[-1]) + 1  # after which it goes on in the same way
+            wait_until(lambda parts=parts: service.told >= parts, f"it is told: {what}", 30)  # type: ignore[misc]
+        service.tell(None)
+        wait_until(lambda: is_well(api, process), "all is well again", 60)
+
+
+def the_usual(api: Api) -> list[dict[str, Any]]:
+    """A request of each kind, for things that there are."""
+    line = (feeds.HEADER + "A,n,c,s,1,EUR,1,\n").encode()
+    imported = api.post(line).json()["id"]
+    export = api.http.post("/v1/exports", json={}).json()["id"]
+    hook = {"url": "https://192.0.0.9/", "events": ["product.changed"]}
+    subscription = api.http.post("/v1/subscriptions", json=hook).json()["id"]
+    csv = {"Content-Type": "text/csv"}
+    gets = (
+        *("/v1/products", "/v1/products?q=thing&category=c", "/v1/products/P", "/v1/categories", "/v1/suppliers"),
+        *("/v1/jobs", f"/v1/imports/{imported}", f"/v1/imports/{imported}/errors", f"/v1/exports/{export}"),
+        *(f"/v1/exports/{export}/content", "/v1/subscriptions", f"/v1/subscriptions/{subscription}"),
+        *(f"/v1/subscriptions/{subscription}/deliveries", "/v1/tokens", f"/v1/imports/{NOBODY}", "/livez", "/readyz"),
+    )
+    return [
+        *({"method": "GET", "url": url} for url in gets),
+        {"method": "GET", "url": "/v1/jobs", "headers": {"Authorization": "Bearer guess"}},
+        {"method": "PUT", "url": "/v1/products/P", "json": THING},
+        {"method": "PATCH", "url": "/v1/products/P", "json": {"price": "2"}},
+        {"method": "POST", "url": "/v1/imports", "content": line, "headers": csv},
+        {"method": "POST", "url": "/v1/imports", "content": line, "headers": {**csv, "Idempotency-Key": "one"}},
+        {"method": "POST", "url": "/v1/exports", "json": {}},
+        {"method": "POST", "url": "/v1/subscriptions", "json": hook},
+        {"method": "POST", "url": "/v1/tokens", "json": {"name": "n", "scopes": ["read"]}},
+        {"method": "DELETE", "url": f"/v1/imports/{imported}"},
+        {"method": "DELETE", "url": "/v1/products/none"},
+    ]
+
+
+def assert_clean(answer: httpx.Response, what: str) -> None:
+    """Nothing of what the service said, and in a problem nothing from inside at all."""
+    assert INSIDE not in answer.content and b"secret FROM" not in answer.content, what
+    headers = {key: value for key, value in answer.headers.items() if key != "x-request-id"}
+    assert_no_leak(json.dumps(headers))
+    if answer.is_error and answer.request.method != "HEAD":
+        assert_no_leak(json.dumps({**answer.json(), "request_id": ""}))
+
+
+def is_well(api: Api, process: Process) -> bool:
+    """The database answers, and Redis is used."""
+    return api.http.get("/v1/jobs").is_success and process.metrics()["appstack_redis_breaker_open"] == 0
