@@ -21,7 +21,7 @@ import pytest
 from appstack_backend import database, repository, schema
 from appstack_backend.cache import Cache
 from appstack_backend.http.app import build_app
-from appstack_backend.http.context import ApiState
+from appstack_backend.http.context import DEFAULT_LIMIT, ApiState
 from appstack_backend.http.routes import OPERATIONS
 from appstack_backend.processes import Stores
 from appstack_backend.repository import (
@@ -37,55 +37,14 @@ from appstack_backend.repository import (
 from appstack_backend.settings import Settings
 from tests.backend.conftest import drop_database, new_database
 from tests.backend.kit import feeds, plans
+from tests.backend.kit.million import ID, PRODUCTS, fill
 from tests.backend.kit.processes import ADMIN_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 pytestmark = pytest.mark.timeout(900)  # a million rows are filled in first, also on a busy machine
-PRODUCTS = 1_000_000
-ID = "00000000-0000-0000-0000-0000000000{:02x}"
-# category: half of all rows, a thousandth, one. Words of names likewise; "odd" is never of the common category, "late"
-# begins in the middle.
-FILL = f"""
-    INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line)
-    SELECT 'SKU' || lpad(n::text, 7, '0'),
-        'thing number' || n || CASE WHEN n % 2 = 1 THEN ' odd' ELSE '' END
-            || CASE WHEN n % 1000 = 0 THEN ' seldom' ELSE '' END
-            || CASE WHEN n = 777777 THEN ' unique' ELSE '' END
-            || CASE WHEN n > {PRODUCTS // 2} THEN ' late' ELSE '' END,
-        CASE WHEN n = 777777 THEN 'unique' WHEN n % 2 = 0 THEN 'common' ELSE 'category ' || n % 1000 END,
-        CASE WHEN n = 777777 THEN 'unique' WHEN n % 3 = 0 THEN 'common' ELSE 'supplier ' || n % 1000 END,
-        n % 1000 + 0.5, 'EUR', 1, n
-    FROM generate_series(1, {PRODUCTS}) n;
-    INSERT INTO stock SELECT sku, 'main', 3, 1, source_line FROM products;
-    UPDATE products SET deleted_job = 2 WHERE source_line % 50000 = 0;
-    INSERT INTO imports (id, state, format, owner, idempotency_key, request_id, receiver_until, finished_at, created_at)
-    SELECT CASE WHEN n = 1 THEN '{ID.format(1)}'::uuid ELSE gen_random_uuid() END, 'succeeded', 'csv', 'admin', n::text,
-        'r', now(), now() - n * interval '1 minute', now() - n * interval '1 minute'
-    FROM generate_series(1, 30000) n;
-    INSERT INTO import_chunks (import_id, number, first_line, rows, rejected, is_partial, state, payload_sha256)
-    SELECT id, 0, 2, 1, 0, false, 'done', '' FROM imports;
-    INSERT INTO import_errors SELECT '{ID.format(1)}', n, 'IMPORT_ROW_INVALID', 'why' FROM generate_series(1, 30000) n;
-    INSERT INTO exports (id, state, format, filter, owner, request_id, created_at)
-    SELECT CASE WHEN n = 1 THEN '{ID.format(2)}'::uuid ELSE gen_random_uuid() END, 'succeeded', 'csv', '{{}}', 'admin',
-        'r', now() - n * interval '1 minute' FROM generate_series(1, 30000) n;
-    INSERT INTO export_pieces SELECT id, 0, 'x' FROM exports;
-    UPDATE exports SET bytes = 1;
-    INSERT INTO tokens (id, name, hash, scopes) SELECT gen_random_uuid(), 't', n::text::bytea, '{{read}}'
-    FROM generate_series(1, 30000) n;
-    INSERT INTO subscriptions (id, owner, url, events, secret)
-    SELECT CASE WHEN n = 1 THEN '{ID.format(3)}'::uuid ELSE gen_random_uuid() END, 'a', 'https://example.com/' || n,
-        CASE WHEN n % 1000 = 0 THEN '{{export.finished}}' ELSE '{{product.changed}}' END::text[], 's'
-    FROM generate_series(1, 30000) n;
-    INSERT INTO deliveries (id, subscription_id, event_id, event, payload, state, request_id, finished_at)
-    SELECT gen_random_uuid(), '{ID.format(3)}', n::text, 'product.changed', '{{}}', 'delivered', 'r', now()
-    FROM generate_series(1, 30000) n;
-    INSERT INTO processed_messages SELECT n::text FROM generate_series(1, 30000) n;
-    INSERT INTO catalogue_counts SELECT 'category', category, count(*) FROM products GROUP BY category;
-    ANALYZE;"""
 PARTIAL = "SELECT indexrelid::regclass::text FROM pg_index WHERE indpred IS NOT NULL"
-INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'products' AND indexname NOT LIKE '%pkey'"
 # Small by nature; a scan of them is no flaw.
 SMALL = {
     "outbox",
@@ -156,10 +115,11 @@ def indexes(plan: Plan) -> set[str]:
     return {n["Index Name"] for n in nodes(plan) if "Index Name" in n and n.get("Relation Name") not in SMALL}
 
 
-def rows_read(plan: Plan, table: str) -> int:
-    """Those that were fetched from a table, whether or not a filter then threw them away."""
+def rows_read(plan: Plan, *tables: str) -> int:
+    """Those that were fetched from some tables (or all), whether or not a filter then threw them away."""
     lost = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-    scanned = [n for n in nodes(plan) if n.get("Relation Name") == table and n["Node Type"] != "Index Only Scan"]
+    fetching = [n for n in nodes(plan) if "Relation Name" in n and n["Node Type"] != "Index Only Scan"]
+    scanned = [n for n in fetching if not tables or n["Relation Name"] in tables]
     return sum((n["Actual Rows"] + sum(n.get(key, 0) for key in lost)) * n["Actual Loops"] for n in scanned)
 
 
@@ -170,18 +130,10 @@ def taken() -> list[tuple[str, Plan]]:
 
 @pytest.fixture(scope="module")
 def million(postgres: str, migrated: str) -> Iterator[str]:
-    """A database with a million products; their indexes are built at the end, which is quicker."""
+    """A database with a million products."""
     name = f"test_{uuid4().hex}"
     dsn = new_database(postgres, name, template=migrated)
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        indexes = conn.execute(INDEXES).fetchall()
-        for index, _ in indexes:
-            conn.execute(f"DROP INDEX {index}".encode())
-        conn.execute(FILL.encode())
-        for _, definition in indexes:
-            conn.execute(definition.encode())
-        conn.execute("ANALYZE products")
-        conn.execute("VACUUM products")
+    fill(dsn)
     yield dsn
     drop_database(postgres, name)
 
@@ -376,6 +328,24 @@ async def test_a_page_of_products_reads_little_more_than_it_shows(
             if not (used and used <= allowed and rows <= most_rows and blocks <= most_blocks):
                 too_much.append(f"{query}: {rows} rows, {blocks} blocks by {used}")
     assert too_much == []
+
+
+async def test_every_other_read_fetches_little_more_than_it_shows(
+    million: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs are of two kinds, a page of which is made of as many of each."""
+    monkeypatch.setitem(database.CONNECT, "cursor_factory", MeasuringCursor)
+    fetched: dict[str, int] = {}
+    async with application(million) as (http, _):
+        for (method, path), (_, requests) in CASES.items():
+            for url in (request["url"] for request in requests if method == "GET" and path != "/v1/products"):
+                taken()
+                assert (await http.get(url)).is_success
+                rows = sum(rows_read(plan) for _, plan in taken())
+                shown = int(httpx.URL(url).params.get("limit", DEFAULT_LIMIT))
+                if rows > 2 * shown + 5:
+                    fetched[url] = rows
+    assert fetched == {}
 
 
 async def test_a_search_ends_however_long_it_finds_nothing(million: str) -> None:
