@@ -5,7 +5,7 @@ is full, and that walk has an end of its own: no statistics tell whether two com
 word begins. A page that ends there is short, or empty, and says where the next one goes on.
 """
 
-import re
+from collections.abc import Mapping
 from typing import Any
 
 from appstack_backend.reads import Reader
@@ -20,6 +20,7 @@ FILTERS = {
     "after": "p.sku > %(after)s",
 }
 COLUMNS = ("category", "supplier")
+EXPLAIN = b"EXPLAIN (FORMAT JSON) "
 # By index: what lies in it behind a SKU, and in which order. Both name the filter's column, as a range: an equality
 # would let the planner walk another index in the same order.
 PLACES = {"products_pkey": ("p.sku > %(after)s", "p.sku")} | {
@@ -42,7 +43,6 @@ WALK = """
         WHERE {place} AND (SELECT count(*) FROM page) < %(limit)s
         ORDER BY {order} LIMIT 1 OFFSET {most} - 1
     )"""
-WALKED = re.compile(r"Index Scan using (\w+) on products")
 
 
 async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) -> tuple[Rows, str | None]:
@@ -93,8 +93,15 @@ async def index_to_walk(reader: Reader, filters: dict[str, str], limit: int) -> 
     own = [f"products_by_{column}" for column in COLUMNS if filters.get(column)]
     if not filters.get("q") and len(own) < 2:
         return own[0] if own else None
-    plan = await reader.fetch_all(b"EXPLAIN " + page_query(filters).encode(), {**filters, "limit": limit})
-    named = WALKED.search("\n".join(line["QUERY PLAN"] for line in plan))
-    if named is None or named[1] not in PLACES:
+    answer = await reader.fetch_one(EXPLAIN + page_query(filters).encode(), {**filters, "limit": limit})
+    index = walked(answer["QUERY PLAN"][0]["Plan"]) if answer else None
+    if index not in PLACES:
         return None
-    return own[0] if own and named[1] not in own else named[1]
+    return own[0] if own and index not in own else index
+
+
+def walked(node: Mapping[str, Any]) -> str | None:
+    """The index along which a plan, or a part of one, walks through the products; None: it does not."""
+    if node["Node Type"] == "Index Scan" and node["Relation Name"] == "products":
+        return str(node["Index Name"])
+    return next((found for each in node.get("Plans", ()) if (found := walked(each))), None)
