@@ -360,6 +360,7 @@ async def test_status_names_what_keeps_a_stack_from_being_ready(shop: Life, plug
     }
     await shop.ask("PATCH", f"{pod}/status", json={"status": broken}, headers=MERGE)
     await shop.ask("PATCH", f"{claim}/status", json={"status": {"phase": "Pending"}}, headers=MERGE)
+    await is_counted_as_not_ready(shop, "shop-api")
     await shop.ask("POST", EVENT.path(NAMESPACE), json=a_warning("data-shop-postgres-0", "no storage class 'fast'"))
     outcome = await status(shop, plugin)
     assert steady(outcome.out) == kept("status-broken", steady(outcome.out))
@@ -367,6 +368,14 @@ async def test_status_names_what_keeps_a_stack_from_being_ready(shop: Life, plug
     await shop.ask("PATCH", f"{pod}/status", json={"status": {**was, "containerStatuses": None}}, headers=MERGE)
     await shop.ask("PATCH", STACK.path(NAMESPACE, NAME), json={"spec": {"paused": False}}, headers=MERGE)
     await shop.undisturbed(shop.is_ready)
+
+
+async def is_counted_as_not_ready(shop: Life, deployment: str) -> None:
+    """Wait for the controller, which sees a while later than the pod itself that it is not ready."""
+    path = BY_NAME["Deployment"].path(NAMESPACE, deployment)
+    async with asyncio.timeout(30):
+        while (await shop.ask("GET", path))["status"].get("readyReplicas"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 def a_warning(claim: str, note: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-WILLING = "import time; print(flush=True); time.sleep(60)"
+# A run in the background of a shell ignores SIGINT, and so would its children.
+WILLING = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); time.sleep(60)"
 
 
 @pytest.fixture
