@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -18,7 +20,9 @@ from tests.backend.kit.processes import ADMIN_TOKEN, Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+# The keepers of Redis are in no package of ours: they live with their image.
+sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "redis"))
 
 
 @pytest.fixture(scope="session")

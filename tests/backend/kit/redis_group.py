@@ -1,0 +1,95 @@
+"""Redis servers and Sentinels of one stack on loopback, and this pod's keeper, which asks them where they are."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from appstack_redis import ask, hand_over, probes
+from appstack_redis import keeper as keeping
+from appstack_redis.resp import info
+from appstack_redis.settings import Settings
+
+from tests.backend.kit.processes import wait_until
+from tests.backend.kit.rootfs import Box, Server, free_port
+from tests.backend.kit.servers import PASSWORD, REDIS_USER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import pytest
+    from appstack_redis.decide import Member
+    from appstack_redis.keeper import Keeper
+
+# Pods of one stack have one port and addresses of their own: all of 127.0.0.0/8 is loopback.
+PODS = {f"shop-redis-{number}": f"127.0.1.{1 + number}" for number in range(3)}
+SENTINELS = {f"shop-redis-sentinel-{number}": f"127.0.1.{11 + number}" for number in range(3)}
+COMMON = f"requirepass {PASSWORD}\nmasterauth {PASSWORD}\ndir /scratch\nsave ''\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisGroup:
+    """Servers that run, by pod, and their port."""
+
+    port: int
+    servers: dict[str, Server]
+
+
+@contextmanager
+def redis_group(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, me: str, master: str, follows: Mapping[str, str]
+) -> Iterator[RedisGroup]:
+    """A master that three Sentinels watch, and who follows whom. What `me` runs knows their ports."""
+    port, sentinel_port, keeper_port = free_port(), free_port(), free_port()
+    for module in (keeping, hand_over):
+        monkeypatch.setattr(module, "REDIS_PORT", port)
+    monkeypatch.setattr(ask, "SENTINEL_PORT", sentinel_port)
+    for asked in (ask, probes):
+        monkeypatch.setattr(asked, "KEEPER_PORT", keeper_port)
+    running: dict[str, Server] = {}
+    try:
+        for pod in (master, *follows):
+            own = "127.0.0.1 " if pod == me else ""
+            text = f"port {port}\nbind {own}{PODS[pod]}\nreplica-announce-ip {PODS[pod]}\n{COMMON}"
+            text += f"replicaof {PODS[follows[pod]]} {port}\n" if pod in follows else ""
+            box = Box("redis", REDIS_USER, folder / pod)
+            running[pod] = box.start("redis-server", box.write("redis.conf", text))
+        for name, address in SENTINELS.items():
+            watch = f"sentinel monitor shop.shop {PODS[master]} {port} 2\nsentinel auth-pass shop.shop {PASSWORD}\n"
+            told = f"requirepass {PASSWORD}\nsentinel sentinel-pass {PASSWORD}\nsentinel announce-ip {address}\n"
+            text = f"port {sentinel_port}\nbind {address}\ndir /scratch\n{told}{watch}"
+            box = Box("redis", REDIS_USER, folder / name)
+            running[name] = box.start("redis-server", box.write("redis.conf", text), "--sentinel")
+        yield RedisGroup(port, running)
+    finally:
+        for server in running.values():
+            server.stop()
+
+
+def settings_of(pod: str, folder: Path) -> Settings:
+    """What a keeper is told when it starts."""
+    members = {"masterName": "shop.shop", "redis": PODS, "sentinels": SENTINELS, "minReplicas": 1}
+    (folder / "members.json").write_text(json.dumps(members))
+    return Settings(pod, PASSWORD, folder, folder, folder)
+
+
+def wait_for_group(keeper: Keeper) -> None:
+    """Until all Sentinels know the master, and the keeper's own server answers."""
+    group = keeper.settings.group()
+    wait_until(lambda: len(ask.ask_sentinels(group, PASSWORD)) == len(SENTINELS), "all Sentinels know the master", 30)
+    wait_until(lambda: is_answered(keeper), "the server answers", 30)
+
+
+def is_answered(keeper: Keeper) -> bool:
+    try:
+        return bool(info(keeper.connection(), "replication"))
+    except OSError:
+        return False
+
+
+def tell(member: Member) -> None:
+    """Have the keepers of all other pods say this."""
+    probes.serve(state=lambda: json.dumps(asdict(member)), live=lambda: True, ready=lambda: True)

@@ -1,0 +1,90 @@
+"""A master that is told to stop, on real servers and Sentinels: the next one has all that was acknowledged."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from appstack_redis import hand_over as handing
+from appstack_redis.decide import Member
+from appstack_redis.keeper import Keeper
+from appstack_redis.resp import Connection, RedisError, info
+
+from tests.backend.kit.processes import wait_until
+from tests.backend.kit.redis_group import PODS, redis_group, settings_of, tell, wait_for_group
+from tests.backend.kit.servers import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.backend.kit.redis_group import RedisGroup
+
+ME, HEIR, _ = PODS
+
+
+@pytest.fixture
+def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisGroup]:
+    with redis_group(tmp_path, monkeypatch, me=ME, master=ME, follows={HEIR: ME}) as running:
+        yield running
+
+
+@pytest.fixture
+def keeper(tmp_path: Path, group: RedisGroup) -> Iterator[Keeper]:
+    """That of the master, once its replica is linked."""
+    keeper = Keeper(settings_of(ME, tmp_path))
+    keeper._announced = PODS[ME]
+    wait_for_group(keeper)
+    wait_until(lambda: replication(HEIR).get("master_link_status") == "up", "the replica is linked", 30)
+    yield keeper
+    keeper.disconnect()
+
+
+def replication(pod: str) -> dict[str, str]:
+    return handing.replication_of(PODS[pod], PASSWORD)
+
+
+class Writer(threading.Thread):
+    """One client of the master that counts up until it is told anything else than OK."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.acknowledged = 0
+        self.ended_by = ""
+
+    def run(self) -> None:
+        try:
+            with Connection("127.0.0.1", self.port, PASSWORD, 30.0) as connection:
+                while connection.call("SET", f"row-{self.acknowledged}", "x") == "OK":
+                    self.acknowledged += 1
+        except (OSError, RedisError) as error:
+            self.ended_by = str(error)
+
+
+def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(keeper: Keeper, group: RedisGroup) -> None:
+    tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
+    writer = Writer(group.port)
+    writer.start()
+    wait_until(lambda: writer.acknowledged > 100, "rows are written", 30)
+    assert handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+    assert replication(HEIR)["role"] == "master"
+    assert handing.ends_at_once(keeper.connection)
+    assert group.servers[ME].process.wait(5) == 0
+    writer.join(5)
+    assert writer.ended_by, "the client was let go"
+    with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
+        assert connection.call("DBSIZE") >= writer.acknowledged
+
+
+def test_a_master_that_nobody_can_replace_is_not_handed_over(keeper: Keeper) -> None:
+    tell(Member(HEIR, 1, 10, serves="replica", in_sync=True, stopping=True))
+    assert not handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+    assert info(keeper.connection(), "replication")["role"] == "master"
+
+
+def test_a_replica_has_nothing_to_hand_over(keeper: Keeper, group: RedisGroup) -> None:
+    tell(Member(HEIR, 1, 10, serves="master", in_sync=True))
+    keeper.connection().call("REPLICAOF", PODS[HEIR], group.port)
+    assert not handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
