@@ -116,10 +116,10 @@ def indexes(plan: Plan) -> set[str]:
 
 
 def rows_read(plan: Plan, *tables: str) -> int:
-    """Those that were fetched from some tables (or all), whether or not a filter then threw them away."""
+    """Those that were fetched from some tables (or all big ones), whether or not a filter then threw them away."""
     lost = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     fetching = [n for n in nodes(plan) if "Relation Name" in n and n["Node Type"] != "Index Only Scan"]
-    scanned = [n for n in fetching if not tables or n["Relation Name"] in tables]
+    scanned = [n for n in fetching if n["Relation Name"] in tables or (not tables and n["Relation Name"] not in SMALL)]
     return sum((n["Actual Rows"] + sum(n.get(key, 0) for key in lost)) * n["Actual Loops"] for n in scanned)
 
 

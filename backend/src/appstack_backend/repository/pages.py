@@ -22,10 +22,10 @@ FILTERS = {
 COLUMNS = ("category", "supplier")
 EXPLAIN = b"EXPLAIN (FORMAT JSON) "
 # By index: what lies in it behind a SKU, and in which order. Both name the filter's column, as a range: an equality
-# would let the planner walk another index in the same order.
+# would let the planner walk another index in the same order. (Of > for two columns it would expect no row at all.)
 PLACES = {"products_pkey": ("p.sku > %(after)s", "p.sku")} | {
     f"products_by_{column}": (
-        f"(p.{column}, p.sku) > (%({column})s, %(after)s) AND p.{column} <= %({column})s",
+        f"(p.{column}, p.sku) >= (%({column})s, %(after)s) AND p.{column} <= %({column})s AND p.sku <> %(after)s",
         f"p.{column}, p.sku",
     )
     for column in COLUMNS
@@ -72,11 +72,16 @@ def page_query(filters: dict[str, str]) -> str:
 def walk_query(filters: dict[str, str], index: str) -> str:
     """The same page as far as it is found among the next `MOST_WALKED` products of an index."""
     place, order = PLACES[index]
+    # What the place says is not said again, and of the rest the planner, whose statistics end at the walk, is to expect
+    # that a half matches (so it does of coalesce): else it might sort the whole place, expecting to need all of it.
+    others = {
+        name: value for name, value in filters.items() if name not in ("after", index.removeprefix("products_by_"))
+    }
     return WALK.format(
         place=place,
         order=order,
         most=MOST_WALKED,
-        conditions=" AND ".join([catalogue.IS_ALIVE, *conditions(filters)]),
+        conditions=" AND ".join([catalogue.IS_ALIVE, *(f"coalesce({one}, false)" for one in conditions(others))]),
         page=catalogue.WITH_STOCK.format(products="SELECT * FROM page"),
     )
 
