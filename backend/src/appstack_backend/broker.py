@@ -8,8 +8,12 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
+from appstack_backend.broker_wire import Connection
+
 QUEUES = ("bulk", "notifications")
-CONNECT_SECONDS, PUBLISH_SECONDS, HEARTBEAT_SECONDS = 5.0, 10.0, 10
+CONNECT_SECONDS, PUBLISH_SECONDS = 5.0, 10.0
+OPEN_SECONDS = 5.0  # a node that has just lost another one may take connections, and answer nothing on them
+HEARTBEAT_SECONDS = 5  # for a broker that stands still: the library gives it up after 18
 # Quorum queues bury a message after 20 deliveries by default; our workers decide that, with a reason.
 ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
 TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
@@ -23,7 +27,9 @@ def dead_letters(queue: str) -> str:
 async def connect(url: str, name: str) -> AbstractConnection:
     """A plain connection: when it breaks it stays broken, and its owner makes a new one."""
     address = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
-    return await aio_pika.connect(address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name})
+    return await aio_pika.connect(
+        address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name}, connection_class=Connection
+    )
 
 
 async def declare_queues(channel: AbstractChannel, queues: tuple[str, ...] = QUEUES) -> None:
@@ -73,8 +79,9 @@ class Publisher:
         async with self._lock:
             if self._channel is None or self._channel.is_closed or self._connection is None:
                 self._connection = await connect(self._url, self._name)
-                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                await declare_queues(self._channel)
+                async with asyncio.timeout(OPEN_SECONDS):
+                    self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                    await declare_queues(self._channel)
             return self._channel
 
     async def close(self) -> None:

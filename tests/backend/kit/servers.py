@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 POSTGRES_USER, REDIS_USER, RABBITMQ_USER = 5432, 6379, 5672  # the images' numeric users
 PASSWORD = "secret"
+SECOND_ADDRESS = "127.0.0.2"  # where RabbitMQ can be met as well, as if it were another node
 START_SECONDS = 60.0
 PATH = "PATH=/usr/lib/postgresql/17/bin:/usr/lib/rabbitmq/bin:/usr/bin:/bin"
 
@@ -184,18 +185,19 @@ class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         self._box = Box("rabbitmq", RABBITMQ_USER, folder)
         self._server: Server | None = None
-        self._port, distribution, epmd = free_port(), free_port(), free_port()
-        self.url = f"amqp://app:{PASSWORD}@127.0.0.1:{self._port}/%2F"
+        self.port, distribution, epmd = free_port(), free_port(), free_port()
+        self.url = f"amqp://app:{PASSWORD}@127.0.0.1:{self.port}/%2F"
         self._box.write(
             "rabbitmq.conf",
-            f"listeners.tcp.1 = 127.0.0.1:{self._port}\ndefault_user = app\ndefault_pass = {PASSWORD}\n"
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlisteners.tcp.2 = {SECOND_ADDRESS}:{self.port}\n"
+            f"default_user = app\ndefault_pass = {PASSWORD}\n"
             "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n"
             "disk_free_limit.absolute = 50MB\n",
         )
         self._box.write("enabled_plugins", "[].\n")
         self._environment = {
             "HOME": "/scratch",
-            "RABBITMQ_NODENAME": f"test{self._port}@localhost",
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
             "RABBITMQ_DIST_PORT": distribution,
             "ERL_EPMD_PORT": epmd,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -217,7 +219,7 @@ class RabbitMQ:
         wait_for(self.is_up, self._server, "RabbitMQ")
 
     def is_up(self) -> bool:
-        return answers(self._port, b"AMQP\x00\x00\x09\x01", b"\x00\x0a\x00\x0a")
+        return answers(self.port, b"AMQP\x00\x00\x09\x01", b"\x00\x0a\x00\x0a")
 
     def kill(self) -> None:
         """As a crash does it."""

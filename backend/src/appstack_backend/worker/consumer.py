@@ -64,14 +64,15 @@ class Consumer:
         connection = await broker.connect(self._url, self._name)
         try:
             lost = asyncio.Event()
-            channel = await connection.channel(publisher_confirms=False)
-            for life in (connection, channel):
-                life.close_callbacks.add(lambda *_: lost.set())
-            await broker.declare_queues(channel)
-            await channel.set_qos(prefetch_count=self._concurrency)
-            queue = await channel.get_queue(self._queue, ensure=False)
-            self._last_delivery = time.monotonic()
-            tag = await queue.consume(self._take, timeout=broker.CONNECT_SECONDS)
+            async with asyncio.timeout(broker.OPEN_SECONDS):
+                channel = await connection.channel(publisher_confirms=False)
+                for life in (connection, channel):
+                    life.close_callbacks.add(lambda *_: lost.set())
+                await broker.declare_queues(channel)
+                await channel.set_qos(prefetch_count=self._concurrency)
+                queue = await channel.get_queue(self._queue, ensure=False)
+                self._last_delivery = time.monotonic()
+                tag = await queue.consume(self._take, timeout=broker.CONNECT_SECONDS)
             log.info("consuming", queue=self._queue)
             while not stop.is_set():
                 await self._wait(stop, lost)

@@ -1,0 +1,172 @@
+"""A node of RabbitMQ is lost: what is sent there vanishes, and for a while its Service still leads there."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from appstack_backend import broker, broker_wire
+from appstack_backend.worker.consumer import Consumer
+from tests.backend.conftest import settings
+from tests.backend.kit import feeds, servers
+from tests.backend.kit.processes import Backend, Process, wait_until
+from tests.backend.kit.service import ADDRESS, Service, service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+QUEUES = len(broker.QUEUES)
+ALIVE, LOST = "127.0.0.1", servers.SECOND_ADDRESS
+DAY = timedelta(days=1)
+OPEN_CHANNEL = b"\x00\x14\x00\x0a"  # class 20, method 10
+NOTICED_SECONDS = 6.0  # a timer of the kernel comes up to a second late
+TRIED_SECONDS = broker_wire.TRY_SECONDS + 1.0
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RabbitMQ]:
+    with servers.rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture
+def nodes(node: servers.RabbitMQ) -> Iterator[Service]:
+    with service(node.port) as made:
+        yield made
+
+
+@pytest.fixture
+def url(node: servers.RabbitMQ) -> str:
+    return node.url.replace(ALIVE, ADDRESS)
+
+
+def test_a_new_connection_goes_past_a_lost_node(nodes: Service, url: str) -> None:
+    nodes.lead_to([ALIVE, LOST], lost=[LOST])
+
+    async def connect() -> float:
+        begun = time.monotonic()
+        await (await broker.connect(url, "test")).close()
+        return time.monotonic() - begun
+
+    seconds = [asyncio.run(connect()) for _ in range(4)]
+    assert max(seconds) < TRIED_SECONDS
+    assert max(seconds) >= broker_wire.TRY_SECONDS, "the lost node was met"
+
+
+def test_where_nobody_listens_nobody_waits() -> None:
+    begun = time.monotonic()
+    with pytest.raises(broker.TROUBLE):
+        asyncio.run(broker.connect("amqp://app:secret@127.0.0.1:9/%2F", "test"))
+    assert time.monotonic() - begun < broker_wire.TRY_SECONDS
+
+
+async def test_a_broker_behind_tls_is_asked_for_its_name(node: servers.RabbitMQ, tmp_path: Path) -> None:
+    certificate = new_certificate(tmp_path, "localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    query = f"/%2F?cafile={certificate}"
+    async with door(node.port, context) as port:
+        await (await broker.connect(f"amqps://app:{servers.PASSWORD}@localhost:{port}{query}", "test")).close()
+        with pytest.raises(broker.TROUBLE, match="certificate"):
+            await broker.connect(f"amqps://app:{servers.PASSWORD}@{ALIVE}:{port}{query}", "test")
+
+
+async def test_a_node_that_takes_connections_and_opens_no_channel_is_left(
+    node: servers.RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do that have just lost another one: it was seen, for ten seconds, in a node's crash."""
+    monkeypatch.setattr(broker, "OPEN_SECONDS", 0.5)
+    async with door(node.port, last=OPEN_CHANNEL) as port:
+        publisher = broker.Publisher(node.url.replace(str(node.port), str(port)), "test")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30) as limit:
+                await publisher.publish("bulk", "1", b"{}")
+        assert not limit.expired(), "it gave up by itself"
+        consumer = Consumer(publisher._url, "bulk", "test", 1, 1.0, never)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30) as limit:
+                await consumer._consume(asyncio.Event())
+        assert not limit.expired(), "it gave up by itself"
+
+
+@asynccontextmanager
+async def door(port: int, tls: ssl.SSLContext | None = None, last: bytes = b"") -> AsyncIterator[int]:
+    """The port of a door to RabbitMQ that lets nothing in from the first packet with the `last` bytes on."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (data := await reader.read(65_536)) and not (last and last in data):
+            writer.write(data)
+        if data:
+            await asyncio.Event().wait()
+        writer.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, here = await asyncio.open_connection(ALIVE, port)
+        await asyncio.gather(carry(reader, here), carry(there, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(meet, ALIVE, 0, ssl=tls)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+def new_certificate(folder: Path, name: str) -> Path:
+    """A certificate that vouches for itself, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), datetime.now(UTC)
+    built = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(now - DAY).not_valid_after(now + DAY)
+    built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    file, pem = folder / "certificate.pem", serialization.Encoding.PEM
+    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(plain + built.sign(key, hashes.SHA256()).public_bytes(pem))
+    return file
+
+
+async def never(_: object) -> str:
+    raise AssertionError("no message can have come")
+
+
+def test_consumers_and_the_outbox_leave_a_lost_node(
+    dsn: str, redis: dict[str, str], nodes: Service, url: str, tmp_path: Path
+) -> None:
+    """Every connection leads to it, and only that of the outbox has something to say."""
+    nodes.lead_to([LOST])
+    backend = Backend(settings(dsn, redis, url), tmp_path)
+    try:
+        backend.start_api()
+        worker = backend.start_worker()
+        api = backend.client()
+        assert api.feed(feeds.as_csv(feeds.rows(10, seed=81)))["state"] == "succeeded"
+        wait_until(lambda: waiting(dsn) == 0, "the outbox is empty")
+        nodes.lead_to([LOST, ALIVE], lost=[LOST])
+        lost = time.monotonic()
+        job = api.post(feeds.as_csv(feeds.rows(10, seed=82))).json()
+        wait_until(lambda: consumers_started(worker) == 2 * QUEUES, "both consumers are elsewhere")
+        wait_until(lambda: waiting(dsn) == 0, "the outbox is empty again")
+        took = time.monotonic() - lost
+        assert api.ended(job["id"])["state"] == "succeeded"
+    finally:
+        backend.stop()
+    assert took < NOTICED_SECONDS + 2 * TRIED_SECONDS, "each tries at most every other time in vain"
+
+
+def waiting(dsn: str) -> int:
+    with psycopg.connect(dsn) as conn:
+        (count,) = conn.execute("SELECT count(*) FROM outbox").fetchone() or (0,)
+    return int(count)
+
+
+def consumers_started(worker: Process) -> int:
+    return worker.log.read_text().count('"consuming"')
