@@ -1,9 +1,10 @@
-"""A node of RabbitMQ is lost: what is sent there vanishes, and for a while its Service still leads there."""
+"""A node is lost: what is sent there vanishes, and for a while Services still lead there."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from appstack_backend import broker, broker_wire
+from appstack_backend import broker, broker_wire, schema
 from appstack_backend.worker.consumer import Consumer
 from tests.backend.conftest import settings
 from tests.backend.kit import feeds, servers
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    import httpx
+
+THING = {"name": "Thing", "price": "1", "currency": "EUR"}
 QUEUES = len(broker.QUEUES)
 ALIVE, LOST = "127.0.0.1", servers.SECOND_ADDRESS
 DAY = timedelta(days=1)
 OPEN_CHANNEL = b"\x00\x14\x00\x0a"  # class 20, method 10
 NOTICED_SECONDS = 6.0  # a timer of the kernel comes up to a second late
+UNTOUCHED_SECONDS = 2.0  # what a user may notice of a fault that does not touch the data
 TRIED_SECONDS = broker_wire.TRY_SECONDS + 1.0
 
 
@@ -170,3 +175,60 @@ def waiting(dsn: str) -> int:
 
 def consumers_started(worker: Process) -> int:
     return worker.log.read_text().count('"consuming"')
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[servers.Postgres, servers.Postgres]]:
+    """A primary and its replica."""
+    folder = tmp_path_factory.mktemp("pair")
+    with servers.postgres(folder / "primary") as primary:
+        schema.migrate(primary.dsn, schema.load_migrations())
+        with servers.replica(folder / "replica", primary) as replica:
+            yield primary, replica
+
+
+@pytest.fixture
+def api(
+    pair: tuple[servers.Postgres, servers.Postgres], redis: dict[str, str], rabbitmq: str, tmp_path: Path
+) -> Iterator[httpx.Client]:
+    """An API that has written product A, reads from the replica, and reaches both servers by a Service."""
+    primary, replica = (server.dsn.replace(ALIVE, ADDRESS) for server in pair)
+    backend = Backend(settings(primary, redis, rabbitmq) | {"DATABASE_READONLY_URL": replica}, tmp_path)
+    with service(pair[0].port) as of_primary, service(pair[1].port) as of_replica:
+        of_primary.lead_to([ALIVE])
+        of_replica.lead_to([ALIVE])
+        try:
+            process = backend.start_api(REPLICA_MOST_STALE_SECONDS="3")
+            http = backend.client().http
+            assert http.put("/v1/products/A", json=THING).is_success
+
+            def replica_serves() -> bool:
+                assert http.get("/v1/products").is_success
+                return bool(process.metrics().get('appstack_reads_total{server="replica"}'))
+
+            wait_until(replica_serves, "the replica serves")
+            yield http
+        finally:
+            backend.stop()
+
+
+def test_a_read_that_waits_for_a_lost_primary_is_answered_by_the_replica_that_has_caught_up(
+    pair: tuple[servers.Postgres, servers.Postgres], api: httpx.Client
+) -> None:
+    """It was a moment behind when the read came: nobody shall wait for the end of the failover."""
+    with psycopg.connect(pair[1].dsn, autocommit=True) as replica, service(pair[0].port) as of_primary:
+        replica.execute("SELECT pg_wal_replay_pause()")
+        assert api.put("/v1/products/B", json=THING).is_success
+        of_primary.lead_to([ALIVE], lost=[ALIVE])
+        threading.Timer(0.3, lambda: replica.execute("SELECT pg_wal_replay_resume()")).start()
+        answer = api.get("/v1/products")
+    assert [product["sku"] for product in answer.json()["items"]] == ["A", "B"]
+    assert answer.elapsed.total_seconds() < UNTOUCHED_SECONDS
+
+
+def test_a_lost_replica_holds_up_no_read(pair: tuple[servers.Postgres, servers.Postgres], api: httpx.Client) -> None:
+    with service(pair[1].port) as of_replica:
+        of_replica.lead_to([ALIVE], lost=[ALIVE])
+        answers = [api.get("/v1/products") for _ in range(20)]
+    assert all(answer.is_success for answer in answers)
+    assert max(answer.elapsed.total_seconds() for answer in answers) < UNTOUCHED_SECONDS

@@ -4,6 +4,7 @@ The replica's position and the rows come in one round trip, on one connection, s
 replicas stand behind the read-only address.
 """
 
+import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ IS_FRESH = """
         >= %s::pg_lsn, false)"""
 OBSERVE_SECONDS = 1.0
 LEFT_ALONE_SECONDS = 2.0  # a replica that failed
+# A server whose node is lost says nothing, and its connections break only seconds later. So nobody waits for one alone:
+# after a second the primary is asked beside the replica, and beside the primary the replica every half second.
+SILENT_SECONDS, AGAIN_SECONDS = 1.0, 0.5
 
 
 class Reader(Protocol):
@@ -83,9 +87,14 @@ class Reads:
         """Reads for who knows of writes up to this position; None: only the primary will do."""
         if self.replica is None or needed_lsn is None or self._floor is None:
             return self.primary
-        if time.monotonic() > self._trusted_until:
+        if not self.replica_is_trusted:
             return self.primary
         return FreshReader(self, self.replica, max(needed_lsn, self._floor))
+
+    @property
+    def replica_is_trusted(self) -> bool:
+        """Whether it is known well enough how old its rows may be."""
+        return time.monotonic() <= self._trusted_until
 
     @property
     def replica_is_left_alone(self) -> bool:
@@ -101,25 +110,60 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class FreshReader:
-    """Reads of one request."""
+    """Reads of one request: by whoever of the two answers first, where the first one asked does not do."""
 
     reads: Reads
     replica: Database
     needed_lsn: str
 
     async def fetch_all(self, query: Any, parameters: Any = None) -> list[dict[str, Any]]:
-        rows = None
-        if not self.reads.replica_is_left_alone:
-            try:
-                rows = await fetch_fresh(self.replica, self.needed_lsn, query, parameters)
-            except (psycopg.OperationalError, DatabaseUnavailable) as error:
-                await self.reads.leave_replica_alone(error)
-        READS.labels("primary" if rows is None else "replica").inc()
-        return await self.reads.primary.fetch_all(query, parameters) if rows is None else rows
+        first = asyncio.create_task(self._from_replica(query, parameters))
+        others: list[asyncio.Task[Any]] = []
+        try:
+            await asyncio.wait((first,), timeout=SILENT_SECONDS)
+            if first.done() and (rows := first.result()) is not None:
+                READS.labels("replica").inc()
+                return rows
+            primary = asyncio.create_task(self.reads.primary.fetch_all(query, parameters))
+            later = asyncio.create_task(self._from_replica_in_time(first, query, parameters))
+            others = [primary, later]
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+            READS.labels("primary" if primary.done() else "replica").inc()
+            return primary.result() if primary.done() else later.result()
+        finally:
+            for task in (first, *others):
+                leave(task)
 
     async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None:
         rows = await self.fetch_all(query, parameters)
         return rows[0] if rows else None
+
+    async def _from_replica(self, query: Any, parameters: Any) -> list[dict[str, Any]] | None:
+        """The rows; None if it must not be asked, does not answer, or has not replayed what is needed."""
+        if self.reads.replica_is_left_alone or not self.reads.replica_is_trusted:
+            return None
+        try:
+            return await fetch_fresh(self.replica, self.needed_lsn, query, parameters)
+        except (psycopg.OperationalError, DatabaseUnavailable) as error:
+            await self.reads.leave_replica_alone(error)
+            return None
+
+    async def _from_replica_in_time(
+        self, first: asyncio.Task[list[dict[str, Any]] | None], query: Any, parameters: Any
+    ) -> list[dict[str, Any]]:
+        """The rows, however long that takes: what a lost primary has acknowledged is replayed a moment later."""
+        rows = await first
+        while rows is None:
+            await asyncio.sleep(AGAIN_SECONDS)
+            rows = await self._from_replica(query, parameters)
+        return rows
+
+
+def leave(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for it any more, not even for its end: a query on a lost server takes seconds to cancel."""
+    if not task.done():
+        task.cancel()
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def fetch_fresh(replica: Database, needed_lsn: str, query: Any, parameters: Any) -> list[dict[str, Any]] | None:
