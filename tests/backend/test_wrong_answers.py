@@ -79,6 +79,8 @@ LIES: dict[str, tuple[str, dict[str, Lie]]] = {
             "noise": (NOISE,),
             "refuses everything": always(b"-ERR " + INSIDE + b"\r\n"),
             "no address": always(b"*2\r\n$4\r\nhere\r\n$5\r\nthere\r\n"),
+            "a port that there cannot be": always(b"*2\r\n$9\r\n127.0.0.1\r\n$8\r\n99999999\r\n"),
+            "a host that there cannot be": always(b"*2\r\n$4\r\na..b\r\n$4\r\n6379\r\n"),
             "no text": always(b":7\r\n"),
             "half an address": always(b"*1\r\n$4\r\nhere\r\n"),
         },
@@ -168,5 +170,11 @@ def assert_clean(answer: httpx.Response, what: str) -> None:
 
 
 def is_well(api: Api, process: Process) -> bool:
-    """The database answers, and Redis is used."""
-    return api.http.get("/v1/jobs").is_success and process.metrics()["appstack_redis_breaker_open"] == 0
+    """The database answers, and so does Redis: what was read a moment ago comes from there."""
+    hits = 'appstack_cache_total{result="hit"}'
+    before = process.metrics()[hits]
+    answers = [api.http.get(path) for path in ("/v1/jobs", "/v1/products/P", "/v1/products/P")]
+    told = process.metrics()
+    return (
+        all(answer.is_success for answer in answers) and told[hits] > before and not told["appstack_redis_breaker_open"]
+    )

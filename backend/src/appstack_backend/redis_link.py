@@ -163,7 +163,8 @@ class RedisLink:
             if made:
                 self._give_up(made[0], error)
 
-        wire = await Wire.connect(address, self._settings.redis_timeout_seconds, on_end)
+        with sensible():  # a Sentinel may have named a host or a port that there cannot be
+            wire = await Wire.connect(address, self._settings.redis_timeout_seconds, on_end)
         script, keys, args = self._greeting()
         try:
             await wire.ask("EVAL", script.text, len(keys), *keys, *args)
@@ -215,7 +216,7 @@ def sensible() -> Iterator[None]:
     """Whoever answers in a shape that Redis never does is no Redis: that is trouble like any other."""
     try:
         yield
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise RedisGone(f"an answer that makes no sense: {error!r}") from error
 
 
