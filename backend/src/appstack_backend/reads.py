@@ -128,8 +128,10 @@ class FreshReader:
             later = asyncio.create_task(self._from_replica_in_time(first, query, parameters))
             others = [primary, later]
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-            READS.labels("primary" if primary.done() else "replica").inc()
-            return primary.result() if primary.done() else later.result()
+            # Both may have ended: rows are better than the other one's failure.
+            is_replica = later.done() and not (primary.done() and primary.exception() is None)
+            READS.labels("replica" if is_replica else "primary").inc()
+            return later.result() if is_replica else primary.result()
         finally:
             for task in (first, *others):
                 leave(task)
