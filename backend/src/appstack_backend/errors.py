@@ -3,7 +3,7 @@
 ApiError
 ├── request: RequestInvalid NotFound MethodNotAllowed TokenMissing TokenInvalid ScopeMissing …
 ├── imports: ImportTruncated ImportHeaderInvalid … and RowError: ImportNumberInvalid …
-└── services: DatabaseUnavailable QueueUnavailable InternalError
+└── services: DatabaseUnavailable SchemaNotReady InternalError
 """
 
 from typing import Any, ClassVar
@@ -84,7 +84,7 @@ class ScopeMissing(ApiError):
 
 
 class RateLimited(ApiError):
-    """The token sends more requests than it may. Wait as long as Retry-After says."""
+    """Too many requests with this token, or unknown tokens from this address. Wait as long as Retry-After says."""
 
     code, status, title = "RATE_LIMITED", 429, "Too many requests"
 

@@ -1,8 +1,9 @@
-"""Pages of products in the order of their SKUs, by whatever filters, each at a bounded cost.
+"""Pages of products in the order of their SKUs, by whatever filters, without long walks in vain.
 
-Where the planner expects few matches it looks them all up and sorts them. Else a page is a walk along an index until it
-is full, and that walk has an end of its own: no statistics tell whether two common filters ever meet, or where a common
-word begins. A page that ends there is short, or empty, and says where the next one goes on.
+Where the planner expects few matches it looks them all up and sorts them; that costs as much as its guess is wrong.
+Else a page is a walk along an index until it is full, and that walk has an end of its own: no statistics tell whether
+two common filters ever meet, or where a common word begins. A page that ends there is short, or empty, and says where
+the next one goes on.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from appstack_backend.reads import Reader
 from appstack_backend.repository import catalogue
 
 Rows = list[dict[str, Any]]
-MOST_WALKED = 50_000  # products for one page: about a tenth of a second
+MOST_WALKED = 50_000  # products for one page: a tenth of a second where they lie in the order of their SKUs
 FILTERS = {
     "category": "p.category = %(category)s",
     "supplier": "p.supplier = %(supplier)s",
@@ -91,7 +92,7 @@ def conditions(filters: dict[str, str]) -> list[str]:
 
 
 async def index_to_walk(reader: Reader, filters: dict[str, str], limit: int) -> str | None:
-    """The index whose walk finds the page; None: all matches are looked up, or there is no filter that could fail.
+    """The index whose walk finds the page; None: all matches are looked up, or nothing is sought.
 
     Which of them is cheaper for a search or for several filters only the planner can tell, so it is asked.
     """
