@@ -13,6 +13,7 @@ import redis
 
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.receiver import receiver
+from tests.backend.kit.servers import url_of_master
 from tests.backend.test_api import code
 from tests.backend.test_webhooks import PRIVATE, THING, deliveries, subscribe
 
@@ -69,7 +70,7 @@ def test_a_token_in_use_costs_no_round_trip_for_guesses(backend: Backend) -> Non
     api = backend.client().http
     token = api.post("/v1/tokens", json={"name": "n", "scopes": ["read"]}).json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    with redis.Redis.from_url(backend.environment["REDIS_URL"]) as server:
+    with redis.Redis.from_url(url_of_master(backend.environment)) as server:
 
         def scripts() -> int:
             return int(server.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])

@@ -12,7 +12,7 @@ from appstack_redis.keeper import Keeper
 from appstack_redis.resp import Connection, RedisError, info
 
 from tests.backend.kit.processes import wait_until
-from tests.backend.kit.redis_group import PODS, redis_group, settings_of, tell, wait_for_group
+from tests.backend.kit.redis_group import PODS, redis_group, settings_of, tell, wait_for_an_heir, wait_for_group
 from tests.backend.kit.servers import PASSWORD
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def keeper(tmp_path: Path, group: RedisGroup) -> Iterator[Keeper]:
     keeper._announced = PODS[ME]
     wait_for_group(keeper)
     wait_until(lambda: replication(HEIR).get("master_link_status") == "up", "the replica is linked", 30)
+    wait_for_an_heir(group)
     yield keeper
     keeper.disconnect()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from appstack_redis import ask, hand_over, probes
 from appstack_redis import keeper as keeping
-from appstack_redis.resp import info
+from appstack_redis.resp import Connection, info
 from appstack_redis.settings import Settings
 
 from tests.backend.kit.processes import wait_until
@@ -32,9 +32,10 @@ COMMON = f"requirepass {PASSWORD}\nmasterauth {PASSWORD}\ndir /scratch\nsave ''\
 
 @dataclass(frozen=True, slots=True)
 class RedisGroup:
-    """Servers that run, by pod, and their port."""
+    """Servers that run, by pod, and the ports of Redis and of the Sentinels."""
 
     port: int
+    sentinel_port: int
     servers: dict[str, Server]
 
 
@@ -63,7 +64,7 @@ def redis_group(
             text = f"port {sentinel_port}\nbind {address}\ndir /scratch\n{told}{watch}"
             box = Box("redis", REDIS_USER, folder / name)
             running[name] = box.start("redis-server", box.write("redis.conf", text), "--sentinel")
-        yield RedisGroup(port, running)
+        yield RedisGroup(port, sentinel_port, running)
     finally:
         for server in running.values():
             server.stop()
@@ -81,6 +82,22 @@ def wait_for_group(keeper: Keeper) -> None:
     group = keeper.settings.group()
     wait_until(lambda: len(ask.ask_sentinels(group, PASSWORD)) == len(SENTINELS), "all Sentinels know the master", 30)
     wait_until(lambda: is_answered(keeper), "the server answers", 30)
+
+
+def wait_for_an_heir(group: RedisGroup) -> None:
+    """Until every Sentinel could promote a replica: it asks each server what it is only once in ten seconds."""
+    wait_until(
+        lambda: all(knows_an_heir(each, group.sentinel_port) for each in SENTINELS.values()),
+        "all Sentinels have met a replica",
+        60,
+    )
+
+
+def knows_an_heir(sentinel: str, port: int) -> bool:
+    with Connection(sentinel, port, PASSWORD) as connection:
+        told = connection.call("SENTINEL", "REPLICAS", "shop.shop")
+    replicas = [dict(zip(each[::2], each[1::2], strict=True)) for each in told]
+    return any(replica["master-link-status"] == "ok" for replica in replicas)
 
 
 def is_answered(keeper: Keeper) -> bool:

@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
+from redis.sentinel import Sentinel
 
 from tests.backend.kit.rootfs import Box, Server, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 POSTGRES_USER, REDIS_USER, RABBITMQ_USER = 5432, 6379, 5672  # the images' numeric users
@@ -177,6 +178,14 @@ def redis(folder: Path) -> Iterator[dict[str, str]]:
     finally:
         for server in reversed(running):
             server.stop()
+
+
+def url_of_master(environment: Mapping[str, str]) -> str:
+    """Who is master now: a test before may have failed over."""
+    host, _, port = environment["REDIS_SENTINELS"].partition(",")[0].rpartition(":")
+    sentinel = Sentinel([(host, int(port))], sentinel_kwargs={"password": PASSWORD})  # type: ignore[no-untyped-call]
+    host, number = sentinel.discover_master(environment["REDIS_SENTINEL_MASTER"])  # type: ignore[no-untyped-call]
+    return f"redis://:{PASSWORD}@{host}:{number}/0"
 
 
 class RabbitMQ:
