@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "redis"))
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[servers.Postgres, servers.Postgres]]:
+    """A primary and its replica, of a module's own."""
+    folder = tmp_path_factory.mktemp("pair")
+    with servers.postgres(folder / "primary") as primary:
+        schema.migrate(primary.dsn, schema.load_migrations())
+        with servers.replica(folder / "replica", primary) as replica:
+            yield primary, replica
+
+
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for the servers' data."""

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from appstack_backend import broker, broker_wire, schema
+from appstack_backend import broker, broker_wire
 from appstack_backend.worker.consumer import Consumer
 from tests.backend.conftest import settings
 from tests.backend.kit import feeds, servers
@@ -175,16 +175,6 @@ def waiting(dsn: str) -> int:
 
 def consumers_started(worker: Process) -> int:
     return worker.log.read_text().count('"consuming"')
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[servers.Postgres, servers.Postgres]]:
-    """A primary and its replica."""
-    folder = tmp_path_factory.mktemp("pair")
-    with servers.postgres(folder / "primary") as primary:
-        schema.migrate(primary.dsn, schema.load_migrations())
-        with servers.replica(folder / "replica", primary) as replica:
-            yield primary, replica
 
 
 @pytest.fixture

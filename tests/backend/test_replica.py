@@ -9,7 +9,6 @@ import httpx
 import psycopg
 import pytest
 
-from appstack_backend import schema
 from tests.backend.conftest import purge_queues, settings
 from tests.backend.kit import feeds, servers
 from tests.backend.kit.processes import Backend, wait_until
@@ -18,16 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 THING = {"name": "Thing", "price": "1", "currency": "EUR", "category": "c"}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[servers.Postgres, servers.Postgres]]:
-    """A primary and its replica."""
-    folder = tmp_path_factory.mktemp("pair")
-    with servers.postgres(folder / "primary") as primary:
-        schema.migrate(primary.dsn, schema.load_migrations())
-        with servers.replica(folder / "replica", primary) as replica:
-            yield primary, replica
 
 
 @pytest.fixture
