@@ -292,13 +292,17 @@ async def test_kubectl_scales_the_api(shop: Life, plugin: Plugin) -> None:
 
 async def status(shop: Life, plugin: Plugin, *words: str, silent_seconds: float | None = 0) -> Outcome:
     """The status while the operator's Lease was renewed that long ago; None: there is no Lease."""
+    await let_be_silent(shop, silent_seconds)
+    return await plugin.run("status", NAME, *words)
+
+
+async def let_be_silent(shop: Life, silent_seconds: float | None) -> None:
     path = LEASE.path(HOME, "appstack-operator")
     await shop.cast.client.delete(path)
     if silent_seconds is not None:
         renewed = datetime.now(UTC) - timedelta(seconds=silent_seconds)
         spec = {"holderIdentity": "operator-0", "renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
         await shop.ask("POST", LEASE.path(HOME), json={"metadata": {"name": "appstack-operator"}, "spec": spec})
-    return await plugin.run("status", NAME, *words)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +317,7 @@ async def test_status_says_that_no_operator_keeps_it_up_to_date(
     assert "no operator is at work" in first
     assert f"{HOME}/appstack-operator" in first
     assert says in first
-    told = json.loads((await status(shop, plugin, "-o", "json", silent_seconds=silent_seconds)).out)["operator"]
+    told = json.loads((await plugin.run("status", NAME, "-o", "json")).out)["operator"]
     assert told["isAway"] is True
     assert told["message"] in first
     assert bool(told["renewedAt"]) is (silent_seconds is not None)

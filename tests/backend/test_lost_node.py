@@ -66,7 +66,7 @@ def test_a_new_connection_goes_past_a_lost_node(nodes: Service, url: str) -> Non
         return time.monotonic() - begun
 
     seconds = [asyncio.run(connect()) for _ in range(4)]
-    assert max(seconds) < TRIED_SECONDS
+    assert max(seconds) < broker_wire.TRIES * TRIED_SECONDS
     assert max(seconds) >= broker_wire.TRY_SECONDS, "the lost node was met"
 
 
