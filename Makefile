@@ -13,14 +13,15 @@ UP           = $(BIN)/python -m appstack_lab.up --cluster=$(CLUSTER) $(STACK_PLA
 SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
-# Quick ones first; the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/backend tests/lab tests/cluster tests/chaos
+# The longest room first (tests/rooms.py), the lab's own tests before the cluster of the cluster tests stands.
+ALL_TESTS   := tests/lab tests/cluster tests/chaos tests/unit tests/apiserver tests/lease tests/backend
+PROCESSES   ?= 2
 ifneq ($(words $(CLUSTER)) $(filter-out lab kind current,$(CLUSTER)),1 )
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
 ifneq ($(CLUSTER),lab)
 # Without root: the lab's tests and the backend's own servers need it, and faults of nodes are the lab's.
-ALL_TESTS   := tests/unit tests/apiserver tests/lease tests/cluster
+ALL_TESTS   := tests/cluster tests/unit tests/apiserver tests/lease
 LEFT_OUT    := tests/backend and tests/lab (root: make test-backend test-lab), tests/chaos (breaks nodes of the lab)
 PROGRAMS    := kubectl helm etcd kube-apiserver
 endif
@@ -32,6 +33,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  CLUSTER=lab|kind|current   where (now: $(CLUSTER)); KIND_NAME=$(KIND_NAME) NAMESPACE=$(NAMESPACE)"
 	@echo "  PYTEST_ARGS=\"-k NAME\"       more for pytest, in every target that runs tests"
+	@echo "  PROCESSES=$(PROCESSES)                share \`make test\`; 0: one test after the other"
 
 venv:
 	@$(PYTHON) lab/bootstrap.py $(VENV)
@@ -69,7 +71,7 @@ lab-only:
 test: root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
 	@$(if $(LEFT_OUT),echo "CLUSTER=$(CLUSTER) leaves out $(LEFT_OUT).",:)
 	@$(MAKE) --no-print-directory venv fit lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
-	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)"
+	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)" PYTEST_ARGS="-n $(PROCESSES) --no-loadscope-reorder $(PYTEST_ARGS)"
 
 test-unit: venv ## Unit tests: a minute, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)

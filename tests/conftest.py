@@ -16,9 +16,13 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
 
     from tests.apiserver.kit.server import BareCluster
+    from tests.rooms import Rooms
 
 ALLOWED = Path(__file__).parent / "allowed_skips.toml"
 
@@ -29,26 +33,38 @@ class SkipGate:
     def __init__(self, allowed: dict[str, Any]) -> None:
         self.long: dict[str, str] = allowed.pop("long", {})
         self.allowed = allowed
-        self.unlisted: list[str] = []
+        self.unlisted: dict[str, None] = {}  # in the order in which they were met
         self.left_out: Counter[str] = Counter()
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Long tests are left out by their mark alone: that must not become the place where tests disappear."""
         long = [item for item in items if item.get_closest_marker("long")]
         self.left_out.update(item.nodeid.partition("::")[0] for item in long)
-        self.unlisted += [item.nodeid for item in long if item.nodeid.partition("::")[0] not in self.long]
+        self.refuse(item.nodeid for item in long if item.nodeid.partition("::")[0] not in self.long)
+
+    def refuse(self, nodeids: Iterable[str]) -> None:
+        self.unlisted |= dict.fromkeys(nodeids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         is_excused = report.outcome not in ("passed", "failed") or hasattr(report, "wasxfail")
         if is_excused and report.nodeid not in self.allowed:
-            self.unlisted.append(report.nodeid)
+            self.refuse([report.nodeid])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.skipped and report.nodeid not in self.allowed:
-            self.unlisted.append(report.nodeid)
+            self.refuse([report.nodeid])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        """Where several processes share the tests, only they saw what was collected: each of them all of it."""
+        seen = getattr(node, "workeroutput", {})  # none, where the process died
+        self.left_out |= Counter(seen.get("left_out", {}))
+        self.refuse(seen.get("unlisted", ()))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        tell = getattr(session.config, "workeroutput", {})
+        tell |= {"left_out": dict(self.left_out), "unlisted": list(self.unlisted)}
         if self.unlisted and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -87,6 +103,14 @@ def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareClust
     with server.running(folder / "cluster") as cluster:
         yield cluster
     shutil.rmtree(folder / "cluster" / "etcd", ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Rooms:
+    """Used where processes share the tests: -n 2."""
+    from tests.rooms import Rooms
+
+    return Rooms(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

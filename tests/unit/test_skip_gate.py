@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -18,13 +19,14 @@ EXCUSES = {
 }
 
 
-def run_with(excuse: str, allowed: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def run_with(excuse: str, allowed: str, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (tmp_path / "allowed_skips.toml").write_text(allowed)
     (tmp_path / "test_it.py").write_text(f"import pytest\n\n{EXCUSES[excuse]}\ndef test_kept():\n    pass\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -m 'not long'\nmarkers = long: takes long\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
 
 
 @pytest.mark.parametrize("excuse", EXCUSES)
@@ -35,13 +37,20 @@ def test_an_unlisted_excuse_fails_the_run_and_is_named(excuse: str, tmp_path: Pa
     assert "test_it.py::test_left_out" in done.stdout
 
 
+@pytest.mark.parametrize("excuse", ["skipped", "long"])
+def test_where_processes_share_the_tests_it_is_named_once(excuse: str, tmp_path: Path) -> None:
+    done = run_with(excuse, "", tmp_path, "-n", "2")
+    assert done.returncode == 1
+    assert done.stdout.count("NOT ALLOWED to be skipped") == 1
+
+
 def test_a_listed_skip_is_allowed(tmp_path: Path) -> None:
     done = run_with("skipped", '"test_it.py::test_left_out" = "an example of a reason"', tmp_path)
     assert done.returncode == 0
 
 
 def test_a_listed_long_test_is_left_out_and_told_with_its_reason(tmp_path: Path) -> None:
-    done = run_with("long", '[long]\n"test_it.py" = "an example of a reason"', tmp_path)
+    done = run_with("long", '[long]\n"test_it.py" = "an example of a reason"', tmp_path, "-n", "2")
     assert done.returncode == 0
     assert "left to `make test-long`: 1 of test_it.py: an example of a reason" in done.stdout
 

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ADDRESS = "127.0.0.9"
+TABLE = "appstack_test_"
 
 
 class Service:
     """Its endpoints, one after the other, and those among them whose node is lost: what is sent to them vanishes."""
 
     def __init__(self, port: int) -> None:
-        self.port, self._table = port, f"appstack_test_{port}"
+        self.port, self._table = port, f"{TABLE}{port}"
 
     def lead_to(self, endpoints: Sequence[str], lost: Sequence[str] = ()) -> None:
         """New connections go to these; those that there are stay where they are."""
