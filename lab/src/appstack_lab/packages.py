@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import which
 
 from appstack_lab import paths
-from appstack_lab.commands import SYSTEM_PATH, run_logged
+from appstack_lab.commands import SYSTEM_PATH, run_logged, succeeds
 from appstack_lab.failures import LabError
 from appstack_lab.locks import locked
 from appstack_lab.progress import step
@@ -32,6 +32,11 @@ IMAGE_TOOLS = {
     "gpg": "gpg",  # with it mmdebstrap names the keyring where the machine's apt does not trust the suite's keys
     "/usr/share/keyrings/debian-archive-trixie-stable.*": "debian-archive-keyring",  # older ones lack the suite's keys
 }
+
+# Services that a package of the above starts, and enables for every boot: the lab wants its programs alone.
+SERVICES = {"containerd": "containerd.service"}
+# systemctl then speaks to no service manager, so nothing starts; what installs a unit enables it all the same.
+QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
 
 
 def find_command(name: str) -> str | None:
@@ -66,9 +71,18 @@ def ensure_packages(tools: dict[str, str]) -> None:
             raise LabError(f"please install: {' '.join(missing)} (only Debian's packages are automatic)")
         if os.geteuid() != 0:
             raise LabError(f"please install as root: apt-get install --no-install-recommends {' '.join(missing)}")
-        log = paths.logs() / "packages.log"
-        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         with step(f"install {' '.join(missing)}"):
-            run_logged("apt-get update", ["apt-get", "update", "-qq"], log, env=quiet)
-            install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-            run_logged("apt-get install", install, log, env=quiet)
+            install(missing)
+
+
+def install(missing: list[str]) -> None:
+    """Install packages of Debian without starting or enabling their services."""
+    log = paths.logs() / "packages.log"
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+    run_logged("apt-get update", ["apt-get", "update", "-qq"], log, env=QUIETLY)
+    try:
+        run_logged("apt-get install", command, log, env=QUIETLY)
+    finally:  # also of what an interrupted installation leaves behind: the next one no longer misses it
+        for package in missing:
+            if package in SERVICES:
+                succeeds(["systemctl", "disable", SERVICES[package]])

@@ -83,6 +83,27 @@ def test_a_download_is_preceded_by_the_authorities_it_is_checked_against(
     assert not asked.exists()
 
 
+def test_no_service_is_started_or_left_enabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that writes down what it is asked for, and lacks containerd and another package."""
+    asked = tmp_path / "asked"
+    write_command(tmp_path / "apt-get", f'echo "apt-get $1 offline=$SYSTEMD_OFFLINE" >> {asked}\n')
+    write_command(tmp_path / "systemctl", f'echo "$@" >> {asked}\n')
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    packages.ensure_packages({"no-such-program": "containerd", "nor-this": "conntrack"})
+    installed = ["apt-get update offline=1", "apt-get install offline=1", "disable containerd.service"]
+    assert asked.read_text().splitlines() == installed
+    asked.unlink()
+    packages.ensure_packages({"sh": "containerd", "nor-this": "conntrack"})  # one that was there keeps its service
+    assert asked.read_text().splitlines() == installed[:2]
+    asked.unlink()
+    write_command(tmp_path / "apt-get", '[ "$1" = update ]\n')
+    with pytest.raises(LabError, match="apt-get install failed"):
+        packages.ensure_packages({"no-such-program": "containerd"})
+    assert asked.read_text().splitlines() == installed[2:]
+
+
 def test_only_root_is_made_to_install_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
     write_command(tmp_path / "apt-get", "")
