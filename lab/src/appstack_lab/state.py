@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from appstack_lab import paths
@@ -28,8 +29,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def known_clusters() -> list[Cluster]:
     """Return every cluster with a state, also half-created ones, by name."""
-    files = sorted(paths.STATE.glob(f"*/{STATE_FILE}"))
-    return [Cluster.from_dict(json.loads(path.read_text())) for path in files]
+    clusters = []
+    with suppress(FileNotFoundError):  # no cluster, or the last one goes just now
+        for directory in sorted(paths.STATE.iterdir()):
+            with suppress(FileNotFoundError, NotADirectoryError):  # no cluster's, or one that goes just now
+                clusters.append(Cluster.from_dict(json.loads((directory / STATE_FILE).read_text())))
+    return clusters
 
 
 def find_cluster(name: str) -> Cluster | None:

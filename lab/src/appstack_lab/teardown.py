@@ -16,6 +16,7 @@ from appstack_lab.binaries import bin_directory
 from appstack_lab.cgroups import end_processes, remove_cgroups
 from appstack_lab.commands import succeeds
 from appstack_lab.failures import LabError
+from appstack_lab.locks import locked
 from appstack_lab.network import remove_network
 from appstack_lab.nodeinit import NODE_DIRECTORIES
 from appstack_lab.orders import ask
@@ -115,10 +116,16 @@ def remove_cluster(cluster: Cluster) -> None:
     """Remove a cluster with its files, and what only the last cluster still needed."""
     clear_away(cluster)
     remove_tree(cluster.directory)
-    if not known_clusters():
-        restore_limits()
-        for directory in (paths.RUN, paths.STATE):
-            shutil.rmtree(directory, ignore_errors=True)
-        for target in NODE_DIRECTORIES.values():
-            with contextlib.suppress(OSError):  # in use by somebody else
-                Path(target).rmdir()
+    with locked(paths.LOCKS / "index.lock"):  # a cluster that is begun meanwhile writes down its state under this lock
+        if not known_clusters():
+            remove_common()
+
+
+def remove_common() -> None:
+    """Remove what clusters share; for when none is left."""
+    restore_limits()
+    for directory in (paths.RUN, paths.STATE):
+        shutil.rmtree(directory, ignore_errors=True)
+    for target in NODE_DIRECTORIES.values():
+        with contextlib.suppress(OSError):  # in use by somebody else
+            Path(target).rmdir()

@@ -4,14 +4,69 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_lab.teardown import remove_tree
+from appstack_lab import paths, teardown
+from appstack_lab.cluster import Cluster, build_nodes
+from appstack_lab.locks import locked
+from appstack_lab.state import known_clusters, remember
+from appstack_lab.teardown import remove_cluster, remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture
+def last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The only cluster of a machine: its state alone, no processes and no network."""
+    for place in ("STATE", "RUN", "LOCKS"):
+        monkeypatch.setattr(paths, place, tmp_path / place)
+    monkeypatch.setattr(teardown, "clear_away", lambda _: None)
+    monkeypatch.setattr(teardown, "NODE_DIRECTORIES", {})
+    cluster = Cluster("last", 0, build_nodes(1))
+    remember(cluster)
+    return cluster
+
+
+def test_a_cluster_begun_while_the_last_one_goes_keeps_its_state(
+    last: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create() -> None:
+        with locked(paths.LOCKS / "index.lock"):
+            remember(Cluster("new", 1, build_nodes(1)))
+
+    creation = threading.Thread(target=create)
+
+    def meanwhile() -> None:  # after the deletion saw that nobody is left
+        creation.start()
+        creation.join(0.5)
+
+    monkeypatch.setattr(teardown, "restore_limits", meanwhile)
+    remove_cluster(last)
+    creation.join()
+    assert [cluster.name for cluster in known_clusters()] == ["new"]
+
+
+def test_the_last_cluster_takes_the_common_directories_along(last: Cluster) -> None:
+    paths.RUN.mkdir()
+    remove_cluster(last)
+    assert not paths.STATE.exists() and not paths.RUN.exists()
+
+
+def test_a_cluster_deleted_while_others_are_listed_is_not_listed(
+    last: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(Cluster("other", 1, build_nodes(1)))
+    read = Cluster.from_dict
+
+    def delete_the_other(data: dict[str, Any]) -> Cluster:
+        remove_tree(paths.STATE / "other")
+        return read(data)
+
+    monkeypatch.setattr(Cluster, "from_dict", staticmethod(delete_the_other))
+    assert known_clusters() == [last]
 
 
 def fill(directory: Path, files: int) -> None:
