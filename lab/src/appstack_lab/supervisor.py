@@ -94,8 +94,8 @@ class Supervisor:
     done: bool = False
 
     def note(self, child: Child, text: str) -> None:
-        """Write a line of ours into a component's log."""
-        with Path(child.process.log).open("a") as log:
+        """Write a line of ours into a component's log, if it takes one: a full disk is no reason to end everybody."""
+        with contextlib.suppress(OSError), Path(child.process.log).open("a") as log:
             log.write(f"--- {datetime.now().astimezone().isoformat(timespec='seconds')} lab: {text}\n")
 
     def start(self, child: Child) -> None:

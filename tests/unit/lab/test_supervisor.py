@@ -80,6 +80,14 @@ def test_a_killed_process_comes_back_and_its_end_is_told(supervise: Callable[...
     assert "lab: ended: signal 9" in (tmp_path / "sleep.log").read_text()
 
 
+def test_a_full_disk_ends_no_supervisor(supervise: Callable[..., Path]) -> None:
+    socket = supervise(sleep=Process("sleep", SLEEP, "/dev/full"))
+    wait_for(lambda: report(socket, "sleep")["pid"] > 0)
+    first = report(socket, "sleep")["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: report(socket, "sleep")["pid"] not in (0, first))
+
+
 def test_a_process_that_keeps_failing_is_started_ever_more_rarely(
     supervise: Callable[..., Path], tmp_path: Path
 ) -> None:
