@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from appstack_lab import paths
@@ -94,7 +95,7 @@ def bin_directory() -> Path:
 
 
 def link_programs() -> None:
-    """Gather the programs built so far in one directory."""
+    """Gather the programs built so far in one directory, and note that all of them are used now."""
     directory = bin_directory()
     directory.mkdir(parents=True, exist_ok=True)
     for group in GROUPS:
@@ -104,6 +105,9 @@ def link_programs() -> None:
                 partial = link.with_name(f".{program}.{os.getpid()}")
                 partial.symlink_to(source)
                 partial.replace(link)
+    for used in (directory, *map(directory_of, GROUPS)):
+        with suppress(FileNotFoundError):  # not built
+            os.utime(used)
 
 
 def program(name: str) -> Path:

@@ -103,6 +103,11 @@ class Cluster:
         return self.directory / "config"
 
     @property
+    def spec(self) -> Path:
+        """What the supervisor of the control plane keeps running."""
+        return self.config / "supervisor.json"
+
+    @property
     def logs(self) -> Path:
         return self.directory / "logs"
 

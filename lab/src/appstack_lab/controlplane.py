@@ -88,12 +88,11 @@ def build_processes(cluster: Cluster, bin_: Path, helper_image: str) -> list[Pro
 
 def start_supervisor(cluster: Cluster, processes: list[Process]) -> None:
     """Start the supervisor apart from us: it keeps none of our files, terminals or variables."""
-    spec = cluster.config / "supervisor.json"
-    write_json(spec, build_spec(cluster.socket, processes))
+    write_json(cluster.spec, build_spec(cluster.socket, processes))
     log = cluster.logs / "supervisor.log"
     with log.open("ab") as sink:
         started = subprocess.Popen(
-            [sys.executable, "-m", "appstack_lab.supervisor", str(spec)],
+            [sys.executable, "-m", "appstack_lab.supervisor", str(cluster.spec)],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,

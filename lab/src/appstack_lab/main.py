@@ -57,6 +57,7 @@ def create_cluster(args: argparse.Namespace) -> None:
     wait_seconds = args.wait or WAIT_SECONDS
     path = kubeconfigs.target(args.kubeconfig)
     kubeconfigs.read(path)  # one that cannot take the access is refused before anything is made
+    prune.note_tree()
     cluster = create.create_cluster(args.name, nodes, args.volume_size, wait_seconds)
     kubeconfigs.export(admin_kubeconfig(cluster), path)
     say(f"Access is in {path} (context kind-{cluster.name}).")
@@ -120,11 +121,13 @@ def load_docker_image(args: argparse.Namespace) -> None:
 
 
 def build_binaries(args: argparse.Namespace) -> None:
+    prune.note_tree()
     binaries.build_binaries(args.names)
 
 
 def build_images(args: argparse.Namespace) -> None:
     images = images_of(args.names)  # once: the sources may change while we build
+    prune.note_tree()
     is_news = args.builder == "buildah" and not all(stored(image.ref) for image in images)
     builders.build_images(images, args.builder)
     if is_news:  # each change of the sources leaves an image behind

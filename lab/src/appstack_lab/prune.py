@@ -1,4 +1,4 @@
-"""Clears the cache of what no tree's present sources lead to and nobody has used lately: programs, images, layers."""
+"""Clears the cache of programs, images and layers that no tree leads to, no cluster runs and nobody has used lately."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from appstack_lab.gomodules import GROUPS
 from appstack_lab.images import BASE, PROGRAMS, file_name, image_of, images_of
 from appstack_lab.layers import layer_directory, store_directory
 from appstack_lab.locks import locked
-from appstack_lab.uses import is_fresh, needed_by_trees, places_of, remember_tree
+from appstack_lab.uses import is_fresh, needed_by_clusters, needed_by_trees, places_of, remember_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,15 +55,20 @@ def present() -> set[str]:
     return images | {directory_of(group).name for group in GROUPS} | {bin_directory().name}
 
 
+def note_tree() -> None:
+    """Let whoever prunes the cache know what this tree leads to: for every command that builds or finds it built."""
+    remember_tree(present())
+
+
 def prune() -> list[str]:
-    """Remove what no tree's present sources lead to; return what was removed.
+    """Remove what neither a tree's present sources nor a cluster leads to; return what was removed.
 
     Other trees are known by the notes they leave at each build, so several may share a cache.
     """
     cache = paths.cache()
-    remember_tree(present())
+    note_tree()
     with locked(cache / "images.lock"):
-        kept = needed_by_trees()
+        kept = needed_by_trees() | needed_by_clusters()
         old = [ref for ref in stored_images() if ref not in kept and not is_fresh(*places_of(ref))]
         for ref in old:
             remove_image(ref)

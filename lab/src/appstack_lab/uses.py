@@ -1,4 +1,4 @@
-"""Remembers who works with the shared cache: which trees there are, what each leads to, when a thing was last used."""
+"""Remembers who works with the shared cache: trees and clusters, what each leads to, when a thing was last used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from appstack_lab import paths
 from appstack_lab.images import file_name
-from appstack_lab.state import write_json
+from appstack_lab.state import known_clusters, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -40,6 +40,18 @@ def needed_by_trees() -> set[str]:
             needed |= set(note["names"])
         else:
             file.unlink(missing_ok=True)
+    return needed
+
+
+def needed_by_clusters() -> set[str]:
+    """Return the directories of programs that clusters of this machine run, or would start again, by name."""
+    needed: set[str] = set()
+    for cluster in known_clusters():
+        with suppress(FileNotFoundError, PermissionError):  # nothing is laid out yet, or it is another user's
+            commands = cluster.spec.read_text()
+            for directory in paths.cache().glob("bin-*"):
+                if f"{directory}/" in commands:
+                    needed |= {directory.name} | {link.resolve().parent.name for link in directory.iterdir()}
     return needed
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import paths, prune
+from appstack_lab import binaries, builders, create, kubeconfigs, main, paths, prune
+from appstack_lab.cluster import Cluster, build_nodes
+from appstack_lab.gomodules import GROUPS
 from appstack_lab.images import file_name, image_of
 from appstack_lab.layers import StoredImage, build_chains, layer_directory, store_directory, stored
-from appstack_lab.state import write_json
+from appstack_lab.state import remember, write_json
 from appstack_lab.uses import touch
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ SHARED, NEW, OLD = (f"sha256:{digit * 64}" for digit in "123")
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
+    monkeypatch.setattr(paths, "STATE", tmp_path / "state")
     return tmp_path
 
 
@@ -83,6 +86,65 @@ def test_what_this_tree_leads_to_is_known_to_another_one(cache: Path, monkeypatc
     monkeypatch.setattr(prune, "present", lambda: {OLD_REF})
     assert prune.prune() == []
     assert stored(ours) is not None
+
+
+@pytest.fixture
+def built(cache: Path) -> Path:
+    """The program etcd, built a day ago from this tree's sources."""
+    (directory,) = (binaries.directory_of(group) for group in GROUPS if group.name == "etcd")
+    directory.mkdir(parents=True)
+    (directory / "etcd").touch()
+    age(directory)
+    return directory
+
+
+def sources_lead_elsewhere(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """From now on we are another tree, which needs nothing that is there."""
+    monkeypatch.setattr(paths, "SOURCES", cache)
+    monkeypatch.setattr(prune, "present", lambda: set[str]())
+
+
+def test_programs_used_lately_stay_however_old_they_are(
+    cache: Path, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binaries.build_binaries(["etcd"])
+    links = binaries.bin_directory()
+    sources_lead_elsewhere(monkeypatch, cache)
+    assert prune.prune() == []
+    age(built, links)
+    assert prune.prune() == [built.name]
+    assert not links.exists()
+
+
+@pytest.mark.parametrize("command", ["build binaries etcd", "build images redis", "create cluster"])
+def test_every_command_that_builds_tells_what_its_tree_leads_to(
+    command: str, cache: Path, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(create, "create_cluster", lambda *_: Cluster("shop", 0, build_nodes(1)))
+    monkeypatch.setattr(kubeconfigs, "export", lambda *_: None)
+    monkeypatch.setattr(builders, "build_images", lambda *_: None)
+    monkeypatch.setattr(main, "stored", lambda _: True)  # nothing is new
+    monkeypatch.setenv("KUBECONFIG", str(cache / "kubeconfig"))
+    main.main(command.split())
+    age(*cache.glob("bin-*"), built)
+    sources_lead_elsewhere(monkeypatch, cache / "trees")
+    assert prune.prune() == []
+    assert built.exists()
+
+
+def test_what_a_cluster_runs_stays(cache: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binaries.build_binaries(["etcd"])
+    links = binaries.bin_directory()
+    age(built, links)
+    cluster = Cluster("shop", 0, build_nodes(1))
+    remember(cluster)
+    write_json(cluster.spec, {"processes": [{"command": [f"{links}/etcd", "--name=shop"]}]})
+    sources_lead_elsewhere(monkeypatch, cache)
+    assert prune.prune() == []
+    assert (links / "etcd").exists()
+    cluster.spec.unlink()
+    assert prune.prune() == [built.name]
 
 
 def test_an_image_that_a_test_may_still_stand_on_stays(cache: Path) -> None:
