@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_lab import paths, teardown
+from appstack_lab import paths, sysctls, teardown
 from appstack_lab.cluster import Cluster, build_nodes
 from appstack_lab.locks import locked
 from appstack_lab.state import known_clusters, remember
@@ -53,6 +53,28 @@ def test_the_last_cluster_takes_the_common_directories_along(last: Cluster) -> N
     paths.RUN.mkdir()
     remove_cluster(last)
     assert not paths.STATE.exists() and not paths.RUN.exists()
+
+
+def test_the_last_cluster_puts_the_settings_of_the_machine_back(
+    last: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysctls, "SETTINGS", tmp_path / "proc")
+    names = (*sysctls.MINIMUM, *sysctls.KUBELET)
+    settings = {name: tmp_path / "proc" / name for name in names}
+    for setting in settings.values():
+        setting.parent.mkdir(parents=True, exist_ok=True)
+        setting.write_text("1")
+    sysctls.raise_limits()
+    assert {name: int(settings[name].read_text()) for name in sysctls.MINIMUM} == sysctls.MINIMUM
+    for name in sysctls.KUBELET:
+        settings[name].write_text("10")
+    other = Cluster("other", 1, build_nodes(1))
+    remember(other)
+    sysctls.raise_limits()
+    remove_cluster(other)
+    assert "1" not in [setting.read_text() for setting in settings.values()]
+    remove_cluster(last)
+    assert {setting.read_text() for setting in settings.values()} == {"1"}
 
 
 def test_a_cluster_deleted_while_others_are_listed_is_not_listed(
