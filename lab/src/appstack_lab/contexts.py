@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import shutil
-from fnmatch import translate
 from pathlib import Path
 
 HASH_DIGITS = 12
@@ -21,6 +20,9 @@ LITTER = {
     "__pycache__",
 }
 LITTER_ENDINGS = (".egg-info", ".pyc")
+# The words of a .dockerignore's pattern; a backslash takes the next character as it is.
+TOKEN = re.compile(r"\*\*/?|\[\^?(?:\\.|[^]\\])+\]|\\.|.")
+WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def parse_dockerignore(text: str) -> list[tuple[bool, re.Pattern[str]]]:
@@ -37,15 +39,17 @@ def parse_dockerignore(text: str) -> list[tuple[bool, re.Pattern[str]]]:
 
 
 def pattern_to_regex(pattern: str) -> str:
-    """Translate a pattern: * stays within a directory, ** crosses them, a match takes all below it."""
-    parts = []
-    for part in pattern.split("/"):
-        if part == "**":
-            parts.append("(?:.*/)?")
-            continue
-        inner = translate(part).removeprefix("(?s:").removesuffix(r")\Z").replace(".*", "[^/]*")
-        parts.append(f"{inner}/")
-    return "".join(parts).removesuffix("/") + "(?:/.*)?"
+    """Translate a pattern: * and ? stay within a directory, ** crosses them, a match takes all below it."""
+    return "".join(token_to_regex(token[0]) for token in TOKEN.finditer(pattern)) + "(?:/.*)?"
+
+
+def token_to_regex(token: str) -> str:
+    """Translate one word of a pattern, as Docker's own patternmatcher does."""
+    if token in WILDCARDS:
+        return WILDCARDS[token]
+    if token.startswith("[") and len(token) > 1:
+        return "[" + token[1:].replace("[", r"\[")
+    return re.escape(token.removeprefix("\\") or token)
 
 
 def is_ignored(path: str, rules: list[tuple[bool, re.Pattern[str]]]) -> bool:

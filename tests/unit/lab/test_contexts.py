@@ -80,6 +80,17 @@ def test_an_ignored_dockerfile_is_still_there_to_build_from(context: Path) -> No
         ("docs", "src/docs.py", False),
         ("a?c", "abc", True),
         ("a.c", "abc", False),
+        ("a?c", "a/c", False),
+        ("a[^x-z]c", "abc", True),
+        ("a[^x-z]c", "ayc", False),
+        ("[[]a", "[a", True),
+        (r"a\*", "a*", True),
+        (r"a\*", "ab", False),
+        ("docs/**", "docs/deep/README.md", True),
+        ("docs/**", "docs", False),
+        ("docs/**/a.md", "docs/a.md", True),
+        ("**", "a/b", True),
+        ("**.md", "docs/README.md", True),
     ],
 )
 def test_patterns_mean_what_docker_means(pattern: str, path: str, ignored: bool) -> None:
