@@ -89,8 +89,9 @@ class Database:
         pool_seconds: float = POOL_SECONDS,
         may_follow: bool = False,
     ) -> None:
-        self.dsn, self.name, self._may_follow = dsn, name, may_follow
+        self.dsn, self.name, self.size, self._may_follow = dsn, name, size, may_follow
         self.patience_seconds = patience_seconds
+        self._transactions = 0  # under way
         self._timeline = 0
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
@@ -133,14 +134,23 @@ class Database:
         for what in ("pool_size", "pool_available", "requests_waiting"):
             DATABASE_POOL.labels(self.name, what).set(figures.get(what, 0))
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether transactions are under way: who waits in vain for a connection then knows of no lost server."""
+        return self._transactions > 0
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction, not repeated: the caller sees what fails."""
         async with self._pool.connection() as conn:
             if not self._may_follow:
                 await refuse_follower(conn)
-            async with conn.transaction():
-                yield conn
+            self._transactions += 1
+            try:
+                async with conn.transaction():
+                    yield conn
+            finally:
+                self._transactions -= 1
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float | None = None) -> T:
         """Do the work in one transaction, again on a transient failure until patience ends.

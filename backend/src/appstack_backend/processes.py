@@ -31,7 +31,7 @@ class Stores:
         size, patience = settings.database_pool_size, settings.database_patience_seconds
         self.settings = settings
         self.database = Database(settings.database_url, "primary", size, patience)
-        # A replica is a convenience: whoever waits for it longer than a blink goes to the primary.
+        # Whoever finds none of its connections free learns after a blink whether there is any at all.
         replica = Database(settings.database_readonly_url, "readonly", size, 0.0, REPLICA_POOL_SECONDS, may_follow=True)
         self.reads = Reads(
             self.database, replica if settings.has_replica else None, settings.replica_most_stale_seconds

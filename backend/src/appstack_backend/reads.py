@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
-from appstack_backend.database import Database
+from appstack_backend.database import Database, server_is_lost
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.logs import get_logger
 from appstack_backend.metrics import READS
@@ -25,16 +26,18 @@ IS_FRESH = """
     SELECT coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
         >= %s::pg_lsn, false)"""
 OBSERVE_SECONDS = 1.0
-LEFT_ALONE_SECONDS = 2.0  # a replica that failed
+LEFT_ALONE_SECONDS = 2.0  # a replica that is lost
 # A server whose node is lost says nothing, and its connections break only seconds later. So nobody waits for one alone:
-# after a second the primary is asked beside the replica, and beside the primary the replica every half second.
+# after a second the primary is asked beside the replica, and beside the primary the replica every half second. A server
+# that is merely slow would so make the other one do its work as well: hence only a part of a pool may be used for that.
 SILENT_SECONDS, AGAIN_SECONDS = 1.0, 0.5
+Rows = list[dict[str, Any]]
 
 
 class Reader(Protocol):
     """Where a repository's reads go."""
 
-    async def fetch_all(self, query: Any, parameters: Any = None) -> list[dict[str, Any]]: ...
+    async def fetch_all(self, query: Any, parameters: Any = None) -> Rows: ...
 
     async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None: ...
 
@@ -60,6 +63,9 @@ class Reads:
         self._floor: str | None = None
         self._trusted_until = 0.0
         self._left_alone_until = 0.0
+        # Places for those who ask another server beside this one: half of the other one's connections at most.
+        self.beside_replica = asyncio.Semaphore(primary.size // 2)
+        self.beside_primary = asyncio.Semaphore(replica.size // 2 if replica else 0)
 
     async def lsn(self) -> str:
         """A position behind every commit that was acknowledged before."""
@@ -100,8 +106,16 @@ class Reads:
     def replica_is_left_alone(self) -> bool:
         return time.monotonic() < self._left_alone_until
 
-    async def leave_replica_alone(self, error: BaseException) -> None:
-        """It failed: nobody else shall wait for that for a while."""
+    async def note_failure(self, error: BaseException) -> None:
+        """Nobody else shall wait for a replica that is lost, for a while.
+
+        One that is busy, or has ended a query because its recovery could not wait, goes on: the primary would only have
+        to do its work.
+        """
+        is_at_work = self.replica is not None and self.replica.is_at_work
+        is_unreachable = isinstance(error, PoolTimeout) and not is_at_work
+        if not is_unreachable and not server_is_lost(error):
+            return
         self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
         log.warning("reads go to the primary for a while", error=str(error).strip())
         if self.replica is not None:
@@ -116,7 +130,7 @@ class FreshReader:
     replica: Database
     needed_lsn: str
 
-    async def fetch_all(self, query: Any, parameters: Any = None) -> list[dict[str, Any]]:
+    async def fetch_all(self, query: Any, parameters: Any = None) -> Rows:
         first = asyncio.create_task(self._from_replica(query, parameters))
         others: list[asyncio.Task[Any]] = []
         try:
@@ -124,14 +138,15 @@ class FreshReader:
             if first.done() and (rows := first.result()) is not None:
                 READS.labels("replica").inc()
                 return rows
-            primary = asyncio.create_task(self.reads.primary.fetch_all(query, parameters))
+            primary = asyncio.create_task(self._from_primary(first, query, parameters))
             later = asyncio.create_task(self._from_replica_in_time(first, query, parameters))
             others = [primary, later]
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-            # Both may have ended: rows are better than the other one's failure.
-            is_replica = later.done() and not (primary.done() and primary.exception() is None)
+            # Rows are better than the other one's failure.
+            is_replica = later.done() and later.exception() is None
+            rows = later.result() if is_replica else await primary
             READS.labels("replica" if is_replica else "primary").inc()
-            return later.result() if is_replica else primary.result()
+            return rows
         finally:
             for task in (first, *others):
                 leave(task)
@@ -140,24 +155,44 @@ class FreshReader:
         rows = await self.fetch_all(query, parameters)
         return rows[0] if rows else None
 
-    async def _from_replica(self, query: Any, parameters: Any) -> list[dict[str, Any]] | None:
-        """The rows; None if it must not be asked, does not answer, or has not replayed what is needed."""
-        if self.reads.replica_is_left_alone or not self.reads.replica_is_trusted:
-            return None
-        try:
-            return await fetch_fresh(self.replica, self.needed_lsn, query, parameters)
-        except (psycopg.OperationalError, DatabaseUnavailable) as error:
-            await self.reads.leave_replica_alone(error)
-            return None
+    async def _from_replica(self, query: Any, parameters: Any) -> Rows | None:
+        """The rows; None if it must not be asked, fails, or has not replayed what is needed.
 
-    async def _from_replica_in_time(
-        self, first: asyncio.Task[list[dict[str, Any]] | None], query: Any, parameters: Any
-    ) -> list[dict[str, Any]]:
+        Raises DatabaseUnavailable where it is busy for as long as one waits for a busy primary.
+        """
+        give_up_at = time.monotonic() + SILENT_SECONDS + self.reads.primary.patience_seconds
+        while self.reads.replica_is_trusted and not self.reads.replica_is_left_alone:
+            try:
+                return await fetch_fresh(self.replica, self.needed_lsn, query, parameters)
+            except psycopg.OperationalError as error:
+                await self.reads.note_failure(error)
+                if not isinstance(error, PoolTimeout):
+                    return None
+                if time.monotonic() > give_up_at:
+                    raise DatabaseUnavailable() from error
+        return None
+
+    async def _from_primary(self, first: asyncio.Task[Rows | None], query: Any, parameters: Any) -> Rows:
+        """The rows: at once where the replica does not serve, beside one that is silent as soon as there is a place."""
+        if first.done():
+            return await self.reads.primary.fetch_all(query, parameters)
+        place = asyncio.create_task(self.reads.beside_replica.acquire())
+        try:
+            await asyncio.wait((first, place), return_when=asyncio.FIRST_COMPLETED)
+            if first.done() and (rows := first.result()) is not None:
+                return rows
+            return await self.reads.primary.fetch_all(query, parameters)
+        finally:
+            if not place.cancel():
+                self.reads.beside_replica.release()
+
+    async def _from_replica_in_time(self, first: asyncio.Task[Rows | None], query: Any, parameters: Any) -> Rows:
         """The rows, however long that takes: what a lost primary has acknowledged is replayed a moment later."""
         rows = await first
         while rows is None:
             await asyncio.sleep(AGAIN_SECONDS)
-            rows = await self._from_replica(query, parameters)
+            async with self.reads.beside_primary:
+                rows = await self._from_replica(query, parameters)
         return rows
 
 
@@ -168,7 +203,7 @@ def leave(task: asyncio.Task[Any]) -> None:
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
-async def fetch_fresh(replica: Database, needed_lsn: str, query: Any, parameters: Any) -> list[dict[str, Any]] | None:
+async def fetch_fresh(replica: Database, needed_lsn: str, query: Any, parameters: Any) -> Rows | None:
     """The rows, if the server has replayed the needed position; None if it has not."""
     async with replica.transaction() as conn, conn.pipeline():
         fresh = await conn.execute(IS_FRESH, (as_lsn(needed_lsn),))

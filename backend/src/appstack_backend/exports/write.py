@@ -47,7 +47,7 @@ async def copy_from_replica(reads: Reads, job: repository.Job, wait_seconds: flo
     except Stale:
         return None
     except (psycopg.OperationalError, DatabaseUnavailable) as error:  # also: cancelled by a conflict with recovery
-        await reads.leave_replica_alone(error)
+        await reads.note_failure(error)
         return None
 
 

@@ -1,0 +1,111 @@
+"""Reads that one of two servers does not answer in time. One server plays both, who goes by the name of its client."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from appstack_backend.database import Database
+from appstack_backend.processes import REPLICA_POOL_SECONDS
+from appstack_backend.reads import NO_LSN, Reads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SIZE = 4
+UNHEARD_OF = "F" * 8 + "0" * 8  # a position that no server will ever reach
+BY = "SELECT current_setting('application_name') AS server"
+SLEEPS = (
+    f"{BY}, pg_sleep(CASE current_setting('application_name') WHEN 'replica' THEN %(replica)s ELSE %(primary)s END)"
+)
+REFUSES = "SELECT refuse(%s) AS server"
+REFUSE = """
+    CREATE FUNCTION refuse(code text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('application_name') = 'replica' THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = code;
+        END IF;
+        RETURN current_setting('application_name');
+    END $$"""
+AT_WORK = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state = 'active'"
+
+
+@pytest.fixture
+async def reads(dsn: str) -> AsyncIterator[Reads]:
+    async for made in both(dsn, f"{dsn}?application_name=replica"):
+        yield made
+
+
+async def both(dsn: str, replica_dsn: str) -> AsyncIterator[Reads]:
+    primary = Database(f"{dsn}?application_name=primary", "primary", SIZE, patience_seconds=10)
+    replica = Database(replica_dsn, "readonly", SIZE, 0.0, REPLICA_POOL_SECONDS, may_follow=True)
+    await primary.open()
+    await replica.open()
+    reads = Reads(primary, replica, most_stale_seconds=60)
+    await reads.observe()
+    yield reads
+    await replica.close()
+    await primary.close()
+
+
+async def most_at_work(dsn: str, name: str, until: asyncio.Future[Any]) -> int:
+    """The most queries that a server had to do at once."""
+    most = 0
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        while not until.done():
+            row = await (await conn.execute(AT_WORK, (name,))).fetchone()
+            most = max(most, row[0] if row else 0)
+            await asyncio.sleep(0.02)
+    return most
+
+
+async def test_a_replica_that_is_slow_makes_the_primary_do_a_part_of_its_work_alone(dsn: str, reads: Reads) -> None:
+    """Else reads would take all its connections, and everything else would wait for them."""
+    reader = reads.reader(NO_LSN)
+    asked = asyncio.gather(*(reader.fetch_one(SLEEPS, {"replica": 2, "primary": 1.5}) for _ in range(16)))
+    most = await most_at_work(dsn, "primary", asked)
+    servers = {row["server"] for row in await asked if row}
+    assert servers == {"primary", "replica"}, "who finds no place waits for the replica"
+    assert most == SIZE // 2
+    assert not reads.replica_is_left_alone
+
+
+async def test_a_primary_that_is_slow_makes_the_replica_do_a_part_of_its_work_alone(dsn: str, reads: Reads) -> None:
+    """The replica has not replayed what is needed, so it is asked again and again."""
+    reader = reads.reader(UNHEARD_OF)
+    asked = asyncio.gather(*(reader.fetch_one(SLEEPS, {"replica": 0.7, "primary": 3}) for _ in range(SIZE)))
+    await asyncio.sleep(1.0)  # all have been told once that it is too old
+    assert await most_at_work(dsn, "replica", asked) == SIZE // 2
+    assert [row["server"] for row in await asked if row] == ["primary"] * SIZE
+
+
+async def test_a_replica_without_a_free_connection_is_not_lost(reads: Reads) -> None:
+    """Who finds none waits for one, as at the primary, and after a second asks there as well."""
+    assert reads.replica is not None
+    reader = reads.reader(NO_LSN)
+    async with AsyncExitStack() as taken:
+        for _ in range(SIZE):
+            await taken.enter_async_context(reads.replica.transaction())
+        assert await reader.fetch_one(BY) == {"server": "primary"}
+        assert not reads.replica_is_left_alone
+    assert await reader.fetch_one(BY) == {"server": "replica"}
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "57014"])
+async def test_a_replica_that_ends_a_query_is_not_lost(dsn: str, reads: Reads, sqlstate: str) -> None:
+    """As it does for the sake of its recovery: the primary answers that one, and the replica the next."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute(REFUSE)
+    reader = reads.reader(NO_LSN)
+    assert await reader.fetch_one(REFUSES, (sqlstate,)) == {"server": "primary"}
+    assert not reads.replica_is_left_alone
+    assert await reader.fetch_one(BY) == {"server": "replica"}
+
+
+async def test_a_replica_that_is_lost_is_left_alone(dsn: str) -> None:
+    async for reads in both(dsn, "postgresql://app@127.0.0.1:9/none"):
+        assert await reads.reader(NO_LSN).fetch_one(BY) == {"server": "primary"}
+        assert reads.replica_is_left_alone
