@@ -111,10 +111,10 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
             assert await database.run(pid, patience_seconds=5) == kept.info.backend_pid
             await database.execute("CREATE TABLE written_by_the_successor AS SELECT generate_series(1, 1000)")
             needed = await Reads(database, follower, 1).lsn()
-            assert await fetch_fresh(follower, needed, PID, None), "nothing is fresher than the primary"
+            assert await fetch_fresh(follower, needed, pid), "nothing is fresher than the primary"
             former = Database(primary.dsn, "test", size=1, patience_seconds=5)
             await former.open()
-            assert await fetch_fresh(former, needed, PID, None) is None, "it takes itself for the primary, and is old"
+            assert await fetch_fresh(former, needed, pid) is None, "it takes itself for the primary, and is old"
             await former.close()
         finally:
             await database.close()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from appstack_backend.database import Database
 from appstack_backend.processes import REPLICA_POOL_SECONDS
 from appstack_backend.reads import NO_LSN, Reads
+from appstack_backend.repository import pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,3 +111,16 @@ async def test_a_replica_that_is_lost_is_left_alone(dsn: str) -> None:
     async for reads in both(dsn, "postgresql://app@127.0.0.1:9/none"):
         assert await reads.reader(NO_LSN).fetch_one(BY) == {"server": "primary"}
         assert reads.replica_is_left_alone
+
+
+@pytest.mark.parametrize("filters", [{}, {"q": "thing"}, {"category": "a", "supplier": "b"}])
+async def test_a_page_of_products_is_one_read(reads: Reads, filters: dict[str, str]) -> None:
+    """Also where the planner is asked first: so it waits for a lost server once."""
+    before = {name: told(name) for name in ("primary", "replica")}
+    assert await pages.page_of_products(reads.reader(NO_LSN), filters, 50) == ([], None)
+    assert {name: told(name) for name in before} == {**before, "replica": before["replica"] + 1}
+
+
+def told(server: str) -> float:
+    """How many reads it has answered."""
+    return REGISTRY.get_sample_value("appstack_reads_total", {"server": server}) or 0.0

@@ -20,6 +20,7 @@ from appstack_backend.metrics import DATABASE_POOL, DATABASE_RETRIES
 log = get_logger()
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
+Rows = list[dict[str, Any]]
 
 # A server whose node is gone is noticed by the client's kernel within five seconds, whether it owes us an
 # acknowledgement or an answer: no later than another one is elected. There is deliberately no statement_timeout
@@ -75,6 +76,13 @@ async def refuse_follower(conn: Connection) -> None:
         row = await (await conn.execute(IN_RECOVERY)).fetchone()
         if row and row[0]:
             raise psycopg.OperationalError("the server follows another one, so it is not the primary")
+
+
+async def rows_of(conn: Connection, query: Any, parameters: Any = None, **options: Any) -> Rows:
+    """All rows of a statement, as dictionaries."""
+    async with conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        await cursor.execute(query, parameters, **options)
+        return await cursor.fetchall()
 
 
 class Database:
@@ -191,15 +199,13 @@ class Database:
         if server_is_lost(error):
             await self._pool.drain()
 
-    async def fetch_all(self, query: Any, parameters: Any = None, *, binary: bool = False) -> list[dict[str, Any]]:
+    async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What statements that change nothing find; repeated on a transient failure."""
+        return await self._patiently(work, self.patience_seconds)
+
+    async def fetch_all(self, query: Any, parameters: Any = None, *, binary: bool = False) -> Rows:
         """All rows of one read, as dictionaries; repeated on a transient failure. Binary halves what bytea takes."""
-
-        async def read(conn: Connection) -> list[dict[str, Any]]:
-            async with conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-                await cursor.execute(query, parameters, binary=binary)
-                return await cursor.fetchall()
-
-        return await self._patiently(read, self.patience_seconds)
+        return await self.read(lambda conn: rows_of(conn, query, parameters, binary=binary))
 
     async def execute(self, query: Any, parameters: Any = None) -> None:
         """One idempotent write; repeated on a transient failure."""

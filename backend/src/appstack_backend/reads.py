@@ -7,13 +7,14 @@ replicas stand behind the read-only address.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from appstack_backend.database import Database, server_is_lost
+from appstack_backend.database import Connection, Database, Rows, rows_of, server_is_lost
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.logs import get_logger
 from appstack_backend.metrics import READS
@@ -31,11 +32,14 @@ LEFT_ALONE_SECONDS = 2.0  # a replica that is lost
 # after a second the primary is asked beside the replica, and beside the primary the replica every half second. A server
 # that is merely slow would so make the other one do its work as well: hence only a part of a pool may be used for that.
 SILENT_SECONDS, AGAIN_SECONDS = 1.0, 0.5
-Rows = list[dict[str, Any]]
+T = TypeVar("T")
+Work = Callable[[Connection], Awaitable[T]]  # statements that change nothing, and what they find, which is never None
 
 
 class Reader(Protocol):
     """Where a repository's reads go."""
+
+    async def read(self, work: Work[T]) -> T: ...
 
     async def fetch_all(self, query: Any, parameters: Any = None) -> Rows: ...
 
@@ -130,40 +134,43 @@ class FreshReader:
     replica: Database
     needed_lsn: str
 
-    async def fetch_all(self, query: Any, parameters: Any = None) -> Rows:
-        first = asyncio.create_task(self._from_replica(query, parameters))
+    async def read(self, work: Work[T]) -> T:
+        first = asyncio.create_task(self._from_replica(work))
         others: list[asyncio.Task[Any]] = []
         try:
             await asyncio.wait((first,), timeout=SILENT_SECONDS)
-            if first.done() and (rows := first.result()) is not None:
+            if first.done() and (found := first.result()) is not None:
                 READS.labels("replica").inc()
-                return rows
-            primary = asyncio.create_task(self._from_primary(first, query, parameters))
-            later = asyncio.create_task(self._from_replica_in_time(first, query, parameters))
+                return found
+            primary = asyncio.create_task(self._from_primary(first, work))
+            later = asyncio.create_task(self._from_replica_in_time(first, work))
             others = [primary, later]
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-            # Rows are better than the other one's failure.
+            # What one has found is better than the other one's failure.
             is_replica = later.done() and later.exception() is None
-            rows = later.result() if is_replica else await primary
+            found = later.result() if is_replica else await primary
             READS.labels("replica" if is_replica else "primary").inc()
-            return rows
+            return found
         finally:
             for task in (first, *others):
                 leave(task)
+
+    async def fetch_all(self, query: Any, parameters: Any = None) -> Rows:
+        return await self.read(lambda conn: rows_of(conn, query, parameters))
 
     async def fetch_one(self, query: Any, parameters: Any = None) -> dict[str, Any] | None:
         rows = await self.fetch_all(query, parameters)
         return rows[0] if rows else None
 
-    async def _from_replica(self, query: Any, parameters: Any) -> Rows | None:
-        """The rows; None if it must not be asked, fails, or has not replayed what is needed.
+    async def _from_replica(self, work: Work[T]) -> T | None:
+        """What it finds; None if it must not be asked, fails, or has not replayed what is needed.
 
         Raises DatabaseUnavailable where it is busy for as long as one waits for a busy primary.
         """
         give_up_at = time.monotonic() + SILENT_SECONDS + self.reads.primary.patience_seconds
         while self.reads.replica_is_trusted and not self.reads.replica_is_left_alone:
             try:
-                return await fetch_fresh(self.replica, self.needed_lsn, query, parameters)
+                return await fetch_fresh(self.replica, self.needed_lsn, work)
             except psycopg.OperationalError as error:
                 await self.reads.note_failure(error)
                 if not isinstance(error, PoolTimeout):
@@ -172,28 +179,28 @@ class FreshReader:
                     raise DatabaseUnavailable() from error
         return None
 
-    async def _from_primary(self, first: asyncio.Task[Rows | None], query: Any, parameters: Any) -> Rows:
-        """The rows: at once where the replica does not serve, beside one that is silent as soon as there is a place."""
+    async def _from_primary(self, first: asyncio.Task[T | None], work: Work[T]) -> T:
+        """What it finds: at once where the replica does not serve; beside one that is silent once there is a place."""
         if first.done():
-            return await self.reads.primary.fetch_all(query, parameters)
+            return await self.reads.primary.read(work)
         place = asyncio.create_task(self.reads.beside_replica.acquire())
         try:
             await asyncio.wait((first, place), return_when=asyncio.FIRST_COMPLETED)
-            if first.done() and (rows := first.result()) is not None:
-                return rows
-            return await self.reads.primary.fetch_all(query, parameters)
+            if first.done() and (found := first.result()) is not None:
+                return found
+            return await self.reads.primary.read(work)
         finally:
             if not place.cancel():
                 self.reads.beside_replica.release()
 
-    async def _from_replica_in_time(self, first: asyncio.Task[Rows | None], query: Any, parameters: Any) -> Rows:
-        """The rows, however long that takes: what a lost primary has acknowledged is replayed a moment later."""
-        rows = await first
-        while rows is None:
+    async def _from_replica_in_time(self, first: asyncio.Task[T | None], work: Work[T]) -> T:
+        """What it finds, however long that takes: what a lost primary has acknowledged is replayed a moment later."""
+        found = await first
+        while found is None:
             await asyncio.sleep(AGAIN_SECONDS)
             async with self.reads.beside_primary:
-                rows = await self._from_replica(query, parameters)
-        return rows
+                found = await self._from_replica(work)
+        return found
 
 
 def leave(task: asyncio.Task[Any]) -> None:
@@ -203,13 +210,12 @@ def leave(task: asyncio.Task[Any]) -> None:
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
-async def fetch_fresh(replica: Database, needed_lsn: str, query: Any, parameters: Any) -> Rows | None:
-    """The rows, if the server has replayed the needed position; None if it has not."""
+async def fetch_fresh(replica: Database, needed_lsn: str, work: Work[T]) -> T | None:
+    """What the server finds, if it has replayed the needed position; None if it has not."""
     async with replica.transaction() as conn, conn.pipeline():
         fresh = await conn.execute(IS_FRESH, (as_lsn(needed_lsn),))
-        cursor = conn.cursor(row_factory=psycopg.rows.dict_row)
-        await cursor.execute(query, parameters)
-        return await cursor.fetchall() if await is_true(fresh) else None
+        found = await work(conn)
+        return found if await is_true(fresh) else None
 
 
 async def is_true(cursor: psycopg.AsyncCursor[Any]) -> bool:

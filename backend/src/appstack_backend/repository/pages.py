@@ -9,10 +9,10 @@ the next one goes on.
 from collections.abc import Mapping
 from typing import Any
 
+from appstack_backend.database import Connection, Rows, rows_of
 from appstack_backend.reads import Reader
 from appstack_backend.repository import catalogue
 
-Rows = list[dict[str, Any]]
 MOST_WALKED = 50_000  # products for one page: a tenth of a second where they lie in the order of their SKUs
 FILTERS = {
     "category": "p.category = %(category)s",
@@ -48,12 +48,16 @@ WALK = """
 
 async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) -> tuple[Rows, str | None]:
     """Products with their stock, and the SKU behind which the next page begins; None: this is the last one."""
-    index = await index_to_walk(reader, filters, limit)
-    parameters = {"after": "", **filters, "limit": limit}
-    if index is None:
-        rows = await reader.fetch_all(page_query(filters).encode(), parameters)
+
+    async def work(conn: Connection) -> tuple[Rows, str | None]:
+        index = await index_to_walk(conn, filters, limit)
+        parameters = {"after": "", **filters, "limit": limit}
+        if index is not None:
+            return split(await rows_of(conn, walk_query(filters, index).encode(), parameters), limit)
+        rows = await rows_of(conn, page_query(filters).encode(), parameters)
         return rows, rows[-1]["sku"] if len(rows) == limit else None
-    return split(await reader.fetch_all(walk_query(filters, index).encode(), parameters), limit)
+
+    return await reader.read(work)
 
 
 def split(walked: Rows, limit: int) -> tuple[Rows, str | None]:
@@ -91,7 +95,7 @@ def conditions(filters: dict[str, str]) -> list[str]:
     return [condition for name, condition in FILTERS.items() if filters.get(name)]
 
 
-async def index_to_walk(reader: Reader, filters: dict[str, str], limit: int) -> str | None:
+async def index_to_walk(conn: Connection, filters: dict[str, str], limit: int) -> str | None:
     """The index whose walk finds the page; None: all matches are looked up, or nothing is sought.
 
     Which of them is cheaper for a search or for several filters only the planner can tell, so it is asked.
@@ -99,8 +103,8 @@ async def index_to_walk(reader: Reader, filters: dict[str, str], limit: int) -> 
     own = [f"products_by_{column}" for column in COLUMNS if filters.get(column)]
     if not filters.get("q") and len(own) < 2:
         return own[0] if own else None
-    answer = await reader.fetch_one(EXPLAIN + page_query(filters).encode(), {**filters, "limit": limit})
-    index = walked(answer["QUERY PLAN"][0]["Plan"]) if answer else None
+    (answer,) = await rows_of(conn, EXPLAIN + page_query(filters).encode(), {**filters, "limit": limit})
+    index = walked(answer["QUERY PLAN"][0]["Plan"])
     if index not in PLACES:
         return None
     return own[0] if own and index not in own else index
