@@ -11,7 +11,7 @@ import json
 import pkgutil
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -39,24 +39,27 @@ from tests.backend.conftest import drop_database, new_database
 from tests.backend.kit import feeds, plans
 from tests.backend.kit.million import ID, PRODUCTS, fill
 from tests.backend.kit.processes import ADMIN_TOKEN
+from tests.backend.kit.watch import (
+    EXPLAINED,
+    SMALL,
+    ExplainingCursor,
+    MeasuringCursor,
+    WornCursor,
+    indexes,
+    nodes,
+    rows_read,
+    scans,
+    taken,
+    with_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from tests.backend.kit.watch import Plan
+
 pytestmark = pytest.mark.timeout(900)  # a million rows are filled in first, also on a busy machine
 PARTIAL = "SELECT indexrelid::regclass::text FROM pg_index WHERE indpred IS NOT NULL"
-# Small by nature; a scan of them is no flaw.
-SMALL = {
-    "outbox",
-    "webhook_targets",
-    "schema_versions",
-    "names",
-    "catalogue_counts",
-    "batch",
-    "gone",
-    "due",
-    "feed_rows",
-}
 WALKS = {"catalogue.COUNT": {"products"}}  # refresh-statistics counts all of them
 PIECES = {
     "exports.WITH_EVENT",
@@ -67,65 +70,6 @@ PIECES = {
 }  # of what is explained whole
 # How much is asked for decides a plan; these are known beforehand.
 GIVEN = {"batch": "500", "limit": "500", "days": "300", "hours": "7000"}
-EXPLAINED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
-Plan = dict[str, Any]
-
-
-class Watch:
-    """The statements since the last look, each with its plan."""
-
-    statements: ClassVar[list[tuple[str, Plan]]] = []
-
-
-class ExplainingCursor(psycopg.AsyncCursor[Any]):
-    """Asks for the plan of each statement first."""
-
-    OPTIONS: ClassVar[str] = "FORMAT JSON"
-
-    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else query.as_string()
-        is_pools_own = text == database.TIMELINE  # once a connection, for whatever operation comes first
-        if not is_pools_own and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text, re.IGNORECASE):
-            await super().execute(f"EXPLAIN ({self.OPTIONS}) {text}".encode(), params)
-            row: Any = await super().fetchone()
-            plan = next(iter(row.values())) if isinstance(row, dict) else row[0]
-            Watch.statements.append((text, plan[0]["Plan"]))
-        return await super().execute(query, params, **options)
-
-
-class MeasuringCursor(ExplainingCursor):
-    """Asks for what each statement really reads; it is executed twice, so it must change nothing."""
-
-    OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
-
-
-def nodes(plan: Plan) -> Iterator[Plan]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
-
-
-def scans(plan: Plan) -> set[str]:
-    """The tables that are read from one end to the other."""
-    return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"} - SMALL
-
-
-def indexes(plan: Plan) -> set[str]:
-    """Those that are used; small tables may be read either way."""
-    return {n["Index Name"] for n in nodes(plan) if "Index Name" in n and n.get("Relation Name") not in SMALL}
-
-
-def rows_read(plan: Plan, *tables: str) -> int:
-    """Those that were fetched from some tables (or all big ones), whether or not a filter then threw them away."""
-    lost = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-    fetching = [n for n in nodes(plan) if "Relation Name" in n and n["Node Type"] != "Index Only Scan"]
-    scanned = [n for n in fetching if n["Relation Name"] in tables or (not tables and n["Relation Name"] not in SMALL)]
-    return sum((n["Actual Rows"] + sum(n.get(key, 0) for key in lost)) * n["Actual Loops"] for n in scanned)
-
-
-def taken() -> list[tuple[str, Plan]]:
-    statements, Watch.statements = Watch.statements, []
-    return statements
 
 
 @pytest.fixture(scope="module")
@@ -284,9 +228,7 @@ def all_statements() -> dict[str, str]:
 
 def generic_plan(conn: psycopg.Connection[Any], text: str) -> Plan:
     """The plan for values that are not known yet."""
-    text = re.sub(r"%\((\w+)\)s", lambda name: GIVEN.get(name[1], name[0]), text)
-    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
-    numbered = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", text).replace("%%", "%")
+    numbered, _ = with_numbers(re.sub(r"%\((\w+)\)s", lambda name: GIVEN.get(name[1], name[0]), text))
     row = conn.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {numbered}".encode()).fetchone()
     assert row is not None
     plan: Plan = row[0][0]["Plan"]
@@ -312,11 +254,12 @@ def test_every_statement_of_the_repositories_says_where_to_look(million: str) ->
     assert {name: which for name, which in used.items() if which} == plans.INDEXES
 
 
+@pytest.mark.parametrize("cursor", [MeasuringCursor, WornCursor])
 async def test_a_page_of_products_reads_little_more_than_it_shows(
-    million: str, monkeypatch: pytest.MonkeyPatch
+    million: str, monkeypatch: pytest.MonkeyPatch, cursor: type[MeasuringCursor]
 ) -> None:
     """By the index that is meant, for rare and common values: rows and blocks are counted as they are read."""
-    monkeypatch.setitem(database.CONNECT, "cursor_factory", MeasuringCursor)
+    monkeypatch.setitem(database.CONNECT, "cursor_factory", cursor)
     too_much = []
     async with application(million) as (http, _):
         for query, (allowed, most_rows, most_blocks) in plans.PAGES.items():

@@ -54,7 +54,10 @@ async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) 
         parameters = {"after": "", **filters, "limit": limit}
         if index is not None:
             return split(await rows_of(conn, walk_query(filters, index).encode(), parameters), limit)
-        rows = await rows_of(conn, page_query(filters).encode(), parameters)
+        # A search is planned for its values each time. Prepared, it may be planned for any after some uses: PostgreSQL
+        # then expects either of two filters to match little, and reads both indexes though one of them is common.
+        prepare = False if is_search(filters) else None
+        rows = await rows_of(conn, page_query(filters).encode(), parameters, prepare=prepare)
         return rows, rows[-1]["sku"] if len(rows) == limit else None
 
     return await reader.read(work)
@@ -91,17 +94,19 @@ def walk_query(filters: dict[str, str], index: str) -> str:
     )
 
 
+def is_search(filters: dict[str, str]) -> bool:
+    """Whether only the planner can tell which way is the cheaper one."""
+    return bool(filters.get("q")) or all(filters.get(column) for column in COLUMNS)
+
+
 def conditions(filters: dict[str, str]) -> list[str]:
     return [condition for name, condition in FILTERS.items() if filters.get(name)]
 
 
 async def index_to_walk(conn: Connection, filters: dict[str, str], limit: int) -> str | None:
-    """The index whose walk finds the page; None: all matches are looked up, or nothing is sought.
-
-    Which of them is cheaper for a search or for several filters only the planner can tell, so it is asked.
-    """
+    """The index whose walk finds the page; None: all matches are looked up, or nothing is sought."""
     own = [f"products_by_{column}" for column in COLUMNS if filters.get(column)]
-    if not filters.get("q") and len(own) < 2:
+    if not is_search(filters):
         return own[0] if own else None
     (answer,) = await rows_of(conn, EXPLAIN + page_query(filters).encode(), {**filters, "limit": limit})
     index = walked(answer["QUERY PLAN"][0]["Plan"])
