@@ -113,12 +113,13 @@ class Reads:
     async def note_failure(self, error: BaseException) -> None:
         """Nobody else shall wait for a replica that is lost, for a while.
 
-        One that is busy, or has ended a query because its recovery could not wait, goes on: the primary would only have
-        to do its work.
+        One that is busy, or has ended or refused a query, goes on: else the primary would have to do its work.
         """
-        is_at_work = self.replica is not None and self.replica.is_at_work
-        is_unreachable = isinstance(error, PoolTimeout) and not is_at_work
-        if not is_unreachable and not server_is_lost(error):
+        if isinstance(error, PoolTimeout):
+            if self.replica is not None and self.replica.is_at_work:
+                return
+        elif not server_is_lost(error):
+            log.warning("the replica did not carry out a read", error=str(error).strip())
             return
         self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
         log.warning("reads go to the primary for a while", error=str(error).strip())
@@ -171,7 +172,7 @@ class FreshReader:
         while self.reads.replica_is_trusted and not self.reads.replica_is_left_alone:
             try:
                 return await fetch_fresh(self.replica, self.needed_lsn, work)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 await self.reads.note_failure(error)
                 if not isinstance(error, PoolTimeout):
                     return None

@@ -46,7 +46,7 @@ async def copy_from_replica(reads: Reads, job: repository.Job, wait_seconds: flo
             return await copy_locked(target, copy, job)
     except Stale:
         return None
-    except (psycopg.OperationalError, DatabaseUnavailable) as error:  # also: cancelled by a conflict with recovery
+    except (psycopg.Error, DatabaseUnavailable) as error:  # whatever it is: the primary may do better
         await reads.note_failure(error)
         return None
 
