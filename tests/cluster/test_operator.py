@@ -43,7 +43,7 @@ def test_every_kind_that_it_makes_it_may_make_change_and_remove(kube: Kube, oper
         (verb, f"{kind.plural}.{kind.group}".rstrip("."))
         for kind in CHILDREN
         if not kind.is_optional  # `auth can-i` knows no rights to kinds that the cluster does not serve
-        for verb, is_needed in (("create", kind.is_made), ("patch", kind.is_updated), ("delete", kind.is_pruned))
+        for verb, is_needed in (("create", kind.is_made), ("patch", kind.is_made), ("delete", kind.is_pruned))
         if is_needed
     ]
     assert [(verb, resource) for verb, resource in needed if not kube.allows(OPERATOR, verb, resource)] == []

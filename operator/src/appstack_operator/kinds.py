@@ -15,9 +15,8 @@ class Kind:
     group: str = ""
     version: str = "v1"
     # Made before the kinds further down; pods need what stands above them.
-    is_made: bool = True  # the operator makes objects of this kind
+    is_made: bool = True  # the operator makes objects of this kind, and puts right at least their labels
     is_pruned: bool = True  # and takes away those that the spec no longer asks for
-    is_updated: bool = True  # and changes them in place
     is_optional: bool = False  # a kind that the cluster may not know
 
     @property
@@ -53,12 +52,11 @@ CHILDREN = (
     Kind("PrometheusRule", "prometheusrules", "monitoring.coreos.com", is_optional=True),
     # A builder may not know all addresses yet and leave a StatefulSet out: that must never take one away.
     Kind("StatefulSet", "statefulsets", "apps", is_pruned=False),
-    # A Job's template cannot change; another template is another Job.
-    Kind("Job", "jobs", "batch", is_updated=False),
+    Kind("Job", "jobs", "batch"),
     Kind("Deployment", "deployments", "apps"),
     Kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"),
     Kind("CronJob", "cronjobs", "batch"),
-    Kind("Pod", "pods", is_made=False, is_pruned=False, is_updated=False),
+    Kind("Pod", "pods", is_made=False, is_pruned=False),
 )
 BY_NAME = {kind.name: kind for kind in (*CHILDREN, STACK, EVENT, LEASE)}
 ORDER = {kind.name: position for position, kind in enumerate(CHILDREN)}

@@ -61,9 +61,7 @@ def used() -> set[tuple[str, str]]:
     for kind in CHILDREN:
         verbs = {"list"} if kind.is_optional else {"list", "watch"}
         if kind.is_made:
-            verbs |= {"get", "create"}
-        if kind.is_made and kind.is_updated:
-            verbs.add("patch")
+            verbs |= {"get", "create", "patch"}
         if kind.is_pruned or kind.plural in DELETED_BESIDES:
             verbs.add("delete")
         if kind.plural == "persistentvolumeclaims":
