@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from appstack_lab.binaries import bin_directory, build_binaries
+from appstack_operator import converge
 from appstack_operator.kinds import BY_NAME, STACK
+from tests.apiserver.kit.cast import build_pod
 from tests.apiserver.kit.life import NAME
-from tests.apiserver.kit.stage import staging
-from tests.apiserver.kit.troubles import SPEC, answered
+from tests.apiserver.kit.stage import Clock, container_status, staging
+from tests.apiserver.kit.troubles import NOT_READY, SPEC, answered, later, told
 
 if TYPE_CHECKING:
     from appstack_operator.client import Api
@@ -113,6 +115,76 @@ async def test_each_phase_of_a_stack_is_told_apart(world: World, api: Api) -> No
         await stage.reach_health()
         assert await seen(stage) == DONE, "the next image is a fresh try"
         assert await images(stage) == {"shop:3"}
+
+
+NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "shop:2 is not there"}}
+
+
+async def make_pod_without_image(stage: Stage, deployment: dict[str, Any]) -> None:
+    """A pod of the Deployment's newest template, for which no node gets the image."""
+    pod = build_pod(deployment, f"{NAME}-api-x", "newest")
+    await stage.make("Pod", pod["metadata"].pop("name"), metadata=pod["metadata"], spec=pod["spec"])
+    state = container_status("api", NO_IMAGE, image="shop:2")
+    await stage.put_status("Pod", f"{NAME}-api-x", {"phase": "Pending", "containerStatuses": [state]})
+
+
+async def say_of_progress(stage: Stage, status: str, reason: str) -> None:
+    """The Deployment's controller has looked, and says how far it is."""
+    live = await stage.get("Deployment", f"{NAME}-api")
+    seen = {"observedGeneration": live["metadata"]["generation"], "replicas": 3, "updatedReplicas": 1}
+    said = [{"type": "Progressing", "status": status, "reason": reason}]
+    await stage.put_status("Deployment", f"{NAME}-api", {**live["status"], **seen, "conditions": said})
+
+
+async def test_a_rollout_that_cannot_succeed_fails_when_its_time_is_up(world: World, api: Api) -> None:
+    async with staging(world, api, "gitops-stuck") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        await stage.change_spec(backend={"image": "shop:2"})
+        await stage.look()
+        await stage.cast.play()  # the migration succeeds
+        await stage.look()
+        deployment = await stage.get("Deployment", f"{NAME}-api")
+        await make_pod_without_image(stage, {"apiVersion": "apps/v1", "kind": "Deployment", **deployment})
+        await say_of_progress(stage, "True", "ReplicaSetUpdated")
+        await stage.look()
+        assert await seen(stage) == MOVING, "within its deadline"
+        await say_of_progress(stage, "False", "ProgressDeadlineExceeded")
+        conditions = await stage.look()
+        assert await seen(stage) == Seen("Failed", is_waited_for=True, argo_cd="Degraded")
+        assert all("shop:2 is not there" in each for each in await messages(stage))
+        assert conditions["Ready"]["status"] == "True", "the old version serves"
+
+        await stage.change_spec(backend={"image": "shop:3"})
+        assert await seen(stage) == MOVING
+        await stage.look()
+        assert await seen(stage) == MOVING, "while the next image migrates"
+        await stage.cast.play()
+        await stage.look()
+        assert await seen(stage) == MOVING, "when it is on its way, and the controller has not looked"
+        await stage.reach_health()
+        assert await seen(stage) == DONE
+
+
+async def test_a_data_service_that_cannot_start_fails_when_its_time_is_up(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converge, "datetime", Clock)
+    async with staging(world, api, "gitops-start") as stage:
+        await stage.make_stack(SPEC)
+        await stage.look()
+        await stage.cast.play()
+        pod = f"{NAME}-postgres-0"
+        state = container_status("postgres", NO_IMAGE)
+        async with told("Pod", pod, phase="Pending", conditions=[NOT_READY], containerStatuses=[state])(stage):
+            await stage.look()
+            assert await seen(stage) == MOVING
+            async with later(minutes=11)(stage):
+                await stage.look()
+                assert await seen(stage) == Seen("Failed", is_waited_for=True, argo_cd="Degraded")
+                assert all("shop:2 is not there" in each for each in await messages(stage))
+        await stage.reach_health()
+        assert await seen(stage) == DONE
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def assess_workers(stack: AppStack, seen: Observed) -> Verdict:
         )
         for pool in pools
     ]
-    troubled = [verdict for verdict in verdicts if not verdict.is_true]
+    troubled = sorted((verdict for verdict in verdicts if not verdict.is_true), key=lambda each: not each.is_stuck)
     moving = [verdict for verdict in verdicts if verdict.reason is not Reason.HEALTHY]
     return next(iter([*troubled, *backlogs_are_readable(stack, seen), *moving, *verdicts]))
 

@@ -1,6 +1,8 @@
 """The verdict about one Deployment: the API, or one pool of workers. Pure."""
 
-from appstack_operator.assess.pods import condition, is_ready, pods_can_run, ready_count
+from dataclasses import replace
+
+from appstack_operator.assess.pods import condition, is_ready, pods_can_run, pods_stay_up, ready_count
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
@@ -14,10 +16,12 @@ def assess_deployment(name: str, component: str, wanted: int | None, seen: Obser
     wanted = deployment["spec"].get("replicas", 1) if wanted is None else wanted
     pods = seen.pods(component)
     ready = ready_count(pods)
+    cause = pods_can_run(pods, seen) or pods_are_admitted(deployment)
+    if stuck := rollout_moves(deployment, ready):
+        cause = cause or pods_stay_up(pods)  # which may run just now, until they crash the next time
+        return replace(cause, message=f"{cause.message}; {stuck.message}", is_stuck=True) if cause else stuck
     return (
-        pods_can_run(pods, seen)
-        or pods_are_admitted(deployment)
-        or rollout_moves(deployment)
+        cause
         or pods_are_ready(deployment, pods, ready, wanted)
         or rollout_is_complete(deployment)
         or Verdict.true(Reason.HEALTHY, f"{ready} of {wanted} pods of {name} are ready")
@@ -34,16 +38,17 @@ def pods_are_admitted(deployment: Object) -> Verdict | None:
     )
 
 
-def rollout_moves(deployment: Object) -> Verdict | None:
-    """The rollout has not run into its deadline."""
-    if condition(deployment, "Progressing").get("reason") != "ProgressDeadlineExceeded":
-        return None
-    name = deployment["metadata"]["name"]
-    return Verdict.false(
-        Reason.ROLLOUT_STUCK,
-        f"Deployment {name} made no progress for {deployment['spec'].get('progressDeadlineSeconds')} s; "
-        "the pods that served before still do",
+def rollout_moves(deployment: Object, ready: int) -> Verdict | None:
+    """The rollout of this very template has not run into its deadline."""
+    is_current = deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"].get(
+        "generation", 0
     )
+    if not is_current or condition(deployment, "Progressing").get("reason") != "ProgressDeadlineExceeded":
+        return None
+    name, seconds = deployment["metadata"]["name"], deployment["spec"].get("progressDeadlineSeconds")
+    others = "; the pods that served before still do" if ready else ""
+    said = f"Deployment {name} made no progress for {seconds} s{others}"
+    return replace(Verdict.false(Reason.ROLLOUT_STUCK, said), is_stuck=True)
 
 
 def pods_are_ready(deployment: Object, pods: list[Object], ready: int, wanted: int) -> Verdict | None:

@@ -13,6 +13,7 @@ PULL_TROUBLE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 PULL_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (ErrImagePull: )?')
 # Controllers make pods at once, and tell of them a moment later: what is not there then was refused.
 PODLESS_SECONDS = 20
+MANY_RESTARTS = 3
 # Kubelet's words about what a container's environment is to be taken from.
 MISSING_INPUTS = (
     (re.compile(r'secret "[^"]*" not found'), Reason.SECRET_MISSING),
@@ -97,15 +98,32 @@ def containers_stay_up(pod: Object, seen: Observed) -> Verdict | None:
     name = pod["metadata"]["name"]
     for status, waiting in waiting_containers(pod):
         if waiting.get("reason") == "CrashLoopBackOff":
-            return Verdict.false(
-                Reason.CRASH_LOOPING, f"container {status['name']} of pod {name} crashes: {last_words(status)}"
-            )
+            return crash(pod, status)
         if waiting.get("reason") in CONFIG_TROUBLE:
             said = waiting.get("message") or waiting["reason"]
             return Verdict.false(
                 reason_of_refusal(said), f"container {status['name']} of pod {name} cannot start: {said}"
             )
     return None
+
+
+def pods_stay_up(pods: Iterable[Object]) -> Verdict | None:
+    """No container has crashed again and again, whatever it does just now: of a rollout whose time is up."""
+    for pod in pods:
+        for status in [] if is_ready(pod) else container_statuses(pod):
+            ended = status.get("lastState", {}).get("terminated", {})
+            if ended.get("exitCode") and status.get("restartCount", 0) >= MANY_RESTARTS:
+                return crash(pod, status)
+    return None
+
+
+def crash(pod: Object, container_status: Object) -> Verdict:
+    """What the container said last."""
+    name = pod["metadata"]["name"]
+    return Verdict.false(
+        Reason.CRASH_LOOPING,
+        f"container {container_status['name']} of pod {name} crashes: {last_words(container_status)}",
+    )
 
 
 def reason_of_refusal(said: str) -> Reason:
@@ -115,10 +133,15 @@ def reason_of_refusal(said: str) -> Reason:
 
 def waiting_containers(pod: Object) -> Iterator[tuple[Object, Object]]:
     """(container status, its waiting state), init containers first."""
-    status = pod.get("status", {})
-    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
+    for each in container_statuses(pod):
         if waiting := each.get("state", {}).get("waiting"):
             yield each, waiting
+
+
+def container_statuses(pod: Object) -> list[Object]:
+    """What kubelet tells of all containers, init containers first."""
+    status = pod.get("status", {})
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
 def last_words(container_status: Object) -> str:

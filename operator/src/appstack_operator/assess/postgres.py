@@ -25,7 +25,7 @@ def members_exist(stack: AppStack, seen: Observed) -> Verdict | None:
 
 def members_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
     """No member is kept from running by a volume, a node, an image, a crash."""
-    return pods_can_start(COMPONENT, seen)
+    return pods_can_start(stack, COMPONENT, seen)
 
 
 def one_primary_leads(stack: AppStack, seen: Observed) -> Verdict | None:

@@ -22,7 +22,7 @@ def nodes_exist(stack: AppStack, seen: Observed) -> Verdict | None:
 
 def nodes_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
     """No pod is kept from running by a volume, a node, an image, a crash."""
-    return pods_can_start(COMPONENT, seen)
+    return pods_can_start(stack, COMPONENT, seen)
 
 
 def a_node_answers(stack: AppStack, seen: Observed) -> Verdict | None:

@@ -23,7 +23,7 @@ def members_exist(stack: AppStack, seen: Observed) -> Verdict | None:
 
 def pods_of_both_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
     """No pod is kept from running by a volume, a node, an image, a crash."""
-    return pods_can_start(COMPONENT, seen) or pods_can_start(SENTINEL, seen)
+    return pods_can_start(stack, COMPONENT, seen) or pods_can_start(stack, SENTINEL, seen)
 
 
 def sentinels_answer(stack: AppStack, seen: Observed) -> Verdict | None:

@@ -1,13 +1,19 @@
 """Checks that the StatefulSets of the data services have in common. Pure."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
 
 from appstack_operator.api import AppStack
-from appstack_operator.assess.pods import is_ready, pods_can_run, ready_count
+from appstack_operator.assess.pods import condition, is_ready, pods_can_run, pods_stay_up, ready_count
 from appstack_operator.assess.refusals import pods_are_admitted
 from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
+# A StatefulSet has no deadline of its own, as a Deployment has. What is on its way (a volume, a node that an autoscaler
+# brings, an image of some size) gets this long.
+STUCK_SECONDS = 600
 Check = Callable[[AppStack, Observed], Verdict | None]
 
 
@@ -25,9 +31,40 @@ def set_exists(stack: AppStack, component: str, seen: Observed) -> Verdict | Non
     return Verdict.false(Reason.CREATING, f"StatefulSet {name} does not exist yet")
 
 
-def pods_can_start(component: str, seen: Observed) -> Verdict | None:
-    """No pod is kept from running by a volume, a node, an image, a crash, or from being made at all."""
+def pods_can_start(stack: AppStack, component: str, seen: Observed) -> Verdict | None:
+    """No pod is kept from running by a volume, a node, an image, a crash, or from being made at all.
+
+    In a rollout that takes too long for it, it is stuck; what befalls a stack that was complete is an outage.
+    """
+    if not was_complete(stack) and (cause := what_is_stuck(component, seen)):
+        return replace(cause, message=f"{cause.message}; so for {STUCK_SECONDS // 60} minutes or more", is_stuck=True)
     return pods_can_run(seen.pods(component), seen) or pods_are_admitted(component, seen)
+
+
+def what_is_stuck(component: str, seen: Observed) -> Verdict | None:
+    """What has kept a pod from becoming ready for longer than it may take."""
+    late = [pod for pod in seen.pods(component) if is_late(pod, seen)]
+    counted_at = [
+        seen.moments.get(("StatefulSet", each["metadata"]["name"])) for each in seen.of_kind("StatefulSet", component)
+    ]
+    are_refused = any(at and (seen.now - at).total_seconds() > STUCK_SECONDS for at in counted_at)
+    refused = pods_are_admitted(component, seen) if are_refused else None
+    return pods_can_run(late, seen) or pods_stay_up(late) or refused
+
+
+def was_complete(stack: AppStack) -> bool:
+    """Whether this generation of the spec was once rolled out as a whole."""
+    ready = next((each for each in stack.status.conditions if each.type == "Ready"), None)
+    return ready is not None and ready.observed_generation >= stack.metadata.generation
+
+
+def is_late(pod: Object, seen: Observed) -> bool:
+    """Whether a pod has not been ready for longer than it may take."""
+    if is_ready(pod) or "deletionTimestamp" in pod["metadata"]:
+        return False
+    told = condition(pod, "Ready") or condition(pod, "PodScheduled")
+    since = told.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp")
+    return bool(since) and (seen.now - datetime.fromisoformat(since)).total_seconds() > STUCK_SECONDS
 
 
 def pods_are_ready(component: str, wanted: int, seen: Observed) -> Verdict | None:

@@ -113,6 +113,7 @@ class Verdict:
     status: Status
     reason: Reason
     message: str = ""
+    is_stuck: bool = False  # a rollout whose time is up: it may not come to its end by itself
 
     @classmethod
     def true(cls, reason: Reason, message: str = "") -> Self:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_operator.assess.conditions import headline
+from appstack_operator.assess.conditions import Work, headline
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.desired.stack import build_stack
-from tests.unit.operator.factories import NOW, a_context, a_stack, made
+from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, made
 from tests.unit.operator.running import FAILED, a_running_stack, status_of, the_job, verdicts, with_object
 
 if TYPE_CHECKING:
     from appstack_operator.api import AppStack
     from appstack_operator.objects import Object
+    from appstack_operator.observed import Observed
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,54 @@ def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
     assert found["MigrationsApplied"].reason is Reason.MIGRATION_FAILED
     assert found["Stalled"].reason is Reason.MIGRATION_FAILED
     assert headline(found).reason is Reason.MIGRATION_FAILED
+
+
+LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}
+CRASHED = {"terminated": {"exitCode": 3, "message": "no such table"}}
+BETWEEN_CRASHES = {"state": {"running": {}}, "restartCount": 7, "lastState": CRASHED}
+
+
+def a_late_rollout(stack: AppStack, deadline: Object, **container: Any) -> Observed:
+    """A third API pod, of a new template, does not become ready."""
+    seen = a_running_stack(stack)
+    deployment = seen.get("Deployment", "shop-api")
+    assert deployment is not None
+    status = deployment["status"] | {"updatedReplicas": 1, "conditions": [deadline]}
+    pod = a_pod(stack, "api", 9, ready=False, containerStatuses=[{"name": "api", "image": "own:2", **container}])
+    return with_object(with_object(seen, deployment | {"status": status}), pod)
+
+
+@pytest.mark.parametrize(
+    ("container", "reason", "words"),
+    [
+        pytest.param({"state": NO_IMAGE}, Reason.IMAGE_PULL_FAILED, "image own:2 of pod shop-api-9", id="no image"),
+        pytest.param(BETWEEN_CRASHES, Reason.CRASH_LOOPING, "no such table", id="between two crashes"),
+        pytest.param({"state": {"running": {}}}, Reason.ROLLOUT_STUCK, "still do", id="for no known cause"),
+    ],
+)
+def test_a_rollout_whose_deadline_is_over_stalls_with_its_cause(
+    container: dict[str, Any], reason: Reason, words: str
+) -> None:
+    stack = a_stack()
+    work = Work(["Deployment shop-api is being rolled out"])
+    found = verdicts(stack, a_late_rollout(stack, LATE, **container), work)
+    assert found["Stalled"].reason is found["APIReady"].reason is reason
+    assert words in found["Stalled"].message
+    assert "Deployment shop-api made no progress for 300 s" in found["Stalled"].message
+    assert "Reconciling" not in found
+    anew = verdicts(stack, a_late_rollout(stack, LATE, **container), replace(work, is_begun_anew=True))
+    assert "Stalled" not in anew, "the next try is not judged by the last one"
+    assert "Reconciling" in anew
+
+
+def test_a_rollout_within_its_deadline_goes_on() -> None:
+    stack = a_stack()
+    moving = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}
+    found = verdicts(stack, a_late_rollout(stack, moving, state=NO_IMAGE), Work(["a rollout"]))
+    assert found["APIReady"].reason is Reason.IMAGE_PULL_FAILED
+    assert "Stalled" not in found
+    assert "Reconciling" in found
 
 
 @pytest.mark.parametrize(

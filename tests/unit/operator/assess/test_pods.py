@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator.api import AppStack
 from appstack_operator.assess.pods import pods_can_run
 from appstack_operator.assess.stateful import pods_can_start
 from appstack_operator.assess.verdict import Reason
@@ -193,7 +194,7 @@ def is_members(manifest: Object) -> bool:
 
 
 def test_a_pod_that_a_stateful_set_may_not_create_is_named() -> None:
-    verdict = pods_can_start("redis", a_look(created=2, there=2))
+    verdict = pods_can_start(STACK, "redis", a_look(created=2, there=2))
     assert verdict is not None
     assert verdict.reason is Reason.POD_REFUSED
     assert verdict.message == (
@@ -210,7 +211,9 @@ def test_why_a_pod_is_refused_is_told_in_the_api_servers_words() -> None:
         event("FailedCreate", f"{preface}something before", "2026-01-01T11:58:00Z"),
         event("SuccessfulCreate", "create Pod shop-redis-1 in StatefulSet shop-redis successful"),
     ]
-    verdict = pods_can_start("redis", replace(a_look(created=2, there=2), events={("StatefulSet", "shop-redis"): told}))
+    verdict = pods_can_start(
+        STACK, "redis", replace(a_look(created=2, there=2), events={("StatefulSet", "shop-redis"): told})
+    )
     assert verdict is not None
     assert verdict.message.endswith(
         ' cannot create shop-redis-2: pods "shop-redis-2" is forbidden: exceeded quota: few'
@@ -228,4 +231,52 @@ def test_why_a_pod_is_refused_is_told_in_the_api_servers_words() -> None:
     ],
 )
 def test_a_pod_that_comes_or_goes_was_not_refused(seen: Observed) -> None:
-    assert pods_can_start("redis", seen) is None
+    assert pods_can_start(STACK, "redis", seen) is None
+
+
+def a_late_pod(seconds: float, **status: Any) -> Observed:
+    """A Redis that has not been ready for that long."""
+    since = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition = {"type": "Ready", "status": "False", "lastTransitionTime": since}
+    return observed(a_pod(STACK, "redis", **status, conditions=[condition]))
+
+
+RESTARTED = {"name": "redis", "state": {"running": {}}, "restartCount": 3, "lastState": ENDED}
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        pytest.param(a_late_pod(700, **waiting("ImagePullBackOff", "unknown")), "image own:1 of pod", id="no image"),
+        pytest.param(a_late_pod(700, containerStatuses=[RESTARTED]), "no such table", id="between two crashes"),
+        pytest.param(a_look(created=2, there=2, age_seconds=700), "cannot create shop-redis-2", id="refused"),
+    ],
+)
+def test_what_keeps_a_rollout_of_a_data_service_for_too_long_makes_it_stuck(seen: Observed, words: str) -> None:
+    verdict = pods_can_start(STACK, "redis", seen)
+    assert verdict is not None
+    assert verdict.is_stuck
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(a_late_pod(500, **waiting("ImagePullBackOff")), id="not for long"),
+        pytest.param(a_late_pod(700, **waiting("ContainerCreating")), id="for no known cause: a copy takes its time"),
+        pytest.param(a_late_pod(700, containerStatuses=[RESTARTED | {"restartCount": 1}]), id="crashed once"),
+        pytest.param(a_look(created=2, there=2), id="refused a minute ago"),
+    ],
+)
+def test_a_data_service_gets_its_time(seen: Observed) -> None:
+    verdict = pods_can_start(STACK, "redis", seen)
+    assert verdict is None or not verdict.is_stuck
+
+
+def test_what_befalls_a_complete_stack_is_an_outage_and_no_rollout_that_is_stuck() -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "Healthy", "message": "", "observedGeneration": 1}
+    status = {"conditions": [ready | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    complete = AppStack.model_validate({"metadata": STACK.metadata.model_dump(by_alias=True), "status": status})
+    verdict = pods_can_start(complete, "redis", a_late_pod(700, **waiting("ImagePullBackOff")))
+    assert verdict is not None
+    assert not verdict.is_stuck
