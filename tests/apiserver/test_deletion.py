@@ -28,6 +28,14 @@ async def left_over(life: Life) -> list[str]:
     return [f"{each['kind']} {each['metadata']['name']}" for each in made]
 
 
+async def make_claim(life: Life, name: str, **labels: str) -> str:
+    """A claim of the user's; its uid."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {"metadata": {"name": name, "labels": labels}, "spec": spec}
+    made = await life.ask("POST", BY_NAME["PersistentVolumeClaim"].path(life.cast.namespace), json=claim)
+    return str(made["metadata"]["uid"])
+
+
 async def is_over(life: Life) -> bool:
     return await life.is_gone() and not await left_over(life)
 
@@ -109,6 +117,18 @@ async def test_the_end_of_a_stack_leaves_what_only_bears_its_names(life: Life) -
     left = await life.ask("GET", sets.path(life.cast.namespace, f"{NAME}-postgres"))
     assert left["metadata"]["uid"] == made["metadata"]["uid"]
     assert "deletionTimestamp" not in left["metadata"]
+
+
+async def test_a_claim_that_only_bears_the_stacks_label_outlives_it(world: World) -> None:
+    """The label makes the operator look at once: users put it on what is theirs."""
+    async with living(world, "labelled-claim", SPEC) as life:
+        await life.create()
+        await life.undisturbed(life.is_ready)
+        theirs = await make_claim(life, "our-files", **{STACK_LABEL: NAME})
+        assert len(await claims(life)) > 1
+        await life.delete()
+        await life.undisturbed(life.is_gone)
+        assert await claims(life) == {"our-files": theirs}
 
 
 async def test_what_a_former_stack_of_this_name_left_is_waited_for(world: World, api: Api) -> None:

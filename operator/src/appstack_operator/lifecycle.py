@@ -14,6 +14,7 @@ from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.plan import belongs_to
 from appstack_operator.restarts import is_going, is_observed
+from appstack_operator.volumes import is_claim_of
 
 FINALIZER = f"{GROUP}/finalizer"
 logger = logging.getLogger(__name__)
@@ -68,8 +69,8 @@ async def clean_up(api: Api, live: Object, now: datetime) -> bool:
     if not await members_have_ended(api, stack, now):
         await tell(api, live, "volumes and credentials are deleted once PostgreSQL's pods have ended", now)
         return False
-    await delete_all(api, stack, "PersistentVolumeClaim", f"{STACK_LABEL}={stack.name}")
-    await delete_all(api, stack, "ConfigMap", f"{PATRONI_LABEL}={scope(stack)}")
+    await delete_all(api, await claims_of_stack(api, stack))
+    await delete_all(api, await api.list(BY_NAME["ConfigMap"], stack.namespace, f"{PATRONI_LABEL}={scope(stack)}"))
     for secret in await api.list(BY_NAME["Secret"], stack.namespace, f"{STACK_LABEL}={stack.name}"):
         if annotation(secret, HASH):
             await api.delete(Ref.of(secret), secret["metadata"]["uid"])
@@ -120,7 +121,7 @@ async def volumes_are_kept(api: Api, stack: AppStack) -> bool:
             await api.patch(Ref.of(each), {"metadata": {"uid": each["metadata"]["uid"]}, "spec": policy})
     if not all(keeps_volumes(each) and is_observed(each) for each in sets if not is_going(each)):
         return False  # until its controller has seen that, it would make a StatefulSet the owner again
-    for claim in await api.list(BY_NAME["PersistentVolumeClaim"], stack.namespace, f"{STACK_LABEL}={stack.name}"):
+    for claim in await claims_of_stack(api, stack):
         meta = claim["metadata"]
         owners = meta.get("ownerReferences") or []
         others = [each for each in owners if each["kind"] != "StatefulSet"]
@@ -143,9 +144,15 @@ async def sets_of(api: Api, stack: AppStack, component: str = "") -> list[Object
     return [each for each in found if belongs_to(stack, each)]
 
 
-async def delete_all(api: Api, stack: AppStack, kind: str, labels: str) -> None:
-    """Delete all objects of a kind with these labels, each once."""
-    for obj in await api.list(BY_NAME[kind], stack.namespace, labels):
+async def claims_of_stack(api: Api, stack: AppStack) -> list[Object]:
+    """The claims of the stack's own pods: never one of the user's that only bears the stack's label."""
+    found = await api.list(BY_NAME["PersistentVolumeClaim"], stack.namespace, f"{STACK_LABEL}={stack.name}")
+    return [each for each in found if is_claim_of(stack, each)]
+
+
+async def delete_all(api: Api, objects: Sequence[Object]) -> None:
+    """Delete them, each once."""
+    for obj in objects:
         if "deletionTimestamp" not in obj["metadata"]:  # a claim whose pod still ends is on its way already
             await api.delete(Ref.of(obj), obj["metadata"]["uid"])
 

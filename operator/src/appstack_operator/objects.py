@@ -17,6 +17,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 STACK_LABEL = f"{GROUP}/stack"
 COMPONENT_LABEL = f"{GROUP}/component"
 ROLE_LABEL = f"{GROUP}/role"
+MANAGER_LABEL = "app.kubernetes.io/managed-by"
 
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -33,7 +34,7 @@ def labels(stack: AppStack, component: str) -> dict[str, str]:
         "app.kubernetes.io/instance": stack.name,
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/part-of": "appstack",
-        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+        MANAGER_LABEL: FIELD_MANAGER,
         **selector(stack, component),
     }
 

@@ -1,4 +1,4 @@
-"""Growth of volumes: which claims are too small, and when a StatefulSet's claim template may follow. Pure.
+"""Claims of data services: whose they are, which are too small, and when a claim template may follow. Pure.
 
 A StatefulSet's claim template cannot change. So the claims are grown first; once all of them ask for the new size, the
 StatefulSet is deleted without its pods and made again with the new template; it takes the same pods over.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from appstack_operator.api import AppStack
 from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stateful import pods_of
-from appstack_operator.objects import Object
+from appstack_operator.objects import FIELD_MANAGER, MANAGER_LABEL, Object, component_of, selector
 from appstack_operator.observed import Observed
 
 
@@ -21,6 +21,17 @@ class Growth:
     claim: Object
     before: str
     after: str
+
+
+def is_claim_of(stack: AppStack, claim: Object) -> bool:
+    """Whether a claim was made for a pod of a stack of this name: its name and labels are those of our template.
+
+    The label of the stack alone says nothing: users put it on what is theirs. Nor does a name: any tool may use it.
+    """
+    meta, component = claim["metadata"], component_of(claim)
+    ours = {MANAGER_LABEL: FIELD_MANAGER, **selector(stack, component)}
+    ordinal = str(meta["name"]).removeprefix(f"data-{stack.name}-{component}-")
+    return bool(component) and ordinal.isdigit() and ours.items() <= (meta.get("labels") or {}).items()
 
 
 def size_of_template(stateful_set: Object) -> str:

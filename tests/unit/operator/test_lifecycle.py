@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from appstack_operator.api import AppStack
 from appstack_operator.desired.postgres import build_members
 from appstack_operator.lifecycle import members_have_ended, volumes_are_kept
+from appstack_operator.objects import labels
 from tests.unit.operator.factories import NOW, UID, a_context, a_stack, made
 
 if TYPE_CHECKING:
     from appstack_operator.kinds import Kind, Ref
     from appstack_operator.objects import Object
 
+CLAIM = "data-shop-postgres-0"
 OWNER = {"kind": "AppStack", "name": "shop", "uid": UID, "controller": True}
 
 
@@ -42,8 +46,10 @@ def members(policy: str, owner: Object = OWNER, *, observed_generation: int = 1)
 
 
 def a_claim(*owners: Object) -> Object:
-    meta = {"name": "data-0", "namespace": "shop", "uid": "c", "resourceVersion": "7", "ownerReferences": list(owners)}
-    return {"kind": "PersistentVolumeClaim", "metadata": meta}
+    """A claim of PostgreSQL's first pod, as its StatefulSet made it."""
+    meta = {"namespace": "shop", "uid": "c", "resourceVersion": "7", "ownerReferences": list(owners)}
+    made_of = labels(a_stack(), "postgres")
+    return {"kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM, "labels": made_of, **meta}}
 
 
 ITS_SET = {"kind": "StatefulSet", "name": "shop-postgres", "uid": "s"}
@@ -69,12 +75,28 @@ async def test_then_the_claims_lose_that_owner_and_no_other() -> None:
     theirs = {"kind": "Backup", "name": "ours", "uid": "b"}
     is_done, ((verb, target, patch),) = await kept(members("Retain"), a_claim(ITS_SET, theirs))
     assert is_done
-    assert (verb, target) == ("patch", "PersistentVolumeClaim data-0")
+    assert (verb, target) == ("patch", f"PersistentVolumeClaim {CLAIM}")
     assert patch == {"metadata": {"resourceVersion": "7", "ownerReferences": [theirs]}}
 
 
 async def test_claims_without_an_owner_are_left_alone() -> None:
     assert await kept(members("Retain"), a_claim()) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "lost_label"),
+    [
+        pytest.param("our-files", "", id="another name"),
+        pytest.param("data-shop-postgres-x", "", id="no pod has this number"),
+        pytest.param(CLAIM, "app.kubernetes.io/managed-by", id="made by somebody else"),
+        pytest.param(CLAIM, "appstack.dev/component", id="of no component"),
+    ],
+)
+async def test_claims_that_only_bear_the_stacks_label_are_left_alone(name: str, lost_label: str) -> None:
+    theirs = a_claim({"kind": "StatefulSet", "name": "theirs", "uid": "t"})
+    theirs["metadata"]["name"] = name
+    theirs["metadata"]["labels"].pop(lost_label, None)
+    assert await kept(members("Retain"), theirs) == (True, [])
 
 
 async def test_only_a_statefulset_of_the_stack_itself_is_stopped() -> None:
