@@ -15,6 +15,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-dev.lock"
 PACKAGES = ("operator", "backend", "lab")
+STAMP = ".stamp"
 PYTHON_AT_LEAST = (3, 11)
 
 
@@ -23,11 +24,25 @@ def main(argv: list[str]) -> int:
     venv = Path(argv[1] if len(argv) > 1 else ".venv").resolve()
     if sys.version_info < PYTHON_AT_LEAST:
         return fail(f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed. Try: make PYTHON=python3.12")
-    stamp = venv / ".stamp"
-    fingerprint = inputs_fingerprint()
-    if stamp.exists() and stamp.read_text() == fingerprint:
+    sys.path.insert(0, str(ROOT / "lab" / "src"))
+    from appstack_lab.locks import locked  # here: an older Python than it needs gets a clear word first
+
+    if is_current(venv):
         return 0
+    with locked(ROOT / "build" / "bootstrap.lock"):  # two at once would install into each other's files
+        return 0 if is_current(venv) else make(venv)
+
+
+def is_current(venv: Path) -> bool:
+    """Whether the environment holds what this tree asks for."""
+    stamp = venv / STAMP
+    return stamp.exists() and stamp.read_text() == inputs_fingerprint(venv)
+
+
+def make(venv: Path) -> int:
+    """Make the environment, or bring it up to date; return the exit code."""
     started = time.monotonic()
+    (venv / STAMP).unlink(missing_ok=True)  # interrupted, it is neither what it was nor what it is to be
     say(f"Python environment {venv} … (about a minute the first time, several on a busy machine)")
     build_log = ROOT / "build" / "logs" / "bootstrap.log"
     build_log.parent.mkdir(parents=True, exist_ok=True)
@@ -37,24 +52,26 @@ def main(argv: list[str]) -> int:
             log.flush()
             if run_with_heartbeat(what, command, log):
                 return fail_with_log(command, build_log)
-    stamp.write_text(fingerprint)
+    (venv / STAMP).write_text(inputs_fingerprint(venv))
     say(f"Python environment ready after {time.monotonic() - started:.0f} s")
     return 0
 
 
 def run_with_heartbeat(what: str, command: list[str], log: IO[str]) -> int:
     """Run a command into the log, telling what it is and how long it has lasted; return its exit code."""
-    sys.path.insert(0, str(ROOT / "lab" / "src"))
-    from appstack_lab.progress import heartbeat  # here: an older Python than it needs gets a clear word first
+    from appstack_lab.progress import heartbeat
 
     say(f"  {what} …")
     with heartbeat(lambda: what, lambda line: say(f"    {line}")):
         return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, check=False).returncode
 
 
-def inputs_fingerprint() -> str:
-    """One digest over everything that decides what is installed: a changed input installs again."""
-    digest = hashlib.sha256(sys.version.encode())
+def inputs_fingerprint(venv: Path) -> str:
+    """One digest over everything that decides what is installed: a changed input installs again.
+
+    The places are part of it: the environment of a copied tree would run the code of the tree it was copied from.
+    """
+    digest = hashlib.sha256(f"{sys.version} {ROOT} {venv}".encode())
     for path in (LOCK, *(ROOT / name / "pyproject.toml" for name in PACKAGES)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -76,9 +93,12 @@ def commands(venv: Path) -> list[tuple[str, list[str]]]:
 
 
 def is_usable(venv: Path) -> bool:
-    """Whether an environment of this Python is there; it is then brought up to date in place."""
-    config = venv / "pyvenv.cfg"
-    return (venv / "bin" / "pip").exists() and f"version = {platform.python_version()}" in config.read_text()
+    """Whether an environment of this Python, made here, is there; it is then brought up to date in place."""
+    config, pip = venv / "pyvenv.cfg", venv / "bin" / "pip"
+    if not (config.exists() and pip.exists()):
+        return False
+    is_ours = f"{venv}/bin/python" in pip.read_text()  # programs name their interpreter: in a copy, another tree's
+    return is_ours and f"version = {platform.python_version()}" in config.read_text()
 
 
 def has_venv_module() -> bool:

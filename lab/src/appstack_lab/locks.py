@@ -1,4 +1,4 @@
-"""File locks: two builds or two creations of one thing wait for each other, also across processes."""
+"""File locks: two that make one thing wait for each other. Standard library only: lab/bootstrap.py uses it too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def locked(path: Path) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"  another lab is at work, waiting for it ({path})")
+                say(f"  another command is at work, waiting for it ({path})")
                 fcntl.flock(handle, fcntl.LOCK_EX)
             if is_still_there(handle, path):
                 yield

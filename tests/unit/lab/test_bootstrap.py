@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from appstack_lab.locks import locked
+
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def ask(tree: Path, expression: str) -> str:
+    """Ask a tree's bootstrap something."""
+    code = f"import sys, bootstrap; from pathlib import Path; sys.stdout.write(str(bootstrap.{expression}))"
+    return subprocess.check_output([sys.executable, "-c", code], cwd=tree / "lab", text=True)
+
+
+def fingerprint(tree: Path, venv: Path) -> str:
+    return ask(tree, f"inputs_fingerprint(Path({str(venv)!r}))")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of what makes this tree's environment."""
+    tree = tmp_path / "copy"
+    shutil.copytree(ROOT / "lab", tree / "lab", ignore=shutil.ignore_patterns("go", "__pycache__"))
+    for name in ("requirements-dev.lock", "operator/pyproject.toml", "backend/pyproject.toml"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    return tree
 
 
 def bootstrap(venv: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,11 +54,38 @@ def test_a_package_index_out_of_reach_is_told_with_log_and_cause(tmp_path: Path)
 def test_a_current_environment_is_left_alone_at_once(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     venv.mkdir()
-    code = "import bootstrap, sys; sys.stdout.write(bootstrap.inputs_fingerprint())"
-    fingerprint = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT / "lab", text=True)
-    (venv / ".stamp").write_text(fingerprint)
+    (venv / ".stamp").write_text(fingerprint(ROOT, venv))
     done = bootstrap(venv)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_copied_tree_makes_its_environment_anew(copy: Path) -> None:
+    venv = ROOT / ".venv"
+    assert fingerprint(copy, venv) != fingerprint(ROOT, venv)
+    assert fingerprint(copy, copy / ".venv") != fingerprint(copy, venv)
+
+
+def test_an_environment_copied_with_its_tree_is_not_built_on(tmp_path: Path) -> None:
+    made, moved = tmp_path / "made", tmp_path / "moved"
+    subprocess.run([sys.executable, "-m", "venv", str(made)], check=True)
+    made.rename(moved)
+    assert ask(ROOT, f"is_usable(Path({str(moved)!r}))") == "False"
+    moved.rename(made)
+    assert ask(ROOT, f"is_usable(Path({str(made)!r}))") == "True"
+
+
+def test_two_at_once_make_it_once(copy: Path) -> None:
+    venv = copy / ".venv"
+    venv.mkdir()
+    command = [sys.executable, str(copy / "lab" / "bootstrap.py"), str(venv)]
+    env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # it could make none
+    with locked(copy / "build" / "bootstrap.lock"):
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        assert second.stderr is not None
+        assert "waiting for it" in second.stderr.readline()
+        (venv / ".stamp").write_text(fingerprint(copy, venv))
+    assert second.communicate(timeout=60) == ("", "")
+    assert second.returncode == 0
 
 
 def test_an_interruption_is_one_line(tmp_path: Path) -> None:
