@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import re
+import select
 import subprocess
 import time
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ROWS = 20_000
 LIMIT_SECONDS = 300
+FORWARD_LIMIT_SECONDS = 60  # until kubectl tells the port: two requests to the API server
 HEADER = "sku,name,category,supplier,price,currency,quantity,warehouse\n"
 FINAL = {"succeeded", "failed", "cancelled"}
 LOGS = ("logs", "-l", "appstack.dev/component in (api,worker-bulk)", "--all-containers", "--prefix", "--tail=5")
@@ -104,7 +106,8 @@ def api_connection(steps: Steps, namespace: str) -> Iterator[Any]:
         process = subprocess.Popen(command, env=steps.env, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
-        first = process.stdout.readline()
+        speaks, _, _ = select.select([process.stdout], [], [], FORWARD_LIMIT_SECONDS)
+        first = process.stdout.readline() if speaks else ""
         port = re.search(r":(\d+) ->", first)
         if port is None:
             raise StepFailed(steps.explain("kubectl port-forward to the API did not start."))

@@ -24,6 +24,7 @@ TEST_NAMESPACES = ("shop", "struck")  # of the cluster tests
 STACK = "shop"
 CRD_NAME = "appstacks.appstack.dev"
 READY_LIMIT_SECONDS = 900
+SILENCE_LIMIT_SECONDS = 60  # of the API server, while we wait: one that starts again answers sooner
 FIRST_WORD_LIMIT_SECONDS = 90  # an operator that works writes its first conditions within seconds
 OPERATOR = "appstack-operator"  # the chart's release, its Deployment and its Lease
 POD_NAME = re.compile(rf"{OPERATOR}-[a-z0-9]+-[a-z0-9]{{5}}")
@@ -80,13 +81,20 @@ def apply_example(steps: Steps, namespace: str) -> None:
     """Apply `examples/minimal.yaml` and tell each change of its conditions until Ready. Raises StepFailed."""
     ensure_namespace(steps, namespace)
     steps.run("kubectl", "apply", "-n", namespace, "-f", str(EXAMPLE))
-    begun = time.monotonic()
+    begun = answered = time.monotonic()
     stack: dict[str, Any] = {"metadata": {}}
     told = ""
+    look = ("get", "appstack", STACK, "-n", namespace, "-o", "json", "--request-timeout=30s")
     with heartbeat(lambda: waiting_for(stack, with_messages=True), steps.tell) as heard:
         while time.monotonic() - begun < READY_LIMIT_SECONDS:
-            answer = steps.run("kubectl", "get", "appstack", STACK, "-n", namespace, "-o", "json", is_poll=True)
-            stack = json.loads(answer)
+            try:
+                stack = json.loads(steps.run("kubectl", *look, is_poll=True))
+            except StepFailed:
+                if time.monotonic() - answered > SILENCE_LIMIT_SECONDS:
+                    raise
+                time.sleep(1)
+                continue
+            answered = time.monotonic()
             if is_ready(stack):
                 return
             if waiting_for(stack) != told:
@@ -169,7 +177,8 @@ def require_vacant(steps: Steps) -> None:
 def remove(steps: Steps, namespace: str) -> None:
     """Take the example stack, and what else `make up` made, off a cluster that stays. Safe to repeat.
 
-    Namespaces that were there before stay; so do the operator and the CRD while other stacks need them.
+    Namespaces that were there before stay; so do the operator and the CRD while other stacks need them. Without such
+    stacks both go, also where they were there before: `make up` has put this tree's in their place.
     """
     if not steps.run("kubectl", "get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name"):
         say("      no AppStacks are known to this cluster")

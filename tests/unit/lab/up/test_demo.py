@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 KUBECTL = """#!/bin/bash
 case "$1" in
   get) echo dG9rZW4=;;
-  port-forward) echo "Forwarding from 127.0.0.1:{port} -> 8000"; exec sleep 60;;
+  port-forward) [ {port} != none ] || exec sleep 10; echo "Forwarding from 127.0.0.1:{port} -> 8000"; exec sleep 60;;
   logs) [ {logs} = yes ] || exit 1; echo "[pod/shop-worker-bulk-0] the queue is out of reach";;
 esac
 """
@@ -62,7 +63,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
         server.shutdown()
 
 
-def failure_of_the_demo(tmp_path: Path, port: int, logs: str = "yes") -> str:
+def failure_of_the_demo(tmp_path: Path, port: int | str, logs: str = "yes") -> str:
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL.format(port=port, logs=logs))
     kubectl.chmod(0o755)
@@ -103,6 +104,13 @@ def test_a_failed_demo_tells_what_the_api_said_the_log_and_the_cause(
     assert f"The whole log:  {tmp_path}/logs/demo.log" in said
     assert "Probable cause: the API or its worker is not serving." in said
     assert ("the queue is out of reach" in said) is (logs == "yes")
+
+
+def test_a_way_to_the_api_that_never_opens_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "FORWARD_LIMIT_SECONDS", 0.3)
+    begun = time.monotonic()
+    assert "kubectl port-forward to the API did not start" in failure_of_the_demo(tmp_path, port="none")
+    assert time.monotonic() - begun < 8
 
 
 def test_an_api_that_does_not_answer_is_told_with_the_log_too(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # Answers with one line of a file after the other, the last for ever; of the namespaces with those it is asked for.
 KUBECTL = """#!/bin/bash
 case "$1 $2" in
-  "get appstack") head -1 {answers}; [ "$(wc -l < {answers})" = 1 ] || sed -i 1d {answers};;
+  "get appstack") answer=$(head -1 {answers}); [ "$(wc -l < {answers})" = 1 ] || sed -i 1d {answers}
+    [ "$answer" != refused ] && echo "$answer";;
   "get lease") cat {holder};;
   "get pods") echo pod/appstack-operator-5d9c8b7f6-abcde;;
   "get crd") cat {crd};;
@@ -60,6 +61,22 @@ def test_a_wait_tells_changes_and_what_still_lacks_and_logs_changes_alone(
     log = steps.log.read_text()
     assert log.count("shop-postgres-1 is not Ready") == 2  # both conditions, once
     assert "padding" not in log
+
+
+def test_a_wait_outlasts_an_api_server_that_starts_again(steps: Steps, tmp_path: Path) -> None:
+    ready = json.dumps(told("True", "Ready"))
+    (tmp_path / "answers").write_text(f"refused\n{json.dumps(told('False', 'Creating'))}\nrefused\n{ready}\n")
+    with steps.step("Stack", "stack", "?"):
+        stack.apply_example(steps, "shop")
+
+
+def test_a_wait_ends_where_the_api_server_stays_away(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "SILENCE_LIMIT_SECONDS", 0.5)
+    (tmp_path / "answers").write_text("refused\n")
+    with pytest.raises(StepFailed, match="ended with exit code 1"), steps.step("Stack", "stack", "?"):
+        stack.apply_example(steps, "shop")
 
 
 @pytest.mark.parametrize(
