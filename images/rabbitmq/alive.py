@@ -24,7 +24,8 @@ def is_alive(host: str, port: int, timeout_seconds: float) -> bool:
         with socket.create_connection((host, port), timeout_seconds) as connection:
             connection.settimeout(timeout_seconds)
             connection.sendall(struct.pack(">H", len(HELLO)) + HELLO)
-            return connection.recv(3)[2:] == b"s"
+            with connection.makefile("rb") as answer:  # which reads until it has three bytes: they may come one by one
+                return answer.read(3)[2:] == b"s"
     except OSError:
         return False
 

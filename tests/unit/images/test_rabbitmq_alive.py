@@ -11,15 +11,20 @@ import pytest
 from alive import HELLO, is_alive
 
 
-def ask(answer: bytes | None) -> bool:
-    """Ask a node that takes the connection and gives this answer (None: is frozen)."""
+def ask(answer: bytes | None, pause_seconds: float = 0.0) -> bool:
+    """Ask a node that takes the connection and gives this answer, with a pause between its bytes (None: is frozen)."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         client, _ = listener.accept()
         with client:
             assert client.recv(4096)[2:] == HELLO
-            client.sendall(answer or b"")
+            if pause_seconds:
+                for byte in answer or b"":
+                    client.sendall(bytes([byte]))
+                    time.sleep(pause_seconds)
+            else:
+                client.sendall(answer or b"")
 
     if answer is not None:
         threading.Thread(target=serve, daemon=True).start()
@@ -38,6 +43,10 @@ def test_the_greeting_is_one_that_erlang_answers() -> None:
 @pytest.mark.parametrize("status", [b"ok", b"ok_simultaneous", b"nok", b"alive", b"not_allowed"])
 def test_any_status_is_a_sign_of_life(status: bytes) -> None:
     assert ask(len(b"s" + status).to_bytes(2, "big") + b"s" + status)
+
+
+def test_an_answer_may_come_in_pieces() -> None:
+    assert ask(b"\0\3s", pause_seconds=0.05)
 
 
 def test_a_frozen_node_takes_connections_and_says_nothing() -> None:
