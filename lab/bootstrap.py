@@ -108,11 +108,14 @@ def has_venv_module() -> bool:
 
 
 def fail_with_log(command: list[str], log: Path) -> int:
+    from appstack_lab.failures import probable_cause
+
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    unknown = "none that is known; python3-venv may be missing, which only root can install"
     return fail(
         f"'{' '.join(command[:6])} …' failed.\n{tail}\n"
         f"The whole log: {log}\n"
-        "Probable cause: the package index is out of reach, or python3-venv is missing and this is not root on Debian."
+        f"Probable cause: {probable_cause(tail) or unknown}."
     )
 
 

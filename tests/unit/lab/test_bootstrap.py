@@ -14,6 +14,7 @@ import pytest
 from appstack_lab.locks import locked
 
 ROOT = Path(__file__).resolve().parents[3]
+LOG = "pathlib.Path(sys.argv[1])"
 
 
 def ask(tree: Path, expression: str) -> str:
@@ -48,7 +49,15 @@ def test_a_package_index_out_of_reach_is_told_with_log_and_cause(tmp_path: Path)
     assert done.returncode == 1
     assert "pip install" in done.stderr
     assert "bootstrap.log" in done.stderr
-    assert "Probable cause" in done.stderr
+    assert "Probable cause: the package index is out of reach" in done.stderr
+
+
+def test_another_cause_is_told_where_the_log_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("ERROR: Could not install packages due to an OSError: No space left on device\n")
+    code = f"import sys, pathlib, bootstrap; sys.path.insert(0, 'src'); bootstrap.fail_with_log([], {LOG})"
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT / "lab", timeout=60)
+    assert "Probable cause: the disk is full" in done.stderr
 
 
 def test_a_current_environment_is_left_alone_at_once(tmp_path: Path) -> None:
