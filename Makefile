@@ -73,7 +73,7 @@ test: root ## Everything: lint, unit, API server, lease, backend, lab and cluste
 	@$(MAKE) --no-print-directory venv fit lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
 	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)" PYTEST_ARGS="-n $(PROCESSES) --no-loadscope-reorder $(PYTEST_ARGS)"
 
-test-unit: venv ## Unit tests: a minute, no server
+test-unit: venv ## Unit tests: a minute or two, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
 test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.13"
