@@ -1,6 +1,7 @@
 """RabbitMQ: connections, the queues there are, and publishing with confirmation."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import aio_pika
@@ -13,6 +14,7 @@ from appstack_backend.broker_wire import Connection
 QUEUES = ("bulk", "notifications")
 CONNECT_SECONDS, PUBLISH_SECONDS = 5.0, 10.0
 OPEN_SECONDS = 5.0  # a node that has just lost another one may take connections, and answer nothing on them
+CLOSE_SECONDS = 3.0  # the library waits for two for the broker's goodbye, and then lets go by itself
 HEARTBEAT_SECONDS = 5  # for a broker that stands still: the library gives it up after 18
 # Quorum queues bury a message after 20 deliveries by default; our workers decide that, with a reason.
 ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
@@ -27,9 +29,21 @@ def dead_letters(queue: str) -> str:
 async def connect(url: str, name: str) -> AbstractConnection:
     """A plain connection: when it breaks it stays broken, and its owner makes a new one."""
     address = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
-    return await aio_pika.connect(
-        address, timeout=CONNECT_SECONDS, client_properties={"connection_name": name}, connection_class=Connection
-    )
+    connection = Connection(address, client_properties={"connection_name": name})
+    try:
+        await connection.connect(timeout=CONNECT_SECONDS)
+    except BaseException:
+        await close(connection)  # else its finalizer would, wherever and whenever that runs
+        raise
+    return connection
+
+
+async def close(connection: AbstractConnection) -> None:
+    """Let go of a connection, whatever state it is in."""
+    with suppress(*TROUBLE):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await connection.close()
+    await connection.close()  # what a time-out interrupted: by now there is nobody to wait for
 
 
 async def declare_queues(channel: AbstractChannel, queues: tuple[str, ...] = QUEUES) -> None:
@@ -78,6 +92,7 @@ class Publisher:
     async def _open(self) -> AbstractChannel:
         async with self._lock:
             if self._channel is None or self._channel.is_closed or self._connection is None:
+                await self.close()  # of which the broker may have closed the channel alone
                 self._connection = await connect(self._url, self._name)
                 async with asyncio.timeout(OPEN_SECONDS):
                     self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -88,8 +103,4 @@ class Publisher:
         """Let go of the connection, whatever state it is in."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            try:
-                async with asyncio.timeout(2):
-                    await connection.close()
-            except TROUBLE:
-                pass
+            await close(connection)

@@ -24,7 +24,7 @@ async def dead_queue(url: str, queue: str) -> AsyncIterator[AbstractQueue]:
         await broker.declare_queues(channel, (queue,))
         yield await channel.declare_queue(broker.dead_letters(queue), passive=True, timeout=SECONDS)
     finally:
-        await connection.close()
+        await broker.close(connection)
 
 
 async def letters(dead: AbstractQueue, wanted: Collection[str]) -> AsyncIterator[AbstractIncomingMessage]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from appstack_backend import broker
 from appstack_backend.logs import bound, get_logger
@@ -79,7 +79,7 @@ class Consumer:
                 await self._watch(channel, lost)
             await self._finish(queue, tag)
         finally:
-            await close(connection)
+            await broker.close(connection)
 
     async def _wait(self, stop: asyncio.Event, lost: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (stop, lost)]
@@ -146,10 +146,3 @@ class Consumer:
             outcome = "unanswered"  # the channel is lost, and the broker delivers it again by itself
             log.warning("a message could not be answered", error=repr(error))
         MESSAGES.labels(self._queue, outcome).inc()
-
-
-async def close(connection: AbstractConnection) -> None:
-    """Close a connection that may be dead already."""
-    with suppress(*broker.TROUBLE):
-        async with asyncio.timeout(2):
-            await connection.close()
