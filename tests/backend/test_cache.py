@@ -182,6 +182,15 @@ async def test_a_limit_is_shared_by_all_processes_and_by_token(redis: dict[str, 
         await cache.close()
 
 
+async def test_guesses_at_once_make_nobody_wait_longer_than_for_one(redis: dict[str, str]) -> None:
+    """As many as there were on their way before the first one was counted."""
+    values: dict[str, Any] = {key.lower(): value for key, value in redis.items()}
+    cache = Cache(patient(appstack_name=uuid4().hex, auth_failures_per_minute=2, **values))
+    await asyncio.gather(*(cache.attempts("192.0.2.1", failed=True) for _ in range(100)))
+    assert 20 < await cache.attempts("192.0.2.1") <= 30
+    await cache.close()
+
+
 async def test_a_limit_of_zero_is_none(redis: dict[str, str]) -> None:
     values: dict[str, Any] = {key.lower(): value for key, value in redis.items()}
     cache = Cache(patient(rate_limit_per_second=0, rate_limit_burst=1, **values))

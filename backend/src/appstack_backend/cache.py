@@ -43,13 +43,14 @@ LOOK = Script("""
     end
     return {0, redis.call('MGET', KEYS[2], KEYS[3], KEYS[4])}""")
 # KEYS: an address. ARGV: microseconds per attempt, how many at once, 1 to count one. Another GCRA: how long to wait.
+# Any number may have been on their way when the bucket was emptied: they make nobody wait longer than for one attempt.
 ATTEMPTS = Script("""
     local step, most = tonumber(ARGV[1]), tonumber(ARGV[2])
     local time = redis.call('TIME')
     local now = time[1] * 1000000 + time[2]
     local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
     if ARGV[3] == '1' then
-        full = full + step
+        full = math.min(full + step, now + step * most)
         redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
     end
     return math.max(0, math.ceil(full + step - step * most - now))""")

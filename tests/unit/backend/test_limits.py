@@ -74,6 +74,15 @@ def test_attempts_are_counted_by_address_and_forgiven_in_time(monkeypatch: pytes
     assert counted.wait_seconds("a") == 0
 
 
+def test_attempts_at_once_make_nobody_wait_longer_than_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were all on their way before the first one was counted; others may be behind the same address."""
+    monkeypatch.setattr(attempts.time, "monotonic", lambda: 1_000.0)
+    counted = Buckets(per_minute=2)
+    for _ in range(1_000):
+        counted.count("a")
+    assert counted.wait_seconds("a") == pytest.approx(30)
+
+
 def test_attempts_of_any_number_of_addresses_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MOST_REMEMBERED", 10)
     counted = Buckets(per_minute=2)

@@ -64,7 +64,8 @@ class Buckets:
             now = time.monotonic()
             if len(self._full_at) >= MOST_REMEMBERED:
                 self._forget(now)
-            self._full_at[address] = max(self._full_at.get(address, now), now) + MINUTE_SECONDS / self._per_minute
+            full_at = max(self._full_at.get(address, now), now) + MINUTE_SECONDS / self._per_minute
+            self._full_at[address] = min(full_at, now + MINUTE_SECONDS)  # it cannot be emptier than empty
 
     def _forget(self, now: float) -> None:
         """Those whose bucket is full again; if everybody's is not, the half that tried least."""
