@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 NOBODY = "00000000-0000-0000-0000-000000000000"
 THING = {"name": "Thing", "price": "1", "currency": "EUR"}
+FAILED = "request failed"
 # What must never be in an answer: SQL, tracebacks, file paths, modules, addresses, credentials.
 LEAKS = re.compile(
     r"\b(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|VIOLATES|relation|constraint|DETAIL:|CONTEXT:)\b|Traceback|"
@@ -278,7 +279,7 @@ def test_a_code_is_provoked(world: World, code: str) -> None:
     assert told["request_id"] == answer.headers["X-Request-Id"]
     assert_no_leak(answer.text)
     lines = wait_until(lambda: log_lines(world, told["request_id"]), "its log lines")
-    assert code in {line.get("code") for line in lines}
+    assert (code, error.log_level) in {(line.get("code"), line["level"]) for line in lines if line["event"] == FAILED}
 
 
 @pytest.mark.parametrize("code", sorted(ROWS))

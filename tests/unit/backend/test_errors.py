@@ -26,6 +26,7 @@ def test_every_error_is_described(code: str) -> None:
     error = CATALOGUE[code]
     assert code == code.upper()
     assert 400 <= error.status < 600
+    assert error.log_level in ("info", "warning", "error")
     assert error.title and error.__doc__ and error.__doc__.strip().endswith(".")
     assert error.problem(error("why", extra=1), "id") == {
         "type": f"https://appstack.dev/errors#{code.lower()}",
