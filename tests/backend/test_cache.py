@@ -12,6 +12,7 @@ import pytest
 
 from appstack_backend.cache import NO_LSN, UNKNOWN, Cache
 from appstack_backend.settings import Settings
+from tests.backend.kit.impostor import impostor
 from tests.backend.kit.processes import wait_until
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 THING = {"name": "Thing", "price": "1", "currency": "EUR"}
 AIM_SECONDS = 0.005
+AT_ONCE: dict[str, Any] = {"replica_most_stale_seconds": 1e-9}  # what a new connection says is believed at once
 Pair = tuple[Cache, Cache]
 
 
@@ -29,7 +31,7 @@ async def caches(redis: dict[str, str]) -> AsyncIterator[Pair]:
     """The caches of two processes of one stack."""
     name = uuid4().hex
     values = {key.lower(): value for key, value in redis.items()}
-    pair = [Cache(patient(appstack_name=name, replica_most_stale_seconds=1e-9, **values)) for _ in range(2)]
+    pair = [Cache(patient(appstack_name=name, **AT_ONCE, **values)) for _ in range(2)]
     for cache in pair:
         await cache.remember(NO_LSN, catalogue=True)  # both are connected, and have greeted
     yield pair[0], pair[1]
@@ -189,6 +191,27 @@ async def test_guesses_at_once_make_nobody_wait_longer_than_for_one(redis: dict[
     await asyncio.gather(*(cache.attempts("192.0.2.1", failed=True) for _ in range(100)))
     assert 20 < await cache.attempts("192.0.2.1") <= 30
     await cache.close()
+
+
+GENERATION = b"0" * 48
+SHAPES = {
+    "an entry of another kind": b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n:7\r\n" % GENERATION,
+    "a list for an entry": b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n*1\r\n:7\r\n" % GENERATION,
+    "a session that is no position": b"*2\r\n:0\r\n*3\r\n$16\r\nSELECT 1; SELECT\r\n$48\r\n%b\r\n$-1\r\n" % GENERATION,
+    "a generation that is no text": b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n$-1\r\n" % (b"\xff" * 48),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_what_redis_never_says_is_not_believed(shape: str) -> None:
+    """Wherever it is used, as a cached answer or as a position of PostgreSQL's: the database serves."""
+    with impostor(9) as service:
+        service.tell((b":1\r\n", *(SHAPES[shape],) * 9))
+        cache, source = Cache(patient(redis_url=f"redis://127.0.0.1:{service.port}/0", **AT_ONCE)), Source(b"true")
+        look = await cache.look("caller", "k")
+        assert look.needed_lsn is None, "the primary serves"
+        assert await cache.get("k", look, source.load) == b"true"
+        await cache.close()
 
 
 async def test_a_limit_of_zero_is_none(redis: dict[str, str]) -> None:

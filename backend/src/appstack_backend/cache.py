@@ -13,6 +13,7 @@ acknowledge is told only after that, if Redis comes back at once.
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ from appstack_backend.settings import Settings
 
 LSN_CHARACTERS, GENERATION_BYTES = 16, 48  # an LSN and 32 random characters
 NO_LSN = "0" * LSN_CHARACTERS
+is_lsn = re.compile(rb"[0-9A-F]{16}").fullmatch
+is_generation = re.compile(rb"[0-9A-F]{16}[0-9a-f]{32}").fullmatch
 HITS = CACHE.labels("hit")
 NEWS, MOST_TOLD = timedelta(hours=1), 10_000
 SESSION_SECONDS = 60  # a replica that lags longer than this is not read at all
@@ -126,7 +129,11 @@ class Cache:
         if wait:
             return Look(is_known=True, wait_seconds=wait / 1_000_000)
         session, generation, entry = values
-        if generation is not None and len(generation) != GENERATION_BYTES:
+        if session is not None and not is_lsn(session):
+            raise ValueError("a session that is no position")
+        if entry is not None and not isinstance(entry, bytes):
+            raise TypeError("an entry that is no text")
+        if generation is not None and not is_generation(generation):
             generation = None
         is_settled = asyncio.get_running_loop().time() - self._link.greeted_at > self._settling_seconds
         return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry, is_settled)
