@@ -44,9 +44,9 @@ class Impostor:
 
     def _answer(self, near: socket.socket) -> None:
         with suppress(OSError), near:
-            if self._lie is not None:
+            if (lie := self._lie) is not None:
                 self._open.append(near)
-                for number, sent in enumerate(self._lie, 1):
+                for number, sent in enumerate(lie, 1):
                     if not near.recv(65536):
                         return
                     near.sendall(sent)
