@@ -7,6 +7,7 @@ the next one goes on.
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from appstack_backend.database import Connection, Rows, rows_of
@@ -64,8 +65,8 @@ async def page_of_products(reader: Reader, filters: dict[str, str], limit: int) 
 
 
 def split(walked: Rows, limit: int) -> tuple[Rows, str | None]:
-    """What a walk found, and where the next one begins."""
-    rows = [row for row in walked if row["name"] is not None]
+    """What a walk found, in the order of SKUs (nothing promises one of a union), and where the next one begins."""
+    rows = sorted((row for row in walked if row["name"] is not None), key=itemgetter("sku"))
     if len(rows) == limit:
         return rows, rows[-1]["sku"]
     return rows, next((row["sku"] for row in walked if row["name"] is None), None)
