@@ -10,7 +10,7 @@ BIN         := $(VENV)/bin
 quoted       = '$(subst ','\'',$(1))'
 STACK_PLACE  = --name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE))
 UP           = $(BIN)/python -m appstack_lab.up --cluster=$(CLUSTER) $(STACK_PLACE)
-SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
+SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/backend tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # The longest room first (tests/rooms.py), the lab's own tests before the cluster of the cluster tests stands.

@@ -15,7 +15,7 @@ from typing import Any
 from appstack_backend import logs
 
 log = logs.get_logger()
-is_traceparent = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?").fullmatch
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 NO_TRACE, NO_SPAN = "0" * 32, "0" * 16
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 _tracer: Any = None  # an OpenTelemetry tracer, where spans are exported
@@ -28,7 +28,7 @@ def current() -> str | None:
 
 def parsed(traceparent: object) -> tuple[str, str, str] | None:
     """(trace id, span id, flags) of a header or message; None if there is no valid one."""
-    match = is_traceparent(traceparent) if isinstance(traceparent, str) else None
+    match = TRACEPARENT.fullmatch(traceparent) if isinstance(traceparent, str) else None
     if match is None or match[0].startswith("ff") or match[1] == NO_TRACE or match[2] == NO_SPAN:
         return None
     return match[1], match[2], match[3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_whom_an_attempt_is_counted_for(forwarded_for: str, trusted: int, counte
 
 def test_attempts_are_counted_by_address_and_forgiven_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1_000.0]
-    monkeypatch.setattr(attempts.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     counted = Buckets(per_minute=2)
     for _ in range(2):
         assert counted.wait_seconds("a") == 0
@@ -76,7 +77,7 @@ def test_attempts_are_counted_by_address_and_forgiven_in_time(monkeypatch: pytes
 
 def test_attempts_at_once_make_nobody_wait_longer_than_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """They were all on their way before the first one was counted; others may be behind the same address."""
-    monkeypatch.setattr(attempts.time, "monotonic", lambda: 1_000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
     counted = Buckets(per_minute=2)
     for _ in range(1_000):
         counted.count("a")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_backend import outbox
 from appstack_backend.outbox import Relay, relay_once
+from appstack_backend.repository import messages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ def _outbox_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         taken, store.waiting = store.waiting[:most], store.waiting[most:]
         return [{"queue": "bulk", "message_id": name, "body": b""} for name in taken]
 
-    monkeypatch.setattr(outbox.messages, "take", take)
+    monkeypatch.setattr(messages, "take", take)
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError("the broker"), TimeoutError(), asyncio.CancelledError()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 
 import httpcore
@@ -59,7 +60,7 @@ async def test_a_name_is_checked_each_time_and_by_all_its_addresses(monkeypatch:
 async def test_names_that_nobody_resolves_keep_nothing_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gave up waiting leaves a thread behind; the database and the broker need theirs."""
     answers = threading.Event()
-    monkeypatch.setattr(guard.socket, "getaddrinfo", lambda *_, **__: answers.wait(60) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait(60) and [])
     asking = [asyncio.create_task(guard.resolve(f"slow-{number}.test", 80)) for number in range(100)]
     try:
         await asyncio.sleep(0)

@@ -9,7 +9,9 @@ from typing import Any
 
 import aio_pika
 import pytest
+from pamqp.commands import Basic
 
+from appstack_backend.dead_letters import RESENT
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.worker import consumer as consumers
 from appstack_backend.worker import tasks
@@ -91,7 +93,7 @@ async def take(message: Message, work: Any) -> list[str]:
         DatabaseUnavailable(),
         KeyError("a defect"),
         ConnectionResetError("the publisher's connection"),
-        aio_pika.exceptions.DeliveryError(None, None),
+        aio_pika.exceptions.DeliveryError(None, Basic.Nack(1)),
         pytest.param(asyncio.CancelledError(), id="the publisher's client cancelled what waited for it"),
     ],
 )
@@ -148,7 +150,7 @@ async def test_a_hopeless_message_that_comes_again_gets_no_second_letter() -> No
     assert (house.letters, house.told) == (["bulk.dead m1"], 1)
 
 
-@pytest.mark.parametrize("headers", [{}, {tasks.RESENT: 2}])
+@pytest.mark.parametrize("headers", [{}, {RESENT: 2}])
 async def test_a_message_that_waits_long_for_the_database_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, headers: dict[str, Any]
 ) -> None:
@@ -171,7 +173,7 @@ async def test_a_message_that_could_not_be_made_anew_is_given_back(monkeypatch: 
 async def test_a_message_that_a_person_sent_back_gets_a_letter_of_its_own() -> None:
     house = House()
     worker = house.worker()
-    for headers in ({}, {tasks.RESENT: 1}):
+    for headers in ({}, {RESENT: 1}):
         assert await take(Message(CHUNK, headers=headers), worker.work) == ["ack"]
     assert house.letters == ["bulk.dead m1"] * 2
 
