@@ -128,7 +128,7 @@ def requests(site: Site) -> list[Figure]:
                 Duel(Figure("cached GET", RATE, "a route of constant bytes"), ours(hot), plain("/constant")),
                 Duel(Figure("uncached GET", RATE, "bare Starlette with the query"), ours(anyone), plain("/query")),
                 Duel(Figure("list of 50", RATE, "bare Starlette with the query"), ours(listing), plain("/listing")),
-                Duel(Figure("cached GET", RATE, "the peer", aim=3.0), ours(hot), peers(hot)),
+                Duel(Figure("cached GET", RATE, "the peer, which has no cache", aim=3.0), ours(hot), peers(hot)),
                 Duel(Figure("uncached GET", RATE, "the peer", aim=3.0), ours(anyone), peers(anyone)),
                 Duel(Figure("list of 50", RATE, "the peer", aim=3.0), ours(listing), peers(listing)),
             ]
