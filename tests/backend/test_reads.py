@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from appstack_backend.database import Database
 from appstack_backend.processes import REPLICA_POOL_SECONDS
-from appstack_backend.reads import NO_LSN, Reads
+from appstack_backend.reads import NO_LSN, SILENT_SECONDS, Reads
 from appstack_backend.repository import pages
 
 if TYPE_CHECKING:
@@ -85,13 +85,18 @@ async def test_a_primary_that_is_slow_makes_the_replica_do_a_part_of_its_work_al
 
 
 async def test_a_replica_without_a_free_connection_is_not_lost(reads: Reads) -> None:
-    """Who finds none waits for one, as at the primary, and after a second asks there as well."""
+    """Who finds none waits for one, and asks the primary as well once it has answered nobody for a second."""
     assert reads.replica is not None
-    reader = reads.reader(NO_LSN)
+    reader, loop = reads.reader(NO_LSN), asyncio.get_running_loop()
     async with AsyncExitStack() as taken:
         for _ in range(SIZE):
             await taken.enter_async_context(reads.replica.transaction())
-        assert await reader.fetch_one(BY) == {"server": "primary"}
+        seconds = []
+        for _ in range(5):
+            begun = loop.time()
+            assert await reader.fetch_one(BY) == {"server": "primary"}
+            seconds.append(loop.time() - begun)
+        assert seconds[0] > SILENT_SECONDS / 2 > max(seconds[1:]), "only the first one waited"
         assert not reads.replica_is_left_alone
     assert await reader.fetch_one(BY) == {"server": "replica"}
 

@@ -99,7 +99,7 @@ class Database:
     ) -> None:
         self.dsn, self.name, self.size, self._may_follow = dsn, name, size, may_follow
         self.patience_seconds = patience_seconds
-        self._transactions = 0  # under way
+        self._transactions, self._heard_at = 0, 0.0  # how many are under way; when the first began, or one ended
         self._timeline = 0
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
@@ -147,18 +147,27 @@ class Database:
         """Whether transactions are under way: who waits in vain for a connection then knows of no lost server."""
         return self._transactions > 0
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the server has answered none of those that are under way."""
+        return time.monotonic() - self._heard_at if self._transactions else 0.0
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction, not repeated: the caller sees what fails."""
         async with self._pool.connection() as conn:
             if not self._may_follow:
                 await refuse_follower(conn)
+            if not self._transactions:
+                self._heard_at = time.monotonic()
             self._transactions += 1
             try:
                 async with conn.transaction():
                     yield conn
             finally:
                 self._transactions -= 1
+                if not conn.closed:
+                    self._heard_at = time.monotonic()
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float | None = None) -> T:
         """Do the work in one transaction, again on a transient failure until patience ends.

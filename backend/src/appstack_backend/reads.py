@@ -139,7 +139,8 @@ class FreshReader:
         first = asyncio.create_task(self._from_replica(work))
         others: list[asyncio.Task[Any]] = []
         try:
-            await asyncio.wait((first,), timeout=SILENT_SECONDS)
+            # Where others have heard nothing for a while, nobody waits as long again.
+            await asyncio.wait((first,), timeout=max(0.0, SILENT_SECONDS - self.replica.silent_seconds))
             if first.done() and (found := first.result()) is not None:
                 READS.labels("replica").inc()
                 return found
