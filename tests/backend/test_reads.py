@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from prometheus_client import REGISTRY
+from psycopg_pool import PoolTimeout
 
 from appstack_backend.database import Database
 from appstack_backend.processes import REPLICA_POOL_SECONDS
@@ -110,6 +111,12 @@ async def test_a_replica_that_ends_or_refuses_a_query_is_not_lost(dsn: str, read
     assert await reader.fetch_one(REFUSES, (sqlstate,)) == {"server": "primary"}
     assert not reads.replica_is_left_alone
     assert await reader.fetch_one(BY) == {"server": "replica"}
+
+
+async def test_a_primary_without_a_free_connection_is_no_lost_replica(reads: Reads) -> None:
+    """As an export meets it, which writes to the one while it reads from the other."""
+    await reads.note_failure(PoolTimeout("in vain"))
+    assert not reads.replica_is_left_alone
 
 
 async def test_a_replica_that_is_lost_is_left_alone(dsn: str) -> None:

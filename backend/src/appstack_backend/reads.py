@@ -111,16 +111,17 @@ class Reads:
         return time.monotonic() < self._left_alone_until
 
     async def note_failure(self, error: BaseException) -> None:
-        """Nobody else shall wait for a replica that is lost, for a while.
+        """Of a replica that has ended or refused a query, or that is lost.
 
-        One that is busy, or has ended or refused a query, goes on: else the primary would have to do its work.
+        Only one that is lost is left alone: else the primary would have to do its work.
         """
-        if isinstance(error, PoolTimeout):
-            if self.replica is not None and self.replica.is_at_work:
-                return
-        elif not server_is_lost(error):
+        if server_is_lost(error):
+            await self.leave_replica_alone(error)
+        else:
             log.warning("the replica did not carry out a read", error=str(error).strip())
-            return
+
+    async def leave_replica_alone(self, error: BaseException) -> None:
+        """It is lost: nobody else shall wait for that for a while."""
         self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
         log.warning("reads go to the primary for a while", error=str(error).strip())
         if self.replica is not None:
@@ -173,12 +174,14 @@ class FreshReader:
         while self.reads.replica_is_trusted and not self.reads.replica_is_left_alone:
             try:
                 return await fetch_fresh(self.replica, self.needed_lsn, work)
+            except PoolTimeout as error:
+                if not self.replica.is_at_work:
+                    await self.reads.leave_replica_alone(error)
+                elif time.monotonic() > give_up_at:
+                    raise DatabaseUnavailable() from error
             except psycopg.Error as error:
                 await self.reads.note_failure(error)
-                if not isinstance(error, PoolTimeout):
-                    return None
-                if time.monotonic() > give_up_at:
-                    raise DatabaseUnavailable() from error
+                return None
         return None
 
     async def _from_primary(self, first: asyncio.Task[T | None], work: Work[T]) -> T:
