@@ -127,7 +127,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("storage.size cannot shrink", {"postgres": {"storage": {"size": "9Gi"}}}),
     ("storage.size cannot shrink", {"redis": {"storage": None}}),
     ("storage.size cannot shrink", {"rabbitmq": {"storage": {"size": "1M"}}}),
-    ("RabbitMQ cannot be scaled down", {"rabbitmq": {"replicas": 1}}),
+    ("keep the number, or create a new stack", {"rabbitmq": {"replicas": 1}}),
 ]
 # What looks odd and is right.
 ACCEPTED: list[dict[str, Any]] = [

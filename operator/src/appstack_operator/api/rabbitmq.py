@@ -32,8 +32,8 @@ class Rabbitmq(DataService):
                 (
                     "self >= oldSelf",
                     (
-                        "RabbitMQ cannot be scaled down: a node that leaves takes its copies with it; "
-                        "create a new stack with fewer replicas and move the messages (shovel)"
+                        "RabbitMQ cannot be scaled down: a node that leaves takes its copies with it; keep the number, "
+                        "or create a new stack with fewer replicas: its queues begin empty, messages are not moved"
                     ),
                 ),
             )
