@@ -57,6 +57,9 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("sentinels must be 1, 3 or 5", {"redis": {"sentinels": 2}}),
     ("must be larger than maxMemory", {"redis": {"maxMemory": "1Gi", "resources": {"limits": {"memory": "1Gi"}}}}),
     ("must be larger than maxMemory", {"redis": {"resources": {"limits": {"memory": "256Mi"}}}}),
+    *(("maxMemory must be at least 1Mi", {"redis": {"maxMemory": each}}) for each in ("0", "100m", "0Gi", "1023Ki")),
+    *(("storage.size must be at least 1Mi", {service: {"storage": {"size": each}}})
+      for service in ("postgres", "redis", "rabbitmq") for each in ("0", "10")),
     ("replicas must be 1, 3 or 5", {"rabbitmq": {"replicas": 2}}),
     ("less than or equal to 5", {"postgres": {"instances": 6}}),
     ("greater than or equal to 1", {"postgres": {"instances": 0}}),
@@ -137,6 +140,7 @@ ACCEPTED: list[dict[str, Any]] = [
     worker(),
     worker(resources={"requests": {"cpu": "500m"}, "limits": {"cpu": 1}}),
     {"redis": {"maxMemory": "1Gi", "resources": {"limits": {"memory": "1025Mi"}}}},
+    {"redis": {"maxMemory": "1Mi", "storage": {"size": "1e9"}}},
     {"postgres": {"synchronousReplication": "Required", "parameters": {"auto_explain.log_min_duration": 5}}},
     *(cron_job(schedule=each) for each in (
         "*/15 0-6,22 1 JAN-mar,12 mon-fri", "0 0 31 12 0", "? * ? * ?", "@hourly", "@every 1h30m", "5  4  * * sun",

@@ -41,6 +41,10 @@ NEVER_SHRINKS = (
     "!quantity(self).isLessThan(quantity(oldSelf))",
     "storage.size cannot shrink: volumes only grow; create a new stack and move the data",
 )
+HOLDS_SOMETHING = (
+    "!quantity(self).isLessThan(quantity('1Mi'))",
+    "storage.size must be at least 1Mi: nothing fits into less (10Gi is a size, 10 is ten bytes)",
+)
 SAME_MODE = (
     "self == oldSelf",
     "mode cannot change: the data would stay behind; create a new stack and move the data",
@@ -272,7 +276,7 @@ VolumeSize = Annotated[
     Quantity,
     Field(
         description="Size of each volume. It may grow, where the storage class allows it, and never shrinks.",
-        json_schema_extra=cel(NEVER_SHRINKS),
+        json_schema_extra=cel(NEVER_SHRINKS, HOLDS_SOMETHING),
     ),
 ]
 

@@ -30,6 +30,10 @@ class MaxMemoryPolicy(StrEnum):
     NOEVICTION = "noeviction"
 
 
+MEMORY_IS_LIMITED = (
+    "!quantity(self).isLessThan(quantity('1Mi'))",
+    "maxMemory must be at least 1Mi: to Redis, 0 means no limit",
+)
 MEMORY_BESIDE_DATA = (
     (
         "!has(self.maxMemory) || !has(self.resources) || !has(self.resources.limits) || "
@@ -61,7 +65,9 @@ class Redis(DataService):
             description="Number of Sentinels: 1, 3 or 5; most of them decide who is master.",
         )
     )
-    max_memory: Quantity = Field(default="256Mi", description="Memory for data in each instance.")
+    max_memory: Quantity = Field(
+        default="256Mi", description="Memory for data in each instance.", json_schema_extra=cel(MEMORY_IS_LIMITED)
+    )
     max_memory_policy: MaxMemoryPolicy = Field(
         default=MaxMemoryPolicy.ALLKEYS_LRU, description="What is given up when the memory is full."
     )
