@@ -189,12 +189,18 @@ async def make_operator(stage: Stage) -> None:
 
 @pytest.mark.parametrize("reason", CASES)
 async def test_a_reason_shows_with_its_object_and_its_runbook_works(
-    world: World, shop: Stage, api: Api, reason: Reason, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    shop: Stage,
+    api: Api,
+    reason: Reason,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     case = CASES[reason]
     monkeypatch.setattr(converge, "datetime", Clock)
     if not case.is_new:
         await show(world, shop, reason, case)
+        assert ("nobody serves although" in caplog.text) == (reason is R.STATE_UNKNOWN)
         return
     async with staging(world, api, f"reason-{reason.value.lower()}") as stage:
         await show(world, stage, reason, case)

@@ -18,7 +18,13 @@ from appstack_operator.apply import Failure, apply
 from appstack_operator.assess.conditions import Work
 from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.assess.pooler import pooler_is_the_door
-from appstack_operator.assess.stack import Assessment, assess_highly_available, assess_ready, assess_stack
+from appstack_operator.assess.stack import (
+    Assessment,
+    assess_highly_available,
+    assess_ready,
+    assess_stack,
+    contradiction,
+)
 from appstack_operator.assess.status import build_status
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
@@ -127,6 +133,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
     operator.looks[namespace, name] = Look.of(stack, seen, context, assessment, answers)
+    if said := contradiction(seen, assessment):
+        logger.warning("%s", said)
     gates = set_gates(assessment)
     wanted = build_stack(stack, context)
     actions = plan(stack, wanted, seen, gates)

@@ -21,3 +21,9 @@ def test_a_page_says_what_it_means_how_to_look_and_what_to_do(reason: Reason) ->
     assert page.startswith(f"# {reason.value}\n{reason.meaning}\n")
     for part in ("## What it means\n", "## How to look\n```sh\nkubectl ", "## What to do\n"):
         assert part in page
+
+
+def test_the_log_is_read_of_all_pods_of_the_operator() -> None:
+    """One of them works, the others wait: of a Deployment kubectl would choose any."""
+    pages = [page.name for page in RUNBOOKS.glob("*.md") if "deploy/appstack-operator" in page.read_text()]
+    assert pages == []

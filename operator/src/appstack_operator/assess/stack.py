@@ -17,7 +17,7 @@ from appstack_operator.assess.backend import (
 from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
-from appstack_operator.assess.pods import ready_count
+from appstack_operator.assess.pods import condition, ready_count
 from appstack_operator.assess.postgres import (
     assess_postgres,
     one_primary_leads,
@@ -29,11 +29,13 @@ from appstack_operator.assess.redis import assess_redis, master_is_up, master_ta
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.pooler import COMPONENT as POOLER
+from appstack_operator.objects import Object, component_of
 from appstack_operator.observed import Observed
 
 # Causes before symptoms: the first that does not serve is what Ready reports.
 SERVING = ("PostgresReady", "RedisReady", "RabbitMQReady", "APIReady", "WorkersReady")
 COMPONENTS = {"PostgresReady": "postgres", "RedisReady": "redis", "RabbitMQReady": "rabbitmq"}
+PODS_OF = COMPONENTS | {"APIReady": "api", "WorkersReady": "worker-"}  # how their components begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,29 @@ def assess_ready(assessment: Assessment) -> Verdict:
         cause = migration if name == "APIReady" and not migration.is_true else assessment.verdicts[name]
         if cause.is_true and cause.reason is Reason.NOT_DECLARED:
             return Verdict.false(Reason.NOT_DECLARED, f"nobody is served: {cause.message}")
-        message = cause.message if not cause.is_true else f"{name}: no instance serves"
+        message = cause.message if not cause.is_true else f"{name}: no instance serves, and yet: {cause.message}"
         return Verdict.false(cause.reason if not cause.is_true else Reason.STATE_UNKNOWN, message)
     return Verdict.true(Reason.HEALTHY, "users are served: reads, writes, background work")
+
+
+def contradiction(seen: Observed, assessment: Assessment) -> str:
+    """What was seen of a part that is well by every check and serves nobody, for the log; empty where there is none."""
+    for name in SERVING:
+        if assessment.serves[name]:
+            continue
+        verdict = assessment.verdicts[name]
+        if assess_ready(assessment).reason is not Reason.STATE_UNKNOWN:
+            return ""
+        pods = [pod for pod in seen.of_kind("Pod") if component_of(pod).startswith(PODS_OF[name])]
+        states = [f"{pod['metadata']['name']} {pod.get('status', {}).get('phase')}, {readiness(pod)}" for pod in pods]
+        return f"nobody serves although {name} is True ({verdict.message}); its pods: {'; '.join(states) or 'none'}"
+    return ""
+
+
+def readiness(pod: Object) -> str:
+    """How a pod stands to traffic."""
+    going = ", on its way out" if "deletionTimestamp" in pod["metadata"] else ""
+    return f"Ready {condition(pod, 'Ready').get('status', 'not told')}{going}"
 
 
 def assess_highly_available(stack: AppStack, seen: Observed, assessment: Assessment, ready: Verdict) -> Verdict:

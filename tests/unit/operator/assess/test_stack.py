@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from appstack_operator.assess.stack import assess_stack, contradiction
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.observed import PostgresAnswers
-from tests.unit.operator.factories import a_stack, healthy_answers
-from tests.unit.operator.running import a_running_stack, alone, verdicts
+from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers
+from tests.unit.operator.running import a_running_stack, alone, verdicts, with_object
 
 
 def test_a_stack_that_is_well_says_so_everywhere() -> None:
@@ -71,3 +72,19 @@ def test_an_api_that_nobody_wants_serves_nobody_and_is_no_failure() -> None:
     assert (found["APIReady"].status, found["APIReady"].reason) == ("True", Reason.NOT_DECLARED)
     assert (found["Ready"].status, found["Ready"].reason) == ("False", Reason.NOT_DECLARED)
     assert "spec.backend.api.replicas is 0" in found["Ready"].message
+
+
+def test_what_contradicts_itself_is_told_pod_by_pod() -> None:
+    stack = a_stack(backend={"image": "shop:1", "api": {"autoscaling": {}}})
+    well = a_running_stack(stack)
+    deployment = next(each for each in well.of_kind("Deployment") if each["metadata"]["name"] == "shop-api")
+    none_wanted = with_object(well, {**deployment, "spec": {**deployment["spec"], "replicas": 0}})
+    off = [a_pod(stack, "api", number, ready=False) for number in range(2)]
+    seen = with_object(with_object(none_wanted, off[0]), off[1])
+    assert verdicts(stack, seen)["Ready"].reason is Reason.STATE_UNKNOWN
+    said = contradiction(seen, assess_stack(stack, seen, a_context()))
+    assert said.startswith("nobody serves although APIReady is True (")
+    assert said.endswith("shop-api-0 Running, Ready False; shop-api-1 Running, Ready False")
+    assert contradiction(well, assess_stack(stack, well, a_context())) == ""
+    known = replace(well, postgres=PostgresAnswers())
+    assert contradiction(known, assess_stack(stack, known, a_context())) == "", "a cause is known"
