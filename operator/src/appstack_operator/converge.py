@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from appstack_operator import metrics
 from appstack_operator.api import AppStack, AppStackStatus
-from appstack_operator.api.status import Condition
+from appstack_operator.api.status import Condition, SummaryStatus
 from appstack_operator.apply import Failure, apply
 from appstack_operator.assess.conditions import Work
 from appstack_operator.assess.deployments import is_rolled_out
@@ -312,7 +312,14 @@ async def report_invalid_spec(api: Api, live: Object, error: ValidationError, no
     before = next((each for each in stack.status.conditions if each.type == "Stalled"), None)
     if before and before.message == stalled.message:
         stalled = before
+    # How many pods there are is not looked at any more; the one thing to know is this.
+    summary = stack.status.summary or SummaryStatus()
+    told = {"reason": stalled.reason, "message": stalled.message[:2000]}
     status = stack.status.model_copy(
-        update={"conditions": [*kept, stalled], "observed_generation": stack.metadata.generation}
+        update={
+            "conditions": [*kept, stalled],
+            "observed_generation": stack.metadata.generation,
+            "summary": summary.model_copy(update=told),
+        }
     )
     await report(api, stack, live, status, now)

@@ -135,6 +135,21 @@ async def test_an_invalid_spec_is_told_also_where_the_status_cannot_be_read() ->
     assert "spec.backend.api.replicas" in condition["message"]
 
 
+async def test_an_invalid_spec_is_the_thing_to_know() -> None:
+    live: Object = {
+        "metadata": {"name": "shop", "namespace": "shop", "uid": "u", "generation": 2},
+        "spec": {"backend": {"api": {"replicas": 1001}}},
+        "status": {"summary": {"api": "2/2", "workers": "4/4", "reason": "Healthy", "message": "all is well"}},
+    }
+    with pytest.raises(ValidationError) as refused:
+        AppStack.model_validate(live)
+    api = Written()
+    await report_invalid_spec(api, live, refused.value, NOW)  # type: ignore[arg-type]
+    summary = api.applied[0]["status"]["summary"]
+    assert (summary["api"], summary["workers"], summary["reason"]) == ("2/2", "4/4", "SpecInvalid")
+    assert "spec.backend.api.replicas" in summary["message"]
+
+
 def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:
     first, second = generate_credentials(), generate_credentials()
     assert len(first.redis) >= 32
