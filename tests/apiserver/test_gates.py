@@ -1,12 +1,12 @@
-"""Behind a closed gate what serves stays, and a scheduled job can be suspended all the same: at a real API server."""
+"""Behind a closed gate what serves stays, a scheduled job can be suspended, the cause is kept: at a real API server."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from tests.apiserver.kit.life import BACKEND
-from tests.apiserver.kit.stage import staging
-from tests.apiserver.kit.troubles import SPEC
+from tests.apiserver.kit.stage import FAILED, container_status, staging
+from tests.apiserver.kit.troubles import AT_ONCE, SPEC, a_running_migration
 
 if TYPE_CHECKING:
     from appstack_operator.client import Api
@@ -63,3 +63,20 @@ async def test_a_suspension_passes_a_closed_gate_alone(world: World, api: Api) -
         settled = await stage.versions()
         await stage.look()
         assert await stage.versions() == settled
+
+
+async def test_a_migration_whose_time_is_up_keeps_its_cause(world: World, api: Api) -> None:
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "shop:1 is not there"}}
+    late = [each | {"reason": "DeadlineExceeded"} for each in FAILED["conditions"]]
+    async with staging(world, api, "late") as stage, a_running_migration(stage):
+        job = await stage.migration_job()
+        status = {"phase": "Pending", "containerStatuses": [container_status("migrate", waiting)]}
+        await stage.put_status("Pod", f"{job}-x", status)
+        assert (await stage.look())["MigrationsApplied"]["reason"] == "ImagePullFailed"
+        await stage.ask("DELETE", stage.path("Pod", f"{job}-x"), json=AT_ONCE)
+        await stage.put_status("Job", job, {**FAILED, "conditions": late})
+        for _ in range(2):
+            applied = (await stage.look())["MigrationsApplied"]
+            assert applied["reason"] == "MigrationFailed"
+            assert "failed (DeadlineExceeded): image shop:1 of pod" in applied["message"]
+            assert "shop:1 is not there" in applied["message"]

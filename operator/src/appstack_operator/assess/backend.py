@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from appstack_operator.api import AppStack, CronJob
+from appstack_operator.assess.claims import age_seconds
 from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods
 from appstack_operator.assess.pods import condition, is_pod_of, last_words, pods_can_run, ready_count
 from appstack_operator.assess.refusals import pod_is_admitted
@@ -21,6 +22,21 @@ from appstack_operator.observed import Observed
 # The controller may be that late beside the deadline of the spec.
 LATE_SECONDS = 60
 UNMEASURED_SECONDS = 180
+# The pod of a run may wait for its node or its image for a moment.
+STARTING_SECONDS = 20
+# What keeps the pod of a Job from running, or ended it.
+TOLD_OF_PODS = {
+    Reason.IMAGE_PULL_FAILED,
+    Reason.CRASH_LOOPING,
+    Reason.POD_UNSCHEDULABLE,
+    Reason.POD_REFUSED,
+    Reason.VOLUME_PENDING,
+    Reason.SECRET_MISSING,
+    Reason.SECRET_INVALID,
+    Reason.CONFIG_MAP_MISSING,
+    Reason.MIGRATION_FAILED,
+    Reason.CRON_JOB_FAILED,
+}
 
 
 def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verdict:
@@ -34,13 +50,15 @@ def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verd
     if is_complete(job):
         return Verdict.true(Reason.HEALTHY, f"Job {name} has migrated the database for image {image}")
     pods = [pod for pod in seen.pods(MIGRATE) if is_pod_of(pod, name)]
-    failed = condition(job, "Failed")
-    if is_failed(job):
-        return Verdict.false(
-            Reason.MIGRATION_FAILED,
-            f"Job {name} for image {image} failed ({failed.get('reason')}): {words_of(pods) or failed.get('message')}",
-        )
     stuck = pods_can_run([pod for pod in pods if pod.get("status", {}).get("phase") == "Pending"], seen)
+    # FailureTarget: it is given up, and its last pods are on their way out.
+    failed = next((found for kind in ("Failed", "FailureTarget") if is_so(found := condition(job, kind))), None)
+    if failed:
+        failure = f"Job {name} for image {image} failed ({failed.get('reason')}): "
+        cause = (
+            words_of(pods) or (stuck.message if stuck else "") or kept_cause(stack, "MigrationsApplied", name, failure)
+        )
+        return Verdict.false(Reason.MIGRATION_FAILED, f"{failure}{cause or failed.get('message')}")
     return (
         stuck
         or pod_is_admitted(job, seen)
@@ -55,7 +73,20 @@ def is_complete(job: Object) -> bool:
 
 def is_failed(job: Object) -> bool:
     """Whether a Job was given up."""
-    return condition(job, "Failed").get("status") == "True"
+    return is_so(condition(job, "Failed"))
+
+
+def is_so(found: Object) -> bool:
+    """Whether a condition holds."""
+    return found.get("status") == "True"
+
+
+def kept_cause(stack: AppStack, kind: str, job: str, failure: str) -> str:
+    """What was told of this Job before: when its time is up, its pod is deleted, and the cause with it."""
+    before = next((each for each in stack.status.conditions if each.type == kind), None)
+    if before is None or before.reason not in TOLD_OF_PODS or job not in before.message:
+        return ""
+    return before.message.removeprefix(failure)
 
 
 def words_of(pods: list[Object]) -> str:
@@ -151,16 +182,28 @@ def assess_cron_jobs(stack: AppStack, seen: Observed) -> Verdict:
     for job in jobs:
         if seen.get("CronJob", f"{stack.name}-{job.name}") is None:
             return Verdict.false(Reason.CREATING, f"CronJob {stack.name}-{job.name} does not exist yet")
+    starting = (run_can_start(job, seen) for job in jobs)
+    if stuck := next((verdict for verdict in starting if verdict), None):
+        return stuck
     for job in jobs:
         runs = [run for run in seen.of_kind("Job", component_of_cron_job(job)) if finished_at(run)]
         last = max(runs, key=finished_at, default=None)
         if last and is_failed(last):
             words = words_of([pod for pod in seen.pods(component_of_cron_job(job)) if is_pod_of(pod, name_of(last))])
-            said = words or condition(last, "Failed").get("message")
-            return Verdict.false(Reason.CRON_JOB_FAILED, f"Job {name_of(last)} of CronJob {job.name} failed: {said}")
+            failure = f"Job {name_of(last)} of CronJob {job.name} failed: "
+            cause = words or kept_cause(stack, "CronJobsReady", name_of(last), failure)
+            return Verdict.false(
+                Reason.CRON_JOB_FAILED, f"{failure}{cause or condition(last, 'Failed').get('message')}"
+            )
     missed = (run_is_not_overdue(job, seen, f"{stack.name}-{job.name}") for job in jobs)
     well = Verdict.true(Reason.HEALTHY, f"{len(jobs)} scheduled jobs are in place")
     return next((verdict for verdict in missed if verdict), well)
+
+
+def run_can_start(job: CronJob, seen: Observed) -> Verdict | None:
+    """Nothing keeps the pod of a run from starting: when its time is up it is gone, and the cause with it."""
+    pods = [pod for pod in seen.pods(component_of_cron_job(job)) if pod.get("status", {}).get("phase") == "Pending"]
+    return pods_can_run([pod for pod in pods if age_seconds(pod, seen) > STARTING_SECONDS], seen)
 
 
 def run_is_not_overdue(job: CronJob, seen: Observed, name: str) -> Verdict | None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator.api import AppStack
 from appstack_operator.assess.conditions import Work, headline
-from appstack_operator.assess.verdict import Reason
+from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.stack import build_stack
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, made
 from tests.unit.operator.running import FAILED, a_running_stack, status_of, the_job, verdicts, with_object
 
 if TYPE_CHECKING:
-    from appstack_operator.api import AppStack
     from appstack_operator.objects import Object
     from appstack_operator.observed import Observed
 
@@ -46,6 +46,73 @@ def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
     assert found["MigrationsApplied"].reason is Reason.MIGRATION_FAILED
     assert found["Stalled"].reason is Reason.MIGRATION_FAILED
     assert headline(found).reason is Reason.MIGRATION_FAILED
+
+
+def with_condition(stack: AppStack, kind: str, verdict: Verdict) -> AppStack:
+    """The stack, of which the last pass said this."""
+    told = {"type": kind, "status": verdict.status, "reason": verdict.reason, "message": verdict.message}
+    status = {"conditions": [told | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    return AppStack.model_validate({**stack.model_dump(by_alias=True), "status": status})
+
+
+TOO_LATE = {"reason": "DeadlineExceeded", "message": "it was active longer than its deadline", "status": "True"}
+TOO_LATE |= {"lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+def a_pod_of(stack: AppStack, job: str, component: str, **container: Any) -> Object:
+    """The Pending pod of a Job, made an hour ago."""
+    container = {"name": component, "image": "own:2", **container}
+    pod = a_pod(stack, component, ready=False, phase="Pending", containerStatuses=[container])
+    made_at = (NOW - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    meta = {"name": f"{job}-x", "ownerReferences": [{"name": job}], "creationTimestamp": made_at}
+    return pod | {"metadata": {**pod["metadata"], **meta}}
+
+
+def test_a_migration_whose_time_is_up_keeps_its_cause() -> None:
+    stack = a_stack()
+    job = the_job(stack)
+    name = job["metadata"]["name"]
+    running = with_object(a_running_stack(stack), job)
+    no_image = verdicts(stack, with_object(running, a_pod_of(stack, name, "migrate", state=NO_IMAGE)))
+    assert no_image["MigrationsApplied"].reason is Reason.IMAGE_PULL_FAILED
+    told = with_condition(stack, "MigrationsApplied", no_image["MigrationsApplied"])
+    for kind in ("FailureTarget", "Failed", "Failed"):  # its pod is gone
+        seen = with_object(running, the_job(stack, conditions=[TOO_LATE | {"type": kind}]))
+        verdict = verdicts(told, seen)["MigrationsApplied"]
+        assert verdict.reason is Reason.MIGRATION_FAILED
+        assert verdict.message == (
+            f"Job {name} for image backend:1 failed (DeadlineExceeded): "
+            f"image own:2 of pod {name}-x cannot be pulled: manifest unknown"
+        )
+        told = with_condition(stack, "MigrationsApplied", verdict)
+
+
+def test_the_cause_of_another_migration_is_not_kept() -> None:
+    stack = a_stack()
+    other = Verdict.false(Reason.IMAGE_PULL_FAILED, "image own:1 of pod shop-migrate-0123456789-x cannot be pulled")
+    seen = with_object(a_running_stack(stack), the_job(stack, conditions=[TOO_LATE | {"type": "Failed"}]))
+    verdict = verdicts(with_condition(stack, "MigrationsApplied", other), seen)["MigrationsApplied"]
+    assert verdict.message.endswith("failed (DeadlineExceeded): it was active longer than its deadline")
+
+
+def test_a_run_whose_time_is_up_keeps_its_cause() -> None:
+    stack = a_stack(backend={"image": "shop:1"}, cronJobs=[{"name": "nightly", "schedule": "0 3 * * *"}])
+    labels = {"appstack.dev/stack": "shop", "appstack.dev/component": "cron-nightly"}
+    meta = {"name": "shop-nightly-1", "namespace": "shop", "uid": "1", "labels": labels}
+    run: Object = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta}
+    begun = with_object(a_running_stack(stack), run)
+    pod = a_pod_of(stack, "shop-nightly-1", "cron-nightly", state=NO_IMAGE)
+    stuck = verdicts(stack, with_object(begun, pod))["CronJobsReady"]
+    assert stuck.reason is Reason.IMAGE_PULL_FAILED
+    told = with_condition(stack, "CronJobsReady", stuck)
+    for _ in range(2):
+        seen = with_object(begun, run | {"status": {"conditions": [TOO_LATE | {"type": "Failed"}]}})
+        verdict = verdicts(told, seen)["CronJobsReady"]
+        assert verdict.message == (
+            "Job shop-nightly-1 of CronJob nightly failed: "
+            "image own:2 of pod shop-nightly-1-x cannot be pulled: manifest unknown"
+        )
+        told = with_condition(stack, "CronJobsReady", verdict)
 
 
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
