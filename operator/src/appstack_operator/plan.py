@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from itertools import chain
 
 from appstack_operator.api import AppStack
-from appstack_operator.assess.backend import is_complete, is_failed
+from appstack_operator.assess.backend import is_complete, is_failed, migration_at_work
 from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.desired.credentials import PLACES
 from appstack_operator.desired.migrations import COMPONENT as MIGRATE
@@ -25,7 +25,6 @@ from appstack_operator.volumes import growths, size_of_template, template_is_old
 WORKLOADS = {"Deployment", "CronJob", "Service"}
 # What users, or their work, reach: it goes once what takes its place has come.
 SERVING = {"Deployment", "Service", "PodDisruptionBudget"}
-ALIVE = {"Pending", "Running", "Unknown"}  # phases of a pod that may still do something
 
 
 class Verb(Enum):
@@ -101,10 +100,7 @@ def until_the_rollout(actions: Iterable[Action]) -> Iterator[Action]:
 
 def is_second_migration(action: Action, seen: Observed) -> bool:
     """Whether it would start a migration beside one that is at work, or being ended: they could spoil the database."""
-    if action.verb is not Verb.CREATE or action.target.kind != "Job":
-        return False
-    is_at_work = any(not is_complete(job) and not is_failed(job) for job in seen.of_kind("Job", MIGRATE))
-    return is_at_work or bool(phases_of_migration(seen) & ALIVE)
+    return action.verb is Verb.CREATE and action.target.kind == "Job" and bool(migration_at_work(seen))
 
 
 def phases_of_migration(seen: Observed) -> set[str]:

@@ -22,6 +22,7 @@ from appstack_operator.observed import Observed
 # The controller may be that late beside the deadline of the spec.
 LATE_SECONDS = 60
 UNMEASURED_SECONDS = 180
+ALIVE = {"Pending", "Running", "Unknown"}  # phases of a pod that may still do something
 # The pod of a run may wait for its node or its image for a moment.
 STARTING_SECONDS = 20
 # What keeps the pod of a Job from running, or ended it.
@@ -39,14 +40,16 @@ TOLD_OF_PODS = {
 }
 
 
-def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verdict:
-    """Whether the database's schema is that of the wanted image."""
+def assess_migrations(stack: AppStack, seen: Observed, context: Context, held_by: str = "") -> Verdict:
+    """Whether the database's schema is that of the wanted image; `held_by`: what has to be there first."""
     if migrations_of(stack) is None:
         return Verdict.true(Reason.NOT_DECLARED, "the image declares no migrations")
     name, image = job_name(stack, context), image_of(stack, context)
     job = seen.get("Job", name)
     if job is None:
-        return Verdict.false(Reason.MIGRATION_PENDING, f"Job {name} for image {image} has not been started")
+        held_by = held_by or migration_at_work(seen)
+        why = f"; it waits for {held_by}" if held_by else ""
+        return Verdict.false(Reason.MIGRATION_PENDING, f"Job {name} for image {image} has not been started{why}")
     if is_complete(job):
         return Verdict.true(Reason.HEALTHY, f"Job {name} has migrated the database for image {image}")
     pods = [pod for pod in seen.pods(MIGRATE) if is_pod_of(pod, name)]
@@ -64,6 +67,19 @@ def assess_migrations(stack: AppStack, seen: Observed, context: Context) -> Verd
         or pod_is_admitted(job, seen)
         or Verdict.false(Reason.MIGRATION_RUNNING, f"Job {name} for image {image} runs")
     )
+
+
+def migration_at_work(seen: Observed) -> str:
+    """What migrates still, or is being ended: another one beside it could spoil the database. Empty: nothing."""
+    for job in seen.of_kind("Job", MIGRATE):
+        if not is_complete(job) and not is_failed(job):
+            return f"the end of Job {name_of(job)}"
+    for pod in seen.pods(MIGRATE):
+        phase = pod.get("status", {}).get("phase", "Pending")
+        if phase in ALIVE:
+            where = f" on node {node}" if (node := pod.get("spec", {}).get("nodeName")) else ""
+            return f"the end of pod {name_of(pod)} of an earlier migration, which is {phase}{where}"
+    return ""
 
 
 def is_complete(job: Object) -> bool:

@@ -70,20 +70,20 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
             edits["PostgresReady"] = refused
         data["PostgresReady"] = parameters_are_looked_at(context) or data["PostgresReady"]
     data |= edits
+    missing = unusable_input(stack, seen, data)
+    data_serves = {
+        "PostgresReady": data["PostgresReady"].is_true or postgres_serves(stack, seen, context),
+        "RedisReady": data["RedisReady"].is_true or redis_serves(stack, seen),
+        "RabbitMQReady": data["RabbitMQReady"].is_true or rabbitmq_serves(stack, seen),
+    }
+    away = [f"{name}: {data[name].message}" for name in data_serves if not data_serves[name]]
     verdicts = data | {
-        "MigrationsApplied": assess_migrations(stack, seen, context),
+        "MigrationsApplied": assess_migrations(stack, seen, context, missing.message if missing else "; ".join(away)),
         "APIReady": assess_api(stack, seen),
         "WorkersReady": assess_workers(stack, seen),
         "CronJobsReady": assess_cron_jobs(stack, seen),
     }
-    serves = {
-        "PostgresReady": data["PostgresReady"].is_true or postgres_serves(stack, seen, context),
-        "RedisReady": data["RedisReady"].is_true or redis_serves(stack, seen),
-        "RabbitMQReady": data["RabbitMQReady"].is_true or rabbitmq_serves(stack, seen),
-        "APIReady": api_serves(stack, seen),
-        "WorkersReady": workers_serve(stack, seen),
-    }
-    missing = unusable_input(stack, seen, data)
+    serves = data_serves | {"APIReady": api_serves(stack, seen), "WorkersReady": workers_serve(stack, seen)}
     blind = {"APIReady"} if verdicts["APIReady"].reason is Reason.USAGE_UNREADABLE else set()
     is_passed = spec.postgres.pooler.enabled and not context.pooler_is_door
     passed = {"PostgresReady"} if is_passed and only_the_pooler_is_unwell(stack, seen) else set()

@@ -12,6 +12,7 @@ from appstack_operator.api import AppStack
 from appstack_operator.assess.conditions import Work, headline
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.stack import build_stack
+from appstack_operator.observed import RedisAnswers
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, made
 from tests.unit.operator.running import FAILED, a_running_stack, status_of, the_job, verdicts, with_object
 
@@ -46,6 +47,25 @@ def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
     assert found["MigrationsApplied"].reason is Reason.MIGRATION_FAILED
     assert found["Stalled"].reason is Reason.MIGRATION_FAILED
     assert headline(found).reason is Reason.MIGRATION_FAILED
+
+
+def without_job(seen: Observed) -> Observed:
+    return replace(seen, objects={**seen.objects, "Job": {}})
+
+
+def test_a_migration_that_waits_says_what_for() -> None:
+    stack = a_stack()
+    seen = without_job(a_running_stack(stack))
+    assert verdicts(stack, seen)["MigrationsApplied"].message.endswith("has not been started")
+
+    no_redis = replace(seen, redis=RedisAnswers())
+    said = verdicts(stack, no_redis)["MigrationsApplied"].message
+    assert f"; it waits for RedisReady: {verdicts(stack, no_redis)['RedisReady'].message}" in said
+
+    former = a_pod_of(stack, "shop-migrate-0123456789", "migrate") | {"status": {"phase": "Running"}}
+    said = verdicts(stack, with_object(seen, former))["MigrationsApplied"].message
+    expected = "the end of pod shop-migrate-0123456789-x of an earlier migration, which is Running on node node-0"
+    assert said.endswith(f"; it waits for {expected}")
 
 
 def with_condition(stack: AppStack, kind: str, verdict: Verdict) -> AppStack:
