@@ -62,7 +62,7 @@ class RedisInstance(Answer):
     role: str = ""  # master, slave
     link_up: bool = False  # replicas: linked to their master
     lag_bytes: int | None = None
-    connected_replicas: int = 0
+    good_replicas: int = 0  # of a master: those that follow closely enough for it to take writes
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,8 @@ def addresses(second: int) -> Iterator[str]:
 
 def replication(*, is_master: bool, replicas: int) -> str:
     """INFO replication."""
-    facts: dict[str, Any] = {"role": "master", "connected_slaves": replicas, "master_repl_offset": WAL_POSITION}
+    counts = {"connected_slaves": replicas} | ({"min_slaves_good_slaves": replicas} if replicas else {})
+    facts: dict[str, Any] = {"role": "master", **counts, "master_repl_offset": WAL_POSITION}
     if not is_master:
         facts = {
             "role": "slave",

@@ -108,7 +108,7 @@ def healthy_answers(stack: AppStack) -> dict[str, Any]:
         SentinelAnswer(f"{stack.name}-redis-sentinel-{i}", master=master, has_quorum=True, replicas=2)
         for i in range(spec.redis.sentinels)
     ]
-    instances = [RedisInstance(master, role="master", connected_replicas=spec.redis.replicas - 1)]
+    instances = [RedisInstance(master, role="master", good_replicas=spec.redis.replicas - 1)]
     instances += [
         RedisInstance(f"{stack.name}-redis-{i}", role="slave", link_up=True) for i in range(1, spec.redis.replicas)
     ]

@@ -66,11 +66,13 @@ def master_is_up(stack: AppStack, seen: Observed) -> Verdict | None:
 
 
 def master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
-    """A replica follows the master: without one it refuses writes."""
+    """A replica follows the master closely: without one it refuses writes (NOREPLICAS)."""
     master = instance_of(seen.redis.master, seen)
-    if stack.spec.redis.replicas == 1 or (master and master.connected_replicas > 0):
+    if stack.spec.redis.replicas == 1 or (master and master.good_replicas > 0):
         return None
-    return Verdict.false(Reason.REPLICA_MISSING, f"no replica follows {seen.redis.master}, so it refuses writes")
+    return Verdict.false(
+        Reason.REPLICA_MISSING, f"no replica follows {seen.redis.master} closely, so it refuses writes"
+    )
 
 
 def failover_is_possible(stack: AppStack, seen: Observed) -> Verdict | None:

@@ -179,7 +179,9 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
         role=facts["role"],
         link_up=facts.get("master_link_status") == "up",
         lag_bytes=max(int(facts["master_repl_offset"]) - int(facts["slave_repl_offset"]), 0) if is_replica else None,
-        connected_replicas=int(facts.get("connected_slaves", 0)),
+        # By these it decides whether to take writes; one that is connected may still copy, or be silent for seconds.
+        # Without such a limit (a single instance) it does not count them.
+        good_replicas=int(facts.get("min_slaves_good_slaves") or facts.get("connected_slaves") or 0),
     )
 
 

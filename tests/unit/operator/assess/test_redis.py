@@ -102,7 +102,7 @@ def test_what_sentinels_say_is_told(sentinels: tuple[SentinelAnswer, ...], reaso
             id="the master is silent",
         ),
         pytest.param(
-            (replace(MASTER, connected_replicas=0), R1, R2),
+            (replace(MASTER, good_replicas=0), R1, R2),
             Reason.REPLICA_MISSING,
             ["refuses writes"],
             id="nobody follows the master",

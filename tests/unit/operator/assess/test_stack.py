@@ -47,7 +47,7 @@ REQUIRED: dict[str, Any] = {"postgres": {"synchronousReplication": "Required"}}
         pytest.param({}, {"postgres": alone("running")}, True, Reason.HEALTHY, id="commits go on alone"),
         pytest.param(REQUIRED, {"postgres": alone("running")}, False, Reason.NO_SYNC_STANDBY, id="commits wait"),
         pytest.param({}, {"postgres": alone("starting")}, False, Reason.NO_PRIMARY, id="the server starts"),
-        pytest.param({}, {"redis": {"connected_replicas": 0}}, False, Reason.REPLICA_MISSING, id="Redis refuses"),
+        pytest.param({}, {"redis": {"good_replicas": 0}}, False, Reason.REPLICA_MISSING, id="Redis refuses"),
         pytest.param({}, {"rabbitmq": {"alarms": ("disk",)}}, False, Reason.PUBLISHERS_BLOCKED, id="a full disk"),
     ],
 )

@@ -85,6 +85,22 @@ async def test_what_a_replica_says_of_its_link(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
+    ("counted", "good"),
+    [
+        pytest.param("connected_slaves:2\r\nmin_slaves_good_slaves:0\r\n", 0, id="two copy still, or are silent"),
+        pytest.param("connected_slaves:2\r\nmin_slaves_good_slaves:1\r\n", 1, id="one follows"),
+        pytest.param("connected_slaves:1\r\n", 1, id="it takes writes alone"),
+    ],
+)
+async def test_what_a_master_says_of_its_replicas(monkeypatch: pytest.MonkeyPatch, counted: str, good: int) -> None:
+    said = f"# Replication\r\nrole:master\r\n{counted}master_repl_offset:100\r\n"
+    async with scripted({"INFO": bulk(said)}) as port:
+        monkeypatch.setattr(redis, "REDIS_PORT", port)
+        found = await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
+    assert (found.error, found.role, found.good_replicas) == ("", "master", good)
+
+
+@pytest.mark.parametrize(
     ("quorum", "has_quorum"), [(b"+OK 3 usable Sentinels\r\n", True), (b"-NOQUORUM 1 usable Sentinels\r\n", False)]
 )
 async def test_what_a_sentinel_says_of_the_master(
