@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from appstack_operator.api import AppStack, CronJob
+from appstack_operator.api import AppStack, CronJob, Worker
 from appstack_operator.assess.claims import age_seconds
-from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods
+from appstack_operator.assess.deployments import assess_deployment, has_only_new_pods, pods_are_admitted
 from appstack_operator.assess.pods import condition, is_pod_of, last_words, pods_can_run, ready_count
 from appstack_operator.assess.refusals import pod_is_admitted
 from appstack_operator.assess.schedule import last_due
@@ -25,6 +25,8 @@ UNMEASURED_SECONDS = 180
 ALIVE = {"Pending", "Running", "Unknown"}  # phases of a pod that may still do something
 # The pod of a run may wait for its node or its image for a moment.
 STARTING_SECONDS = 20
+# A pool of no workers gets its first one when something waits for it; from then on nobody works at that.
+FIRST_WORKER_SECONDS = 60
 # What keeps the pod of a Job from running, or ended it.
 TOLD_OF_PODS = {
     Reason.IMAGE_PULL_FAILED,
@@ -177,10 +179,22 @@ def api_serves(stack: AppStack, seen: Observed) -> bool:
 def workers_serve(stack: AppStack, seen: Observed) -> bool:
     """Whether every pool that should have a worker has one."""
     return all(
-        ready_count(seen.pods(component_of_worker(pool))) > 0
+        ready_count(seen.pods(component_of_worker(pool))) > 0 or may_have_none(stack, pool, seen)
         for pool in workers_of(stack)
-        if (pool.autoscaling.min_replicas if pool.autoscaling else pool.replicas) > 0
     )
+
+
+def may_have_none(stack: AppStack, pool: Worker, seen: Observed) -> bool:
+    """Whether nothing waits for a worker of this pool, or its first one in a while is just starting."""
+    if (pool.autoscaling.min_replicas if pool.autoscaling else pool.replicas) > 0:
+        return False
+    component = component_of_worker(pool)
+    deployment = seen.get("Deployment", f"{stack.name}-{component}") or {}
+    if not deployment.get("spec", {}).get("replicas") or seen.rabbitmq.waiting_in(pool.queues) == 0:
+        return True
+    pods = [pod for pod in seen.pods(component) if "deletionTimestamp" not in pod["metadata"]]
+    is_kept_from_it = pods_can_run(pods, seen) or pods_are_admitted(deployment)
+    return not is_kept_from_it and all(age_seconds(pod, seen) <= FIRST_WORKER_SECONDS for pod in pods)
 
 
 def old_pods_are_gone(stack: AppStack, seen: Observed) -> bool:

@@ -14,11 +14,14 @@ from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.observed import RedisAnswers
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, made
-from tests.unit.operator.running import FAILED, a_running_stack, status_of, the_job, verdicts, with_object
+from tests.unit.operator.running import FAILED, a_running_stack, status_of, the_job, verdicts, with_object, without_pods
 
 if TYPE_CHECKING:
     from appstack_operator.objects import Object
     from appstack_operator.observed import Observed
+
+
+NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,50 @@ def test_a_failed_migration_leaves_the_stack_ready_and_stalled() -> None:
     assert found["MigrationsApplied"].reason is Reason.MIGRATION_FAILED
     assert found["Stalled"].reason is Reason.MIGRATION_FAILED
     assert headline(found).reason is Reason.MIGRATION_FAILED
+
+
+POOL = {"name": "bulk", "queues": ["bulk"], "autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
+REFUSED = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}
+
+
+def a_first_worker(stack: AppStack, age_seconds: float, *, waiting: int | None, **container: Any) -> Observed:
+    """A pool that had no workers is to have one, whose pod is not ready."""
+    pods = [a_pod_of(stack, "shop-worker-bulk", "worker-bulk", **container)] if container else []
+    for pod in pods:
+        made_at = NOW - timedelta(seconds=age_seconds)
+        pod["metadata"]["creationTimestamp"] = made_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    seen = without_pods(a_running_stack(stack), "worker-bulk")
+    deployment = seen.get("Deployment", "shop-worker-bulk")
+    assert deployment is not None
+    one = deployment | {"spec": {**deployment["spec"], "replicas": 1}, "status": {} if pods else REFUSED}
+    seen = replace(seen, rabbitmq=replace(seen.rabbitmq, backlog={"bulk": waiting}))
+    for obj in (one, *pods):
+        seen = with_object(seen, obj)
+    return seen
+
+
+STARTING = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "waiting", "container", "is_ready"),
+    [
+        pytest.param(20, 9, STARTING, True, id="it has just been asked for"),
+        pytest.param(90, 9, STARTING, False, id="it does not come"),
+        pytest.param(90, None, STARTING, False, id="nobody knows how much waits"),
+        pytest.param(90, 0, STARTING, True, id="nothing waits any more"),
+        pytest.param(20, 9, {"state": NO_IMAGE}, False, id="it cannot come"),
+        pytest.param(20, 9, {}, False, id="it is refused"),
+    ],
+)
+def test_work_that_waits_for_a_first_worker_in_vain_is_an_outage(
+    age_seconds: float, waiting: int | None, container: dict[str, Any], *, is_ready: bool
+) -> None:
+    stack = a_stack(backend={"image": "shop:1", "workers": [POOL]})
+    found = verdicts(stack, a_first_worker(stack, age_seconds, waiting=waiting, **container))
+    assert found["Ready"].is_true == is_ready
+    if not is_ready:
+        assert found["Ready"].message == found["WorkersReady"].message
 
 
 def without_job(seen: Observed) -> Observed:
@@ -136,7 +183,6 @@ def test_a_run_whose_time_is_up_keeps_its_cause() -> None:
 
 
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}
 CRASHED = {"terminated": {"exitCode": 3, "message": "no such table"}}
 BETWEEN_CRASHES = {"state": {"running": {}}, "restartCount": 7, "lastState": CRASHED}
 
