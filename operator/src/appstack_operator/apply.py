@@ -39,7 +39,7 @@ async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Fa
     failed_stage = None
     for action in actions:
         if failed_stage is not None and action.stage > failed_stage:
-            break
+            continue  # the plan ends with what needs nothing of all this: restarts of data services
         extra = {"action": action.verb.value, "target": str(action.target)}
         try:
             await perform(stack, action, api)
