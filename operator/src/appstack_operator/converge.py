@@ -287,12 +287,12 @@ async def report(
             },
             subresource="status",
         )
-    try:
-        changes = build_events(stack, stack.status.conditions, status.conditions, now)
-        for event in chain(changes, news):
+    # After the status: where that cannot be written, each try would tell the same once more.
+    for event in chain(build_events(stack, stack.status.conditions, status.conditions, now), news):
+        try:
             await api.create(event)
-    except ApiError as error:
-        logger.warning("an event could not be written: %s", error.message)
+        except ApiError as error:
+            logger.warning("an event could not be written: %s; it says: %s", error.message, event["note"])
 
 
 async def report_invalid_spec(api: Api, live: Object, error: ValidationError, now: datetime) -> None:

@@ -12,16 +12,19 @@ from appstack_operator.api import AppStack
 from appstack_operator.api.status import AppStackStatus, Condition
 from appstack_operator.apply import Failure
 from appstack_operator.assess.verdict import Reason
+from appstack_operator.client import ApiError
 from appstack_operator.converge import (
     generate_credentials,
     is_rollout_to_come,
     next_look,
     phase_of,
+    report,
     report_invalid_spec,
     verdicts_of,
 )
 from appstack_operator.desired.context import Images
 from appstack_operator.desired.stack import Stage, build_stack
+from appstack_operator.events import build_event
 from appstack_operator.kinds import Ref
 from appstack_operator.plan import Action, Impact, Verb
 from appstack_operator.settings import Settings
@@ -148,6 +151,39 @@ async def test_an_invalid_spec_is_the_thing_to_know() -> None:
     summary = api.applied[0]["status"]["summary"]
     assert (summary["api"], summary["workers"], summary["reason"]) == ("2/2", "4/4", "SpecInvalid")
     assert "spec.backend.api.replicas" in summary["message"]
+
+
+class FailsOnce(Written):
+    """An API server that cannot take the first event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self.tries = 0
+
+    async def create(self, manifest: Object) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise ApiError(500, "InternalError", "etcd is away")
+        self.events.append(manifest["reason"])
+
+
+async def test_an_event_that_cannot_be_written_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    stack, api = a_stack(), FailsOnce()
+    since = "2026-01-01T00:00:00Z"
+    conditions = [
+        Condition(
+            type="PostgresReady", reason="NoPrimary", message="nobody leads", status="False", last_transition_time=since
+        ),
+        Condition(
+            type="RedisReady", reason="NoSentinelQuorum", message="1 of 3", status="False", last_transition_time=since
+        ),
+    ]
+    news = [build_event(stack, "APIReady", "ReplicasIgnored", "a note", NOW, is_warning=False)]
+    status = AppStackStatus(conditions=conditions)
+    await report(api, stack, {"metadata": {}, "status": {}}, status, NOW, news)  # type: ignore[arg-type]
+    assert api.events == ["NoSentinelQuorum", "ReplicasIgnored"]
+    assert "etcd is away; it says: PostgresReady is False: nobody leads" in caplog.text
 
 
 def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:
