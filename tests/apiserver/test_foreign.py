@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from appstack_operator.kinds import BY_NAME
 from tests.apiserver.kit.life import NAME
 from tests.apiserver.kit.stage import staging
 from tests.apiserver.kit.troubles import SPEC
@@ -25,3 +26,37 @@ async def test_a_policy_that_cannot_be_made_holds_nothing_up(world: World, api: 
         await stage.ask("DELETE", stage.path("NetworkPolicy", f"{NAME}-redis"))
         await stage.look()
         assert (await stage.look())["RedisReady"]["status"] == "True"
+
+
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+
+
+async def test_a_volume_of_somebody_elses_is_not_taken_for_one_of_ours(world: World, api: Api) -> None:
+    """What another tool left under the name of a claim to come: it would be mounted, and deleted with the stack."""
+    names = [f"data-{NAME}-rabbitmq-0", f"data-{NAME}-rabbitmq-3"]
+    async with staging(world, api, "foreign-volume") as stage:
+        theirs = [await stage.make("PersistentVolumeClaim", name, spec=CLAIM) for name in names]
+        await stage.make_stack(SPEC)
+        for _ in range(3):
+            await stage.cast.play()
+            conditions = await stage.look()
+        said = conditions["RabbitMQReady"]
+        assert (said["status"], said["reason"]) == ("False", "ForeignObject")
+        assert f"PersistentVolumeClaim {names[0]} exists and does not belong to this stack" in said["message"]
+        assert conditions["Stalled"]["reason"] == "ForeignObject"
+        assert {each["metadata"]["name"] for each in await stage.cast.list(BY_NAME["StatefulSet"])} == {
+            f"{NAME}-{component}" for component in ("postgres", "redis", "redis-sentinel")
+        }
+        await stage.ask("DELETE", stage.path("PersistentVolumeClaim", names[0]))
+        await stage.reach_health()
+        assert (await stage.look())["RabbitMQReady"]["status"] == "True"
+
+        await stage.change_spec(rabbitmq={"replicas": 5})
+        said = (await stage.look())["RabbitMQReady"]
+        assert said["reason"] == "ForeignObject"
+        assert names[1] in said["message"]
+        assert (await stage.get("StatefulSet", f"{NAME}-rabbitmq"))["spec"]["replicas"] == 3
+        assert await stage.get("PersistentVolumeClaim", names[1]) == theirs[1]
+        await stage.ask("DELETE", stage.path("PersistentVolumeClaim", names[1]))
+        await stage.reach_health()
+        assert (await stage.get("StatefulSet", f"{NAME}-rabbitmq"))["spec"]["replicas"] == 5

@@ -4,7 +4,7 @@ import logging
 import secrets
 import string
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -36,6 +36,7 @@ from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import Wanted, build_stack
 from appstack_operator.events import build_events, build_ignored, build_moves
 from appstack_operator.gates import set_gates
+from appstack_operator.held_back import claims_are_free, may_begin, stack_for_now
 from appstack_operator.kinds import STACK, Ref
 from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
@@ -136,9 +137,11 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     if said := contradiction(seen, assessment):
         logger.warning("%s", said)
     gates = set_gates(assessment)
-    wanted = build_stack(stack, context)
-    actions = plan(stack, wanted, seen, gates)
-    waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context)]
+    for_now, held = stack_for_now(stack, seen), claims_are_free(stack, seen)
+    wanted = build_stack(for_now, context)
+    actions = [action for action in plan(stack, wanted, seen, gates) if may_begin(action, stack, seen)]
+    told = [verdict.message for verdict in held.values()]
+    waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context), *told]
     if not pending_work(seen, actions, waiting) and only_nodes_are_shared(stack, seen, assessment):
         actions = plan_move(stack, seen)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
@@ -148,7 +151,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     tried = [each for each in actions if each.verb is not Verb.EVICT or each.target not in refused]
     is_stuck = any(each.is_stuck for each in assessment.verdicts.values())
     is_begun_anew = is_stuck and is_rollout_to_come(wanted, actions, seen)
-    work = Work(pending_work(seen, tried, waiting), verdicts_of(failures), is_begun_anew)
+    verdicts = verdicts_of(failures) | ({} if stack.spec.paused else held)
+    work = Work(pending_work(seen, tried, waiting), verdicts, is_begun_anew)
     moved = [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
     news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
@@ -262,7 +266,7 @@ def is_current(stateful_set: Object) -> bool:
     )
 
 
-def verdicts_of(failures: Sequence[Failure]) -> Mapping[str, Verdict]:
+def verdicts_of(failures: Sequence[Failure]) -> dict[str, Verdict]:
     """Component -> why its objects could not be written; what may pass by itself is not worth a verdict."""
     return {
         failure.component: Verdict.false(failure.reason, failure.message)

@@ -16,7 +16,7 @@ from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import RECORD, Credentials
 from appstack_operator.desired.credentials import PLACES, decode, known_credentials
 from appstack_operator.desired.references import named_by
-from appstack_operator.kinds import CHILDREN, EVENT, NODE, Kind, Ref
+from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, NODE, Kind, Ref
 from appstack_operator.moments import moments_of
 from appstack_operator.objects import STACK_LABEL, Object, is_of_former_stack
 from appstack_operator.observed import Node, Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
@@ -26,6 +26,7 @@ from appstack_operator.services.postgres import observe_postgres
 from appstack_operator.services.rabbitmq import observe_external_queues, observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
 from appstack_operator.spread import wants_nodes
+from appstack_operator.volumes import claims_to_come, is_claim_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,17 @@ async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observ
         objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
     moments = moments_of(objects)
     seen = Observed(objects, unknown, external=external, references=references, moments=moments, now=now)
-    seen = replace(seen, events=await observe_events(api, stack, seen))
+    events, foreign = await asyncio.gather(observe_events(api, stack, seen), observe_foreign_claims(api, stack, seen))
+    seen = replace(seen, events=events, foreign_claims=foreign)
     return await observe_nodes(api, seen) if wants_nodes(stack, seen) else seen
+
+
+async def observe_foreign_claims(api: Api, stack: AppStack, seen: Observed) -> dict[str, str]:
+    """Claims of others where a StatefulSet is to make its own: it would mount them. Asked for only then."""
+    to_come = claims_to_come(stack, seen)
+    found = await api.list(BY_NAME["PersistentVolumeClaim"], stack.namespace) if to_come else []
+    names = [each["metadata"]["name"] for each in found if not is_claim_of(stack, each)]
+    return {name: to_come[name] for name in sorted(names) if name in to_come}
 
 
 async def observe_nodes(api: Api, seen: Observed) -> Observed:

@@ -153,6 +153,8 @@ class Observed:
     events: Mapping[tuple[str, str], Sequence[Object]] = field(default_factory=dict)
     # (kind, name) -> the content of what the user's env and envFrom name; None where that is missing.
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
+    # Claims of others that bear the names of claims to come -> the component that would take over what is on them.
+    foreign_claims: Mapping[str, str] = field(default_factory=dict)
     # The cluster's nodes, read only while a pod that shares one may be moved.
     nodes: Sequence[Node] = ()
     are_nodes_hidden: bool = False  # they were asked for, and the operator may not list them

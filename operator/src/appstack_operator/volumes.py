@@ -7,7 +7,7 @@ StatefulSet is deleted without its pods and made again with the new template; it
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from appstack_operator.api import AppStack
+from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stateful import pods_of
 from appstack_operator.objects import FIELD_MANAGER, MANAGER_LABEL, Object, component_of, selector
@@ -23,6 +23,17 @@ class Growth:
     after: str
 
 
+def members_with_volumes(stack: AppStack) -> dict[str, int]:
+    """Component -> how many members the spec asks for, of the services that the operator runs."""
+    spec = stack.spec
+    services = {
+        "postgres": (spec.postgres.mode, spec.postgres.instances),
+        "redis": (spec.redis.mode, spec.redis.replicas),
+        "rabbitmq": (spec.rabbitmq.mode, spec.rabbitmq.replicas),
+    }
+    return {component: count for component, (mode, count) in services.items() if mode is Mode.MANAGED}
+
+
 def is_claim_of(stack: AppStack, claim: Object) -> bool:
     """Whether a claim was made for a pod of a stack of this name: its name and labels are those of our template.
 
@@ -32,6 +43,16 @@ def is_claim_of(stack: AppStack, claim: Object) -> bool:
     ours = {MANAGER_LABEL: FIELD_MANAGER, **selector(stack, component)}
     ordinal = str(meta["name"]).removeprefix(f"data-{stack.name}-{component}-")
     return bool(component) and ordinal.isdigit() and ours.items() <= (meta.get("labels") or {}).items()
+
+
+def claims_to_come(stack: AppStack, seen: Observed) -> dict[str, str]:
+    """Claim -> component, of pods that are still to be asked for: what has such a name would be mounted as it is."""
+    names: dict[str, str] = {}
+    for component, count in members_with_volumes(stack).items():
+        live = seen.get("StatefulSet", f"{stack.name}-{component}")
+        asked = int(live["spec"]["replicas"]) if live else 0
+        names |= {f"data-{pod}": component for pod in pods_of(stack, component, count)[asked:]}
+    return names
 
 
 def size_of_template(stateful_set: Object) -> str:

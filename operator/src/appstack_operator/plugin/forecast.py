@@ -11,6 +11,7 @@ from appstack_operator.desired.context import Context, Credentials, Parameters
 from appstack_operator.desired.parameters import describe_refusals
 from appstack_operator.desired.stack import Stage, Wanted, build_stack
 from appstack_operator.gates import Gates
+from appstack_operator.held_back import claims_are_free
 from appstack_operator.kinds import Ref
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
@@ -41,11 +42,12 @@ class Forecast:
     changes: Sequence[Change]
     notes: Sequence[str] = ()
     missing: Verdict | None = None  # what of the user's the stack would wait for
+    taken: Verdict | None = None  # a volume of somebody else's that has the name of one of ours
 
     @property
     def is_blocked(self) -> bool:
         """Whether somebody has to act before the change can be carried out."""
-        return self.missing is not None
+        return self.missing is not None or self.taken is not None
 
     @property
     def impact(self) -> Impact:
@@ -68,7 +70,10 @@ def build_forecast(stack: AppStack, live: Object | None, seen: Observed, setting
     # Nobody is moved before all else is well: that is for the operator to say, who asks the services.
     if live and not changes and only_nodes_are_shared(live) and (move := describe_move(stack, seen)):
         notes.append(move)
-    return Forecast(stack, live is None, spec, changes, notes, missing)
+    taken = next(iter(claims_are_free(stack, seen).values()), None)
+    if taken:
+        notes.append(f"{taken.reason.value}: {taken.message}")
+    return Forecast(stack, live is None, spec, changes, notes, missing, taken)
 
 
 def only_nodes_are_shared(live: Object) -> bool:
