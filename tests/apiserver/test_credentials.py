@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator.desired.backend import ENV_CHECKSUM
 from appstack_operator.desired.context import RECORD
 from appstack_operator.desired.credentials import PLACES
-from tests.apiserver.kit.life import NAME
+from appstack_operator.kinds import BY_NAME
+from tests.apiserver.kit.life import BACKEND, NAME
 from tests.apiserver.kit.stage import staging
 from tests.apiserver.kit.troubles import AT_ONCE
 
@@ -106,3 +108,55 @@ async def test_what_somebody_writes_into_the_record_is_put_right(shop: Stage, fi
     assert await held(shop, RECORD) == before
     assert await held(shop, secret) == theirs
     assert not [each for each in (await shop.look()).values() if each["reason"] == "SecretInvalid"]
+
+
+async def edit_broker_password(stage: Stage, password: str) -> None:
+    data = {"password": base64.b64encode(password.encode()).decode()}
+    await stage.change("Secret", f"{NAME}-rabbitmq-auth", {"data": data})
+
+
+async def given_to_the_backend(stage: Stage) -> tuple[str, set[str]]:
+    """The broker's address in the backend's Secret, and what its Deployments note of all they are given."""
+    url = base64.b64decode((await stage.get("Secret", f"{NAME}-env"))["data"]["RABBITMQ_URL"]).decode()
+    templates = [each["spec"]["template"] for each in await stage.cast.list(BY_NAME["Deployment"])]
+    return url, {each["metadata"]["annotations"][ENV_CHECKSUM] for each in templates}
+
+
+async def test_an_edited_password_waits_while_the_pods_that_hold_the_former_one_cannot_be_replaced(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.responders, "takes_passwords", True)
+    passwords = world.responders.passwords
+    async with staging(world, api, "rotated") as stage:
+        in_force = stage.namespace, NAME, "rabbitmq"
+        await stage.make_stack({**SPEC, "backend": BACKEND})
+        await stage.reach_health()
+        before, given = passwords[in_force], await given_to_the_backend(stage)
+
+        await stage.change_spec(backend={"image": "shop:2"})
+        await stage.look()
+        await edit_broker_password(stage, "another")
+        conditions = await stage.look()
+        said = conditions["RabbitMQReady"]
+        assert (said["status"], said["reason"]) == ("True", "RolloutInProgress")
+        assert f"Secret {NAME}-rabbitmq-auth: the edited password is set once" in said["message"]
+        assert "for image shop:2 runs" in said["message"], "what it waits for"
+        assert conditions["Reconciling"]["status"] == "True"
+
+        jobs = {each["spec"]["template"]["spec"]["containers"][0]["image"]: each for each in await stage.jobs()}
+        await stage.fail_job(jobs["shop:2"]["metadata"]["name"], "column price exists")
+        await stage.look()
+        said = (await stage.look())["RabbitMQReady"]
+        assert "column price exists" in said["message"]
+        assert passwords[in_force] == before
+        assert await given_to_the_backend(stage) == given
+
+        await stage.change_spec(backend={"image": "shop:1"})
+        await stage.look()
+        assert passwords[in_force] == "another", "the gate is open"
+        url, checksums = await given_to_the_backend(stage)
+        assert "another@" in url
+        assert len(checksums) == 1
+        assert checksums != given[1], "the pods are replaced"
+        await stage.reach_health()
+        assert (await stage.look())["RabbitMQReady"]["reason"] == "Healthy"

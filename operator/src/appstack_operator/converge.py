@@ -36,7 +36,7 @@ from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import Wanted, build_stack
 from appstack_operator.events import build_events, build_ignored, build_moves
 from appstack_operator.gates import set_gates
-from appstack_operator.held_back import claims_are_free, may_begin, stack_for_now
+from appstack_operator.held_back import edits_that_wait, may_begin, stack_for_now, verdicts_of_waiting
 from appstack_operator.kinds import STACK, Ref
 from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
@@ -130,14 +130,16 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     seen = await observe(api, stack, fresh, now, answers)
     context = build_context(stack, seen, fresh, settings)
     if not stack.spec.paused:
-        context = replace(context, credentials=await rotate_passwords(stack, seen, context.credentials))
+        context = replace(context, waiting_edits=edits_that_wait(stack, seen, context))
+        in_force = await rotate_passwords(stack, seen, context.credentials, context.waiting_edits)
+        context = replace(context, credentials=in_force)
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
     operator.looks[namespace, name] = Look.of(stack, seen, context, assessment, answers)
     if said := contradiction(seen, assessment):
         logger.warning("%s", said)
     gates = set_gates(assessment)
-    for_now, held = stack_for_now(stack, seen), claims_are_free(stack, seen)
+    for_now, held = stack_for_now(stack, seen), verdicts_of_waiting(stack, seen, context, assessment)
     wanted = build_stack(for_now, context)
     actions = [action for action in plan(stack, wanted, seen, gates) if may_begin(action, stack, seen)]
     told = [verdict.message for verdict in held.values()]

@@ -1,13 +1,62 @@
 """What of a spec waits although nothing stands before it, and why: a pass goes by the rest of the spec. Pure."""
 
 from appstack_operator.api import AppStack
+from appstack_operator.assess.conditions import condition_of_component
+from appstack_operator.assess.stack import Assessment, assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.desired.context import Context
+from appstack_operator.desired.credentials import PLACES, edited_credentials
+from appstack_operator.desired.stack import Stage
+from appstack_operator.gates import set_gates
+from appstack_operator.objects import Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, Verb
 from appstack_operator.volumes import members_with_volumes
 
+# The passwords that the pods of the API and of the workers hold.
+HELD_BY_BACKEND = {"postgres_app": "postgres", "rabbitmq": "rabbitmq"}
 # Component -> the field of its part of the spec that says how many members it has.
 COUNTS = {"postgres": "instances", "redis": "replicas", "rabbitmq": "replicas"}
+
+
+def verdicts_of_waiting(
+    stack: AppStack, seen: Observed, context: Context, assessment: Assessment
+) -> dict[str, Verdict]:
+    """Component -> what of it is held back, and until when. What is wrong with it goes before that."""
+    waits = passwords_follow(stack, context)
+    well = {name for name in waits if assessment.verdicts[condition_of_component(name)].is_true}
+    return {name: waits[name] for name in sorted(well)} | claims_are_free(stack, seen)
+
+
+def edits_that_wait(stack: AppStack, seen: Observed, context: Context) -> dict[str, str]:
+    """Field -> why its edited password is not set yet.
+
+    The pods of the backend hold the former one: once it is not in force, they serve nobody until others replace them.
+    """
+    edited = HELD_BY_BACKEND.keys() & edited_credentials(stack, seen, context.credentials).keys()
+    if not edited or not any(runs_users_image(pod) for pod in seen.of_kind("Pod")):
+        return {}
+    assessment = assess_stack(stack, seen, context)
+    rollout = "" if assessment.old_pods_are_gone else "the API and the workers are still being rolled out"
+    why = set_gates(assessment).closed.get(Stage.BACKEND, rollout)
+    return dict.fromkeys(sorted(edited), why) if why else {}
+
+
+def runs_users_image(pod: Object) -> bool:
+    """Whether it is one of the API's or of a pool's, also of one that the spec no longer asks for."""
+    return component_of(pod) == "api" or component_of(pod).startswith("worker-")
+
+
+def passwords_follow(stack: AppStack, context: Context) -> dict[str, Verdict]:
+    """Component -> the edited password that waits."""
+    return {
+        HELD_BY_BACKEND[field]: Verdict.true(
+            Reason.ROLLOUT_IN_PROGRESS,
+            f"Secret {stack.name}-{PLACES[field][0]}: the edited password is set once the pods that hold the former "
+            f"one can be replaced: {why}",
+        )
+        for field, why in context.waiting_edits.items()
+    }
 
 
 def stack_for_now(stack: AppStack, seen: Observed) -> AppStack:

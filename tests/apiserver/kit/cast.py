@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from appstack_operator.desired.context import RECORD
 from appstack_operator.desired.parameters import ANNOTATION as PARAMETERS
 from appstack_operator.desired.postgres import PATRONI_LABEL
 from appstack_operator.kinds import BY_NAME, CHILDREN, STACK, Kind
@@ -126,9 +127,10 @@ class Cast:
             if member.namespace == self.namespace and member.pod not in names:
                 await self.responders.leave(address)
         for secret in await self.list(BY_NAME["Secret"]):
-            stack, _, service = secret["metadata"]["name"].removesuffix("-auth").partition("-")
-            if service in ("redis", "rabbitmq") and "password" in secret.get("data", {}):
-                password = base64.b64decode(secret["data"]["password"]).decode()
+            stack, _, last_name = secret["metadata"]["name"].rpartition("-")
+            in_force = secret.get("data", {}) if last_name == RECORD else {}
+            for service in in_force.keys() & {"redis", "rabbitmq"}:
+                password = base64.b64decode(in_force[service]).decode()
                 self.responders.passwords[self.namespace, stack, service] = password
         for service in await self.list(BY_NAME["Service"]):
             key = (self.namespace, service["metadata"]["name"])

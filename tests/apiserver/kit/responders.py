@@ -54,6 +54,7 @@ class Responders:
     in_hand: dict[str, int] = field(default_factory=dict)  # queue -> messages that a worker has begun
     # namespace, pod -> facts that it tells instead of the healthy ones
     troubles: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    takes_passwords: bool = False  # of RabbitMQ's user; else a change of it is refused
     delay_seconds: float = 0.0  # before each answer
     _servers: dict[str, asyncio.Server] = field(default_factory=dict)
     _addresses: Iterator[str] = field(default_factory=lambda: addresses(random.randint(64, 120)))
@@ -67,6 +68,7 @@ class Responders:
         app.router.add_get("/api/nodes", self._nodes)
         app.router.add_get("/api/nodes/{node}", self._nodes)
         app.router.add_get("/api/queues/{vhost}", self._queues)
+        app.router.add_put("/api/users/{user}", self._user)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         try:
@@ -155,6 +157,13 @@ class Responders:
             for name, messages in self.backlog.items()
         ]
         return web.json_response(queues)
+
+    async def _user(self, request: web.Request) -> web.Response:
+        member = await self._let_in(request)
+        if not self.takes_passwords:
+            raise web.HTTPForbidden
+        self.passwords[member.namespace, member.stack, "rabbitmq"] = (await request.json())["password"]
+        return web.Response(status=204)
 
     async def _let_in(self, request: web.Request) -> Member:
         """Whom a user of the management API asks."""

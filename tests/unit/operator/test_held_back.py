@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from appstack_operator.desired.stack import build_stack
-from appstack_operator.held_back import claims_are_free, may_begin, stack_for_now
+from appstack_operator.held_back import claims_are_free, edits_that_wait, may_begin, stack_for_now
 from appstack_operator.objects import labels
 from appstack_operator.plan import plan
 from appstack_operator.volumes import claims_to_come, is_claim_of
-from tests.unit.operator.factories import a_context, a_stack, observed
+from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
 from tests.unit.operator.planning import OPEN, everything
 
 if TYPE_CHECKING:
@@ -75,3 +75,23 @@ def test_where_a_claim_of_a_member_to_come_is_somebody_elses_the_number_stays_an
     assert written["replicas"] == 2
     assert written["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
     assert begun(blocked, postgres={"instances": 3}) == {}
+
+
+def edited(secret: str, *pods: Object) -> dict[str, str]:
+    """The edits that wait in a stack in which that Secret was edited and these pods run."""
+    stack, objects = a_stack(), everything()
+    (live,) = (each for each in objects if each["kind"] == "Secret" and each["metadata"]["name"] == f"shop-{secret}")
+    live["data"]["password"] = "b3RoZXI="
+    return edits_that_wait(stack, observed(*objects, *pods, **healthy_answers(stack)), a_context())
+
+
+def test_an_edited_password_waits_for_a_rollout_that_is_under_way() -> None:
+    waiting = edited("postgres-app", a_pod(a_stack(), "worker-bulk"))
+    assert waiting.keys() == {"postgres_app"}
+    assert edited("rabbitmq-auth", a_pod(a_stack(), "api")).keys() == {"rabbitmq"}
+
+
+def test_a_password_that_no_pod_of_the_backend_holds_waits_for_nothing() -> None:
+    assert edited("postgres-app") == {}
+    assert edited("postgres-app", a_pod(a_stack(), "postgres")) == {}
+    assert edited("postgres-replication", a_pod(a_stack(), "api")) == {}

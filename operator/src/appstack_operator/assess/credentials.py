@@ -14,7 +14,7 @@ def secrets_are_in_force(component: str, stack: AppStack, seen: Observed, contex
     """No Secret of the component holds another password than the service uses."""
     for field in edited_credentials(stack, seen, context.credentials):
         last_name, key = PLACES[field]
-        if not last_name.startswith(component):
+        if not last_name.startswith(component) or field in context.waiting_edits:
             continue
         cannot = "could not be set yet" if field in ROTATED else "cannot be set while it runs"
         return Verdict.false(

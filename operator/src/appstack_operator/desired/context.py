@@ -58,6 +58,8 @@ class Context:
     # Component -> bytes of its smallest volume as it is, which the spec's size may be ahead of; unknown: it is not.
     volume_bytes: Mapping[str, int] = field(default_factory=dict)
     pooler_is_door: bool = True  # where there is a pooler: the backend's writes go through it by now
+    # Field of an edited password -> why it is not set for now.
+    waiting_edits: Mapping[str, str] = field(default_factory=dict)
     operator_namespace: str = ""  # whose pods ask the services; empty: not known
     cluster_domain: str = "cluster.local"
 

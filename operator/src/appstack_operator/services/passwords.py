@@ -6,7 +6,7 @@ changes nothing.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -27,11 +27,15 @@ ROLES = {"postgres_app": "app", "postgres_replication": "replicator", "postgres_
 FAILURES = (psycopg.Error, aiohttp.ClientError, OSError, TimeoutError, LookupError)
 
 
-async def rotate_passwords(stack: AppStack, seen: Observed, in_force: Credentials) -> Credentials:
-    """What is in force after every edit that could be carried out; the others stay to be reported."""
+async def rotate_passwords(
+    stack: AppStack, seen: Observed, in_force: Credentials, waiting: Container[str] = ()
+) -> Credentials:
+    """What is in force after every edit that could be carried out; the others, and those that wait, are told."""
     edited = edited_credentials(stack, seen, in_force)
     superusers = [in_force.postgres_superuser, edited.get("postgres_superuser", in_force.postgres_superuser)]
     for field, password in edited.items():
+        if field in waiting:
+            continue
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if field in ROLES:
