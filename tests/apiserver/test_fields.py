@@ -190,7 +190,7 @@ def test_workers_are_scaled_as_the_spec_says(client: httpx.Client, convergence: 
         stack = changed(client, MANAGED, worker(autoscaling={"minReplicas": 0, "maxReplicas": 20, **bounds}))
         seen = convergence.observed(stack)
         answers = RabbitmqAnswers(nodes=(RabbitmqNode("a", "a", is_running=True),), backlog={"bulk": backlog})
-        need = Need(seen.now - timedelta(seconds=age_seconds), before)
+        need = Need((seen.now - timedelta(seconds=age_seconds)).timestamp(), before, is_busy=False)
         memory = ScalingMemory({(MANAGED, "shop", "bulk"): [need]})
         return scale_workers(stack, replace(seen, rabbitmq=answers), memory)["bulk"]
 

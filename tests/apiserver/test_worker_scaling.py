@@ -73,12 +73,22 @@ async def test_workers_follow_their_queues(world: World, life: Life) -> None:
 
     in_hand[QUEUE] = 0
     assert await reaches(life, 1) > CALM_SECONDS / 2, "it was calm for a while first"
+
+    waiting[QUEUE] = 9999
+    await reaches(life, 5)
+    waiting[QUEUE], in_hand[QUEUE] = 0, 5
+    await asyncio.sleep(2 * CALM_SECONDS)
+    assert (await workers(life))["replicas"] == 5, "a long message in each, for which one worker would do"
+    in_hand[QUEUE] = 0
+    await reaches(life, 1)
     assert (await workers(life))["template"] == before["template"], "no pod was replaced for it"
     said = [json.loads(line) for line in life.said().splitlines()]
     changes = [each["message"] for each in said if each.get("target") == f"Deployment {NAME}"]
     assert [each.rpartition(": ")[2] for each in changes[1:]] == [
         "replicas 1 -> 4",
         "replicas 4 -> 5",
+        "replicas 5 -> 1",
+        "replicas 1 -> 5",
         "replicas 5 -> 1",
     ]
 

@@ -98,6 +98,7 @@ class RabbitmqAnswers(Answer):
     nodes: tuple[RabbitmqNode, ...] = ()
     # Queue -> ready + unacknowledged messages; None while it has no leader. Queues that do not exist are absent.
     backlog: Mapping[str, int | None] = field(default_factory=dict)
+    in_hand: Mapping[str, int] = field(default_factory=dict)  # queue -> unacknowledged messages alone, 0 where absent
     backlog_error: str = ""  # the nodes are known, and not how much waits: a queue's leader may have just been lost
     # Queues whose length was known a moment ago, "" for all of them: a new leader is being elected, it seems.
     electing: frozenset[str] = frozenset()

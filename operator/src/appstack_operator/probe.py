@@ -113,10 +113,10 @@ async def ask_for_backlog(look: Look, memory: ScalingMemory) -> Backlog:
     pods = look.outline.pods("rabbitmq")
     if not look.context.worker_replicas or not pods:
         return Backlog.IDLE
-    backlog = await ask_backlog(pods, look.context.credentials)
-    if backlog is None:
+    told = await ask_backlog(pods, look.context.credentials)
+    if told is None:
         return Backlog.NEWS
-    rabbitmq = replace(look.outline.rabbitmq, backlog=backlog, backlog_error="")
+    rabbitmq = replace(look.outline.rabbitmq, backlog=told.backlog, in_hand=told.in_hand, backlog_error="")
     seen = replace(look.outline, rabbitmq=rabbitmq, now=datetime.now(UTC))
     if scale_workers(look.stack, seen, memory) != look.context.worker_replicas:
         return Backlog.NEWS

@@ -1,8 +1,11 @@
-"""How many workers a pool needs for its backlog: up at once, down only after a calm time. Pure but for its memory."""
+"""How many workers a pool needs for its backlog: up at once, down only after a calm time. Pure but for its memory.
+
+Kubernetes chooses whom a smaller number ends, and after its grace period ends it in mid-message. So a pool keeps its
+number while messages may be in hand that take long: while its workers were never seen without any for the calm time.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.backend import Worker, WorkerAutoscaling
@@ -13,12 +16,17 @@ from appstack_operator.observed import Observed
 Key = tuple[str, str, str]  # namespace, stack, pool
 
 
+# So many parts of the calm time are told apart: a longer one costs no more memory, and ends that much later at most.
+PARTS = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How many workers were needed at a moment."""
+    """What was needed within one part of the calm time."""
 
-    at: datetime
-    replicas: int
+    until_seconds: float  # when that part ended, or ends
+    replicas: int  # the most
+    is_busy: bool  # workers held messages at each look
 
 
 @dataclass(slots=True)
@@ -49,10 +57,15 @@ def scale_pool(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: O
     if backlog is None:
         return clamp(current, bounds)
     key = (stack.namespace, stack.name, pool.name)
+    in_hand = sum(seen.rabbitmq.in_hand.get(queue, 0) for queue in pool.queues)
     # A pool that is seen for the first time may have its number for a good reason: that counts as a need.
-    needs = [*memory.needs.get(key, [Need(seen.now, current)]), Need(seen.now, needed(bounds, backlog))]
-    memory.needs[key] = recent(needs, seen.now, bounds.scale_down_stabilization_seconds)
-    return clamp(max(need.replicas for need in memory.needs[key]), bounds)
+    least = needed(bounds, backlog) if key in memory.needs else max(needed(bounds, backlog), current)
+    now_seconds, calm_seconds = seen.now.timestamp(), bounds.scale_down_stabilization_seconds
+    need = Need(end_of_part(now_seconds, calm_seconds), least, is_busy=in_hand > 0)
+    memory.needs[key] = needs = recent(memory.needs.get(key, []), need, now_seconds - calm_seconds)
+    # Somebody may have begun before the calm time; else as many may be at work as there are messages in hand.
+    at_work = current if all(each.is_busy for each in needs) else min(current, in_hand)
+    return clamp(max(at_work, *(each.replicas for each in needs)), bounds)
 
 
 def replicas_of(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: Observed) -> int:
@@ -88,7 +101,17 @@ def clamp(replicas: int, bounds: WorkerAutoscaling) -> int:
     return min(max(replicas, bounds.min_replicas), bounds.max_replicas)
 
 
-def recent(needs: Sequence[Need], now: datetime, seconds: int) -> list[Need]:
-    """The needs of the last so many seconds, the newest always."""
-    since = now - timedelta(seconds=seconds)
-    return [need for need in needs[:-1] if need.at > since] + [needs[-1]]
+def end_of_part(now_seconds: float, calm_seconds: int) -> float:
+    """When the present part of a calm time ends."""
+    part_seconds = max(calm_seconds, 1) / PARTS
+    return (now_seconds // part_seconds + 1) * part_seconds
+
+
+def recent(needs: Sequence[Need], newest: Need, since_seconds: float) -> list[Need]:
+    """The needs that count, the newest always: it joins what is known of its part of the calm time."""
+    kept = [each for each in needs if each.until_seconds > since_seconds]
+    if not kept or kept[-1].until_seconds != newest.until_seconds:
+        return [*kept, newest]
+    last = kept.pop()
+    is_busy = last.is_busy and newest.is_busy
+    return [*kept, Need(last.until_seconds, max(last.replicas, newest.replicas), is_busy)]

@@ -68,7 +68,8 @@ async def with_backlog(answers: RabbitmqAnswers, get: Get, speakers: Sequence[Ob
     told = []
     for pod in speakers[:2]:
         try:
-            return replace(answers, backlog=backlog_of(await get(root_of(pod) + QUEUES)))
+            queues = await get(root_of(pod) + QUEUES)
+            return replace(answers, backlog=backlog_of(queues), in_hand=in_hand_of(queues))
         except FAILURES as error:
             told.append(f"{pod_name(pod)}: {in_words(error)}")
     return replace(answers, backlog_error="; ".join(told))
@@ -85,12 +86,13 @@ def nodes_of(words: Mapping[str, Word], speaker: str) -> tuple[RabbitmqNode, ...
     return tuple(nodes)
 
 
-async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> dict[str, int | None] | None:
-    """Queue -> messages, by the first node that tells; None if none does. The cheap question between the others."""
+async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> RabbitmqAnswers | None:
+    """The queues alone, by the first node that tells; None if none does. The cheap question between the others."""
     async with management(credentials) as get:
         for pod in pods:
             try:
-                return backlog_of(await get(root_of(pod) + QUEUES))
+                queues = await get(root_of(pod) + QUEUES)
+                return RabbitmqAnswers(backlog=backlog_of(queues), in_hand=in_hand_of(queues))
             except FAILURES:
                 continue
     return None
@@ -112,7 +114,7 @@ async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
             http.get(URL(url, encoded=True), raise_for_status=True) as response,
         ):
             queues = await response.json()
-        return RabbitmqAnswers(backlog=backlog_of(queues), is_external=True)
+        return RabbitmqAnswers(backlog=backlog_of(queues), in_hand=in_hand_of(queues), is_external=True)
     except aiohttp.ClientResponseError as error:
         return RabbitmqAnswers(error=f"RABBITMQ_MANAGEMENT_URL ({place}) answers {error.status} {error.message}")
     except FAILURES as error:
@@ -191,6 +193,12 @@ def backlog_of(queues: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
     return {
         queue["name"]: sum(queue[each] for each in counts) if queue.keys() >= set(counts) else None for queue in queues
     }
+
+
+def in_hand_of(queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Queue -> messages that workers hold, where they hold any."""
+    held = ((queue["name"], queue.get("messages_unacknowledged") or 0) for queue in queues)
+    return {name: count for name, count in held if count}
 
 
 def in_words(error: Exception) -> str:
