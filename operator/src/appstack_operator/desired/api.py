@@ -14,6 +14,8 @@ from appstack_operator.desired.pods import http_probe
 from appstack_operator.objects import Object, metadata, selector
 
 COMPONENT = "api"
+# It has answered that it is ready; who crashes over the first requests shall not have replaced an old one yet.
+STEADY_SECONDS = 5
 
 
 def build_api(stack: AppStack, context: Context) -> list[Object]:
@@ -30,6 +32,7 @@ def build_deployment(stack: AppStack, context: Context) -> Object:
     spec: Object = {
         "selector": {"matchLabels": selector(stack, COMPONENT)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "minReadySeconds": STEADY_SECONDS,
         "progressDeadlineSeconds": 300,
         "revisionHistoryLimit": 3,
         "template": build_pod_template(

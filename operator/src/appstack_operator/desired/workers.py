@@ -16,6 +16,10 @@ from appstack_operator.desired.environment import container_environment
 from appstack_operator.desired.pods import http_probe
 from appstack_operator.objects import Object, metadata, selector
 
+# A worker has no door to knock at: one that runs counts as ready at once, and may be about to crash. Only what has been
+# ready for so long without a crash takes the place of an old one (a restart of its container begins that anew).
+STEADY_SECONDS = 10
+
 
 def component_of_worker(worker: Worker) -> str:
     """The component of a pool: also the last part of its Deployment's name."""
@@ -54,6 +58,7 @@ def build_deployment(stack: AppStack, context: Context, worker: Worker) -> Objec
             "replicas": replicas_of(worker, context),
             "selector": {"matchLabels": selector(stack, component)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "minReadySeconds": STEADY_SECONDS,
             "progressDeadlineSeconds": 300,
             "revisionHistoryLimit": 3,
             "template": template,

@@ -151,6 +151,22 @@ def test_pods_are_replaced_one_by_one_and_drained_one_by_one(build: Any, name: s
     assert budget["selector"] == deployment["selector"]
 
 
+@pytest.mark.parametrize("spec", [{}, {"backend": {**OWN, "workers": [{"name": "bulk"}]}}], ids=["bundled", "own"])
+def test_what_crashes_soon_after_its_start_takes_nobodys_place(spec: dict[str, Any]) -> None:
+    """Kubernetes takes an old pod away for each new one that is available: ready for minReadySeconds without a crash.
+
+    Without them a pod without a probe is available as soon as its container runs.
+    """
+    objects = [*build_api(a_stack(**spec), a_context()), *build_workers(a_stack(**spec), a_context())]
+    steady = {each["metadata"]["name"]: each["spec"]["minReadySeconds"] for each in objects if is_deployment(each)}
+    assert steady["shop-api"] == 5
+    assert steady["shop-worker-bulk"] == 10
+
+
+def is_deployment(obj: dict[str, Any]) -> bool:
+    return bool(obj["kind"] == "Deployment")
+
+
 def test_an_api_pod_pauses_before_it_stops_so_that_no_request_meets_a_closed_door() -> None:
     container = container_of(build_api(a_stack(backend=OWN), a_context()), "Deployment")
     assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
