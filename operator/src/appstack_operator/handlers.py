@@ -16,10 +16,12 @@ from appstack_operator.kinds import CHILDREN
 from appstack_operator.news import News
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.settings import Settings
+from appstack_operator.stopping import minding_signals
 
 # When one watch fails, kopf cancels all others together with the flags by which they tell being cancelled from being
 # paused: some take the one for the other, go on with a closed session, and kopf waits for them without an end.
 END_SECONDS = 15.0
+TOLD_SECONDS = 5.0  # the pod is given half a minute to end, passes and the Lease included
 # At a start all objects of all stacks come at once. Lists are read in parts, and kopf's task for an object, which
 # holds on to what it was told last, does not wait long for more.
 CHUNK = 100
@@ -116,25 +118,29 @@ def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
 async def run(daemons: Daemons, settings: Settings) -> None:
     """Watch until the process is told to stop; raises when a watch breaks off in a way that kopf gives up at."""
     namespaces = settings.watch_namespaces
-    is_ending, before = asyncio.Event(), asyncio.all_tasks()
+    is_ending, is_started, is_told, before = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.all_tasks()
     watching = asyncio.create_task(
         kopf.operator(
             registry=build_registry(daemons, settings, is_ending),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
+            ready_flag=is_started,
+            stop_flag=is_told,
         )
     )
-    ending = asyncio.create_task(is_ending.wait())
+    ends = [asyncio.create_task(each.wait()) for each in (is_ending, is_told)]
     try:
-        await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)
-        _, late = await asyncio.wait({watching}, timeout=END_SECONDS)
-        if late:
-            for task in asyncio.all_tasks() - before:  # a second time: now they take it for what it is
-                task.cancel()
-            await asyncio.wait({watching}, timeout=END_SECONDS)
-            raise WatchingHangsError
-        await watching  # raises what it raised
+        with minding_signals(is_started, is_told):
+            await asyncio.wait({watching, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            patience_seconds = TOLD_SECONDS if is_told.is_set() else END_SECONDS
+            _, late = await asyncio.wait({watching}, timeout=patience_seconds)
+            if late:
+                for task in asyncio.all_tasks() - before:  # a second time: now they take it for what it is
+                    task.cancel()
+                await asyncio.wait({watching}, timeout=patience_seconds)
+                raise WatchingHangsError
+            await watching  # raises what it raised
     finally:
-        ending.cancel()
-        watching.cancel()
+        for task in (watching, *ends):
+            task.cancel()

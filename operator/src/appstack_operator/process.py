@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +19,7 @@ from appstack_operator.lease import Terms
 from appstack_operator.services.http import kept_connections
 from appstack_operator.services.redis import kept_redis_connections
 from appstack_operator.settings import Settings
+from appstack_operator.stopping import is_told_to_stop_before
 
 logger = logging.getLogger(__name__)
 
@@ -128,21 +128,3 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def is_told_to_stop_before(waiting: Coroutine[Any, Any, None]) -> bool:
-    """Wait; True if a signal came first. (kopf minds the signals later.)"""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for each in signals:
-        loop.add_signal_handler(each, stop.set)
-    tasks = [asyncio.create_task(waiting), asyncio.create_task(stop.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for each in signals:
-        loop.remove_signal_handler(each)
-    for task in tasks:
-        task.cancel()
-    if not stop.is_set():
-        await tasks[0]  # raises what it raised
-    return stop.is_set()
