@@ -33,6 +33,7 @@ class Leadership:
         self.identity = new_identity()
         self._api, self._ref, self._terms, self._fence, self._health = api, ref, terms, fence, health
         self._seen: Sighting | None = None
+        self._answered_at = clock()
         self._fence.close()
         metrics.IS_LEADER.set(0)
 
@@ -74,15 +75,18 @@ class Leadership:
         try:
             if not is_holder or self._seen is None:
                 self._seen = await self._look()
-            self._health.is_ready = True  # a candidate is ready when it could take over
+                self._note_answer()
             step = decide(self._seen, self.identity, clock(), self._terms)
             if step is Step.WAIT:
                 if is_holder:
                     self._fence.lose(f"{self._ref} is held by {self._seen.holder}")
                 return False
             self._seen = Sighting(await self._write(step, self._seen), begun)
+            self._note_answer()
         except ApiError as error:
             logger.warning("%s: %s", self._ref, error.message)
+            if clock() - self._answered_at > self._terms.lease_seconds:
+                self._health.is_ready = False
             if error.status in (404, 409):
                 await self._look_again(is_holder)
             return False
@@ -90,6 +94,11 @@ class Leadership:
             self._health.beat("lease")
         self._fence.hold_until(begun + self._terms.hold_seconds)
         return True
+
+    def _note_answer(self) -> None:
+        """A candidate is ready as long as it could take over: while it may read the Lease, and is answered."""
+        self._answered_at = clock()
+        self._health.is_ready = True
 
     async def _look(self) -> Sighting:
         """What the Lease is now."""
