@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from appstack_operator import converge
 from appstack_operator.kinds import BY_NAME
 from tests.apiserver.kit.stage import Clock, container_status, staging
-from tests.apiserver.kit.troubles import NOT_READY, SPEC
+from tests.apiserver.kit.troubles import NOT_READY, SPEC, answered
 
 if TYPE_CHECKING:
     import pytest
@@ -30,9 +30,9 @@ async def tell(stage: Stage, pod: str, condition: dict[str, Any], state: dict[st
     await stage.put_status("Pod", pod, {**status, "conditions": [condition], "containerStatuses": containers})
 
 
-async def uids(stage: Stage) -> dict[str, str]:
+async def uids(stage: Stage, start: str = "shop-rabbitmq-") -> dict[str, str]:
     pods = [each["metadata"] for each in await stage.cast.list(BY_NAME["Pod"])]
-    return {meta["name"]: meta["uid"] for meta in pods if meta["name"].startswith("shop-rabbitmq-")}
+    return {meta["name"]: meta["uid"] for meta in pods if meta["name"].startswith(start)}
 
 
 async def unwell(stage: Stage, **states: dict[str, Any]) -> dict[str, str]:
@@ -80,3 +80,37 @@ async def test_servers_that_do_not_run_are_replaced_at_once(world: World, api: A
         before = await unwell(stage, first=DOES_NOT_RUN, second=RUNS, third=DOES_NOT_RUN)
         await stage.look()
         assert await uids(stage) == {SECOND: before[SECOND]}
+
+
+async def test_the_primary_is_replaced_only_when_a_standby_can_take_over(world: World, api: Api) -> None:
+    """A new replica is ready while it still catches up, and nobody promotes it then."""
+    primary, standby = "shop-postgres-0", "shop-postgres-1"
+    async with staging(world, api, "heirs") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        before = await uids(stage, "shop-postgres-")
+        await stage.change_spec(postgres={"resources": {"limits": {"memory": "2Gi"}}})
+        await stage.look()
+        await stage.cast.play()
+        await stage.look()
+        assert await uids(stage, "shop-postgres-") == {primary: before[primary]}, "the replica first"
+        async with answered(standby, sync_standby=False)(stage):
+            for _ in range(3):
+                await stage.cast.play()
+                conditions = await stage.look()
+            assert (await uids(stage, "shop-postgres-"))[primary] == before[primary]
+            assert (await uids(stage, "shop-postgres-")).keys() == {primary, standby}
+            said = conditions["PostgresReady"]
+            assert (said["status"], said["reason"]) == ("False", "NoSyncStandby")
+        await stage.change_spec(postgres={"synchronousReplication": "Off"})
+        async with answered(standby, sync_standby=False, xlog={"received_location": -(2**21)})(stage):
+            for _ in range(2):
+                await stage.cast.play()
+                said = (await stage.look())["PostgresReady"]
+            assert (await uids(stage, "shop-postgres-"))[primary] == before[primary]
+            assert (said["status"], said["reason"]) == ("True", "RolloutInProgress")
+            assert f"{primary} is primary and of the old template; it is replaced once" in said["message"]
+            assert f"{standby}: replica streaming, " in said["message"]
+        await stage.look()
+        assert primary not in await uids(stage, "shop-postgres-")
+        await stage.reach_health()

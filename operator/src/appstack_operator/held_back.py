@@ -8,9 +8,11 @@ from appstack_operator.desired.context import Context
 from appstack_operator.desired.credentials import PLACES, edited_credentials
 from appstack_operator.desired.stack import Stage
 from appstack_operator.gates import set_gates
+from appstack_operator.heirs import why_not
 from appstack_operator.objects import Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, Verb
+from appstack_operator.restarts import waiting_primary
 from appstack_operator.volumes import members_with_volumes
 
 # The passwords that the pods of the API and of the workers hold.
@@ -23,7 +25,7 @@ def verdicts_of_waiting(
     stack: AppStack, seen: Observed, context: Context, assessment: Assessment
 ) -> dict[str, Verdict]:
     """Component -> what of it is held back, and until when. What is wrong with it goes before that."""
-    waits = passwords_follow(stack, context)
+    waits = primary_has_an_heir(stack, seen) | passwords_follow(stack, context)
     well = {name for name in waits if assessment.verdicts[condition_of_component(name)].is_true}
     return {name: waits[name] for name in sorted(well)} | claims_are_free(stack, seen)
 
@@ -56,6 +58,19 @@ def passwords_follow(stack: AppStack, context: Context) -> dict[str, Verdict]:
             f"one can be replaced: {why}",
         )
         for field, why in context.waiting_edits.items()
+    }
+
+
+def primary_has_an_heir(stack: AppStack, seen: Observed) -> dict[str, Verdict]:
+    """PostgreSQL -> its primary that is to be replaced and has nobody to take over."""
+    if not (primary := waiting_primary(stack, seen)):
+        return {}
+    return {
+        "postgres": Verdict.true(
+            Reason.ROLLOUT_IN_PROGRESS,
+            f"{primary} is primary and of the old template; it is replaced once another member can take over: "
+            f"{why_not(stack, seen)}",
+        )
     }
 
 

@@ -78,7 +78,7 @@ def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates
     prunes = plan_prunes(stack, wanted, seen)
     if not has_taken_over(wanted, writes, seen, gates):
         prunes = (action for action in prunes if not is_still_needed(action, seen))
-    return [*writes, *prunes, *plan_restarts(seen)]
+    return [*writes, *prunes, *plan_restarts(stack, seen)]
 
 
 def forecast(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
@@ -339,9 +339,9 @@ def is_made_by(stack: AppStack, live: Object) -> bool:
     return bool(annotation(live, HASH)) and any(owner.get("uid") == stack.metadata.uid for owner in owners)
 
 
-def plan_restarts(seen: Observed) -> Iterator[Action]:
+def plan_restarts(stack: AppStack, seen: Observed) -> Iterator[Action]:
     """Replace pods of data services whose template is old: one at a time, the primary last."""
-    for restart in next_restarts(seen):
+    for restart in next_restarts(stack, seen):
         impact = Impact.FAILOVER if restart.is_primary else Impact.ROLLING
         target = Ref("Pod", restart.namespace, restart.pod)
         action = Action(Verb.RESTART, target, impact, restart.why, Stage.DATA_SERVICES, None, restart.uid)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
+from appstack_operator.api import AppStack
 from appstack_operator.assess.partition import all_speak, sides_of
 from appstack_operator.assess.pods import is_ready
+from appstack_operator.heirs import heirs
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 
@@ -38,8 +40,11 @@ class Restart:
         return ordinal(self.pod)
 
 
-def next_restarts(seen: Observed) -> Iterator[Restart]:
-    """Pods that do not run anyway; or one pod of the whole stack, and that only while the others are well."""
+def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
+    """Pods that do not run anyway; or one pod of the whole stack, and that only while the others are well.
+
+    PostgreSQL's primary waits for a member that can take over: a ready replica is not always one.
+    """
     sets = seen.of_kind("StatefulSet")
     members = {each["metadata"]["name"]: seen.pods(component_of(each)) for each in sets}
     if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):
@@ -55,7 +60,22 @@ def next_restarts(seen: Observed) -> Iterator[Restart]:
         alive = sorted((each for each in broken if each.owner not in starting), key=in_order)
         yield from dead or alive[:1]
     elif all_are_there and all(map(is_ready, chain(*members.values()))):
-        yield from (sorted(old, key=in_order) or partitioned(seen))[:1]
+        may_go = [each for each in sorted(old, key=in_order) if not waits_for_an_heir(each, stack, seen)]
+        yield from (may_go or partitioned(seen))[:1]
+
+
+def waits_for_an_heir(restart: Restart, stack: AppStack, seen: Observed) -> bool:
+    """Whether it is PostgreSQL's primary, has others beside it, and none of them could take over now."""
+    is_one_of_many = restart.owner == f"{stack.name}-postgres" and len(seen.pods("postgres")) > 1
+    return is_one_of_many and restart.is_primary and not heirs(stack, seen)
+
+
+def waiting_primary(stack: AppStack, seen: Observed) -> str:
+    """The primary that is to be replaced and waits for an heir; empty if none does."""
+    for stateful_set in seen.of_kind("StatefulSet", "postgres"):
+        old = [restart_of(pod, stateful_set) for pod in seen.pods("postgres") if is_old(pod, stateful_set)]
+        return next((each.pod for each in old if each.is_ready and waits_for_an_heir(each, stack, seen)), "")
+    return ""
 
 
 def in_order(restart: Restart) -> tuple[str, bool, int]:

@@ -10,9 +10,9 @@ import pytest
 
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.objects import component_of
-from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
-from appstack_operator.plan import Impact, Verb, plan
-from appstack_operator.restarts import REVISION_LABEL
+from appstack_operator.observed import PostgresAnswers, PostgresMember, RabbitmqAnswers, RabbitmqNode
+from appstack_operator.plan import Action, Impact, Verb, plan
+from appstack_operator.restarts import REVISION_LABEL, waiting_primary
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, observed
 from tests.unit.operator.planning import OPEN, everything, plan_for
 
@@ -38,11 +38,74 @@ def members_of_postgres(*revisions: str, primary: int = 0, unready: int | None =
     return objects
 
 
+def replica(number: int = 0, **facts: Any) -> PostgresMember:
+    """A member that follows the primary, and is its synchronous standby unless told otherwise."""
+    return PostgresMember(
+        f"shop-postgres-{number}", **{"role": "replica", "state": "streaming", "lag_bytes": 0, "is_sync": True, **facts}
+    )
+
+
+def restarts(objects: list[Object], *replicas: PostgresMember, **spec: Any) -> list[Action]:
+    """The plan where the last member of PostgreSQL is primary, and these follow it."""
+    stack = a_stack(**spec)
+    primary = PostgresMember("shop-postgres-1", role="primary", state="running")
+    seen = observed(*objects, postgres=PostgresAnswers((*replicas, primary)))
+    actions = plan(stack, build_stack(stack, a_context()), seen, OPEN)
+    return [each for each in actions if each.verb is Verb.RESTART]
+
+
 def test_the_primary_is_restarted_last() -> None:
-    (first,) = plan_for(members_of_postgres("old", "old", primary=1))
+    (first,) = restarts(members_of_postgres("old", "old", primary=1), replica())
     assert (first.target.name, first.impact) == ("shop-postgres-0", Impact.ROLLING)
-    (second,) = plan_for(members_of_postgres("new", "old", primary=1))
+    (second,) = restarts(members_of_postgres("new", "old", primary=1), replica())
     assert (second.target.name, second.impact) == ("shop-postgres-1", Impact.FAILOVER)
+
+
+OFF = {"synchronousReplication": "Off"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "facts", "goes"),
+    [
+        pytest.param({}, {}, True, id="a synchronous standby"),
+        pytest.param({}, {"is_sync": False}, False, id="ready and streaming, and not synchronous yet"),
+        pytest.param({}, {"state": "starting"}, False, id="it does not stream"),
+        pytest.param({}, {"error": "no answer within 2 s"}, False, id="it does not answer"),
+        pytest.param(OFF, {"is_sync": False}, True, id="nobody is to be synchronous"),
+        pytest.param(OFF, {"is_sync": False, "lag_bytes": 2**21}, False, id="Patroni would not promote it"),
+        pytest.param(OFF, {"is_sync": False, "lag_bytes": None}, False, id="nobody knows how far behind"),
+    ],
+)
+def test_the_primary_waits_for_a_member_that_can_take_over(
+    mode: dict[str, Any], facts: dict[str, Any], *, goes: bool
+) -> None:
+    """All pods are ready in each case."""
+    done = restarts(members_of_postgres("new", "old", primary=1), replica(**facts), postgres=mode)
+    assert [each.target.name for each in done] == (["shop-postgres-1"] if goes else [])
+
+
+def test_only_a_primary_that_is_ready_waits() -> None:
+    """One that is not may be what the new template repairs."""
+    for unready, waits in ((None, "shop-postgres-1"), (1, "")):
+        seen = observed(*members_of_postgres("new", "old", primary=1, unready=unready))
+        assert waiting_primary(a_stack(), seen) == waits
+        assert bool(restarts(members_of_postgres("new", "old", primary=1, unready=unready))) is not bool(waits)
+
+
+def test_a_primary_that_waits_keeps_no_other_service_waiting() -> None:
+    objects = members_of_postgres("new", "old", primary=1)
+    for each in objects:
+        if each["kind"] == "Pod" and each["metadata"]["name"].startswith("shop-rabbitmq-"):
+            each["metadata"]["labels"][REVISION_LABEL] = "old"
+    assert [each.target.name for each in restarts(objects, replica(is_sync=False))] == ["shop-rabbitmq-2"]
+
+
+def test_a_primary_that_is_alone_waits_for_nobody() -> None:
+    objects = [each for each in members_of_postgres("old", primary=0) if each["metadata"]["name"] != "shop-postgres-1"]
+    for each in objects:
+        if (each["kind"], each["metadata"]["name"]) == ("StatefulSet", "shop-postgres"):
+            each["spec"]["replicas"] = 1
+    assert [each.target.name for each in restarts(objects, postgres={"instances": 1})] == ["shop-postgres-0"]
 
 
 def test_no_member_is_restarted_while_another_is_away() -> None:
@@ -144,4 +207,4 @@ def test_the_smaller_side_of_a_partition_that_is_over_is_restarted_one_node_at_a
 def test_no_node_is_restarted_for_a_partition_while_one_is_silent_or_away_or_a_template_is_new() -> None:
     assert cures(rabbitmq_nodes("01", "01", None), members_of_postgres("new", "new")) == []
     assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "new", unready=1)) == []
-    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("old", "new")) == ["shop-postgres-0"]
+    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "old")) == ["shop-postgres-1"]
