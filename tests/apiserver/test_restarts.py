@@ -114,3 +114,39 @@ async def test_the_primary_is_replaced_only_when_a_standby_can_take_over(world: 
         await stage.look()
         assert primary not in await uids(stage, "shop-postgres-")
         await stage.reach_health()
+
+
+async def test_the_last_member_stays_while_it_alone_can_lead(world: World, api: Api) -> None:
+    """The primary has the highest number, and the one that would stay does not hold the data."""
+    first, last = "shop-postgres-0", "shop-postgres-1"
+    leads = {"role": "primary", "replication_state": None, "sync_standby": False, "xlog": {"location": 1000}}
+    follows = {"role": "replica", "replication_state": "streaming", "xlog": {"received_location": 1000}}
+
+    async def asked_for(stage: Stage) -> int:
+        return int((await stage.get("StatefulSet", "shop-postgres"))["spec"]["replicas"])
+
+    async with staging(world, api, "shrunk") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        before = await uids(stage, "shop-postgres-")
+        async with answered(last, **leads)(stage):
+            async with answered(first, **follows, state="starting", sync_standby=False)(stage):
+                stage.cast.responders.troubles[stage.namespace, first]["replication_state"] = None
+                await stage.change_spec(postgres={"instances": 1})
+                for _ in range(2):
+                    await stage.cast.play()
+                    conditions = await stage.look()
+                assert await asked_for(stage) == 2
+                assert await uids(stage, "shop-postgres-") == before
+                said = conditions["PostgresReady"]
+                assert (said["status"], said["reason"]) == ("False", "ReplicaLagging")
+                assert f"instances 2 -> 1: {last} is primary and stays until one of the others" in said["message"]
+                stack = await stage.get("AppStack", "shop")
+                ready = next(each for each in stack["status"]["conditions"] if each["type"] == "Ready")
+                assert ready["observedGeneration"] < stack["metadata"]["generation"], "it is not done"
+            async with answered(first, **follows, sync_standby=True)(stage):
+                await stage.look()
+                assert await asked_for(stage) == 1
+        await stage.reach_health()
+        assert await uids(stage, "shop-postgres-") == {first: before[first]}
+        assert (await stage.look())["PostgresReady"]["reason"] == "Healthy"

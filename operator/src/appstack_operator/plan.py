@@ -78,7 +78,9 @@ def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates
     prunes = plan_prunes(stack, wanted, seen)
     if not has_taken_over(wanted, writes, seen, gates):
         prunes = (action for action in prunes if not is_still_needed(action, seen))
-    return [*writes, *prunes, *plan_restarts(stack, seen)]
+    # Who leads may be the one that goes: then nobody else may be away.
+    restarts = () if any(takes_members_away(action, seen) for action in writes) else plan_restarts(stack, seen)
+    return [*writes, *prunes, *restarts]
 
 
 def forecast(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates) -> list[Action]:
@@ -101,6 +103,14 @@ def until_the_rollout(actions: Iterable[Action]) -> Iterator[Action]:
 def is_second_migration(action: Action, seen: Observed) -> bool:
     """Whether it would start a migration beside one that is at work, or being ended: they could spoil the database."""
     return action.verb is Verb.CREATE and action.target.kind == "Job" and bool(migration_at_work(seen))
+
+
+def takes_members_away(action: Action, seen: Observed) -> bool:
+    """Whether a data service is to have fewer members."""
+    live = seen.get("StatefulSet", action.target.name) if action.target.kind == "StatefulSet" else None
+    if live is None or action.manifest is None:
+        return False
+    return bool(action.manifest["spec"]["replicas"] < live["spec"]["replicas"])
 
 
 def phases_of_migration(seen: Observed) -> set[str]:

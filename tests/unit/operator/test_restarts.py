@@ -100,6 +100,13 @@ def test_a_primary_that_waits_keeps_no_other_service_waiting() -> None:
     assert [each.target.name for each in restarts(objects, replica(is_sync=False))] == ["shop-rabbitmq-2"]
 
 
+def test_nobody_is_restarted_as_a_member_is_taken_away() -> None:
+    """It may be the primary, which hands over just then."""
+    objects = members_of_postgres("old", "new", primary=1)
+    assert [each.target.name for each in restarts(objects, replica())] == ["shop-postgres-0"]
+    assert restarts(objects, replica(), postgres={"instances": 1}) == []
+
+
 def test_a_primary_that_is_alone_waits_for_nobody() -> None:
     objects = [each for each in members_of_postgres("old", primary=0) if each["metadata"]["name"] != "shop-postgres-1"]
     for each in objects:
