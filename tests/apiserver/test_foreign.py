@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from appstack_operator.kinds import BY_NAME
 from tests.apiserver.kit.life import NAME
-from tests.apiserver.kit.stage import staging
+from tests.apiserver.kit.stage import Stage, staging
 from tests.apiserver.kit.troubles import SPEC
 
 if TYPE_CHECKING:
@@ -60,3 +60,31 @@ async def test_a_volume_of_somebody_elses_is_not_taken_for_one_of_ours(world: Wo
         await stage.ask("DELETE", stage.path("PersistentVolumeClaim", names[1]))
         await stage.reach_health()
         assert (await stage.get("StatefulSet", f"{NAME}-rabbitmq"))["spec"]["replicas"] == 5
+
+
+async def test_two_stacks_whose_names_meet_leave_each_other_alone(world: World, api: Api) -> None:
+    """Job `eu-nightly` of stack `shop` and job `nightly` of stack `shop-eu` would be one CronJob."""
+    name, nightly = "shop-eu-nightly", {"schedule": "0 3 * * *"}
+    small = {"postgres": {"instances": 1}, "redis": {"replicas": 1, "sentinels": 1}, "rabbitmq": {"replicas": 1}}
+    async with staging(world, api, "met") as shop:
+        await shop.make_stack({**SPEC, **small, "cronJobs": [{"name": "eu-nightly", **nightly}]})
+        await shop.reach_health()
+        before = await shop.get("CronJob", name)
+        other = Stage(shop.cast, api, "shop-eu")
+        await other.make_stack({**SPEC, **small, "cronJobs": [{"name": "nightly", **nightly}]})
+        for _ in range(12):
+            await other.cast.play()
+            said = (await other.look())["CronJobsReady"]
+            if said["reason"] == "ForeignObject":
+                break
+        assert f"CronJob {name} exists and does not belong to this stack" in said["message"]
+        assert await shop.get("CronJob", name) == before
+        assert (await shop.look())["CronJobsReady"]["status"] == "True"
+        assert await shop.get("CronJob", name) == before
+
+        await shop.change_spec(cronJobs=[])
+        await shop.reach_health()
+        await other.reach_health()
+        after = await other.get("CronJob", name)
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        assert after["metadata"]["ownerReferences"][0]["name"] == "shop-eu"
