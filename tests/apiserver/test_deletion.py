@@ -119,6 +119,16 @@ async def test_the_end_of_a_stack_leaves_what_only_bears_its_names(life: Life) -
     assert "deletionTimestamp" not in left["metadata"]
 
 
+async def test_no_password_outlives_the_stack_because_its_label_was_taken_off(life: Life) -> None:
+    await life.create()
+    await life.undisturbed(life.is_ready)
+    path = BY_NAME["Secret"].path(life.cast.namespace, f"{NAME}-redis-auth")
+    await life.ask("PATCH", path, json={"metadata": {"labels": {STACK_LABEL: None}}}, headers=MERGE)
+    await life.delete()
+    await life.undisturbed(life.is_gone)
+    assert [name for name in await left_over(life) if name.startswith("Secret ")] == []
+
+
 async def test_a_claim_that_only_bears_the_stacks_label_outlives_it(world: World) -> None:
     """The label makes the operator look at once: users put it on what is theirs."""
     async with living(world, "labelled-claim", SPEC) as life:

@@ -8,6 +8,7 @@ from appstack_operator.api import AppStack, DeletionPolicy
 from appstack_operator.api.base import GROUP
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.client import Api, ApiError
+from appstack_operator.desired.credentials import names_of_credentials
 from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, STACK, Ref
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
@@ -71,10 +72,16 @@ async def clean_up(api: Api, live: Object, now: datetime) -> bool:
         return False
     await delete_all(api, await claims_of_stack(api, stack))
     await delete_all(api, await api.list(BY_NAME["ConfigMap"], stack.namespace, f"{PATRONI_LABEL}={scope(stack)}"))
-    for secret in await api.list(BY_NAME["Secret"], stack.namespace, f"{STACK_LABEL}={stack.name}"):
-        if annotation(secret, HASH):
-            await api.delete(Ref.of(secret), secret["metadata"]["uid"])
+    secrets = [*await api.list(BY_NAME["Secret"], stack.namespace, f"{STACK_LABEL}={stack.name}")]
+    secrets += await unlabelled_credentials(api, stack)
+    await delete_all(api, [secret for secret in secrets if annotation(secret, HASH)])
     return True
+
+
+async def unlabelled_credentials(api: Api, stack: AppStack) -> list[Object]:
+    """What no list finds, since somebody took the label off: passwords are nothing to leave behind."""
+    found = [await api.get(Ref("Secret", stack.namespace, name)) for name in names_of_credentials(stack)]
+    return [each for each in found if each and STACK_LABEL not in (each["metadata"].get("labels") or {})]
 
 
 async def tell(api: Api, live: Object, message: str, now: datetime) -> None:

@@ -22,6 +22,11 @@ PLACES: Mapping[str, tuple[str, str]] = {
 }
 
 
+def names_of_credentials(stack: AppStack) -> list[str]:
+    """The Secrets with passwords that a stack may have, the operator's own copy among them."""
+    return sorted({f"{stack.name}-{last_name}" for last_name in (RECORD, *(place[0] for place in PLACES.values()))})
+
+
 def encode(data: Mapping[str, str]) -> dict[str, str]:
     """The data of a Secret as the API server keeps it."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in sorted(data.items())}
