@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import descendants, wait_until
 from tests.backend.kit.servers import PASSWORD, answers
 
 STARTER = """
@@ -47,15 +47,6 @@ def test_a_killed_test_run_leaves_no_shared_memory(tmp_path: Path) -> None:
     wait_until(lambda: not Path(f"/proc/{servers[0]}").exists(), "PostgreSQL is gone", 5)
     assert used
     assert used.isdisjoint(path.name for path in Path("/dev/shm").iterdir())
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that a process started, and those that they did, oldest first."""
-    try:
-        children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:  # one of PostgreSQL's helpers has ended meanwhile
-        return []
-    return [found for child in children for found in (child, *descendants(child))]
 
 
 def mounted() -> str:

@@ -12,6 +12,7 @@ import psycopg
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.postgres import build_dynamic_configuration, build_patroni_configuration, scope
+from tests.backend.kit.processes import descendants
 from tests.backend.kit.rootfs import Box, Server, free_port
 from tests.backend.kit.servers import PASSWORD, PATH, POSTGRES_USER
 
@@ -151,15 +152,6 @@ class Member:
         except httpx.HTTPError:
             return {}
         return {member["name"]: f"{member['role']} {member['state']}" for member in cluster["members"]}
-
-
-def descendants(pid: int) -> list[int]:
-    """All processes below one."""
-    found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
 
 
 def title_of(pid: int) -> str:

@@ -6,6 +6,8 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from appstack_lab.packages import CLUSTER_TOOLS, ensure_packages
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -48,6 +50,7 @@ class Service:
 @contextmanager
 def service(port: int) -> Iterator[Service]:
     """A Service without endpoints yet."""
+    ensure_packages({"nft": CLUSTER_TOOLS["nft"]})
     made = Service(port)
     try:
         yield made
