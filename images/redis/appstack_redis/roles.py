@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 
-from appstack_redis import ghosts, kube
+from appstack_redis import ghosts, kube, spin
 from appstack_redis.ask import ask_until_agreed
 from appstack_redis.kube import Pod
 from appstack_redis.resp import Connection, RedisError
@@ -89,9 +89,15 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     selector = os.environ["REDIS_SELECTOR"]
     sentinel, labelled, due, said = LocalSentinel(settings), None, 0.0, ""
-    tidy_at = time.monotonic() + TIDY_SECONDS
+    watch, tidy_at, look_at = spin.Watch(settings), time.monotonic() + TIDY_SECONDS, 0.0
     while True:
         seen = sentinel.master()
+        if seen and time.monotonic() > look_at:
+            look_at = time.monotonic() + spin.LOOK_SECONDS
+            try:
+                watch.look()
+            except (OSError, RedisError) as error:
+                log.warning("cannot see whether Sentinel spins: %s", error)
         if seen == labelled and time.monotonic() > tidy_at:
             tidy_at = time.monotonic() + TIDY_SECONDS
             try:
