@@ -113,7 +113,7 @@ async def test_one_pass_repairs_everything_in_the_order_of_creation_and_writes_n
     before = await everything(shop)
     changes = CHANGES | {
         # Nothing that is rolled out: scheduled jobs would wait for the end of that.
-        "Deployment": {"spec": {"progressDeadlineSeconds": 7}},
+        "Deployment": {"spec": {"progressDeadlineSeconds": 77}},
         "Secret": {"metadata": {"labels": {"app.kubernetes.io/instance": None}}},
         "Job": {"metadata": {"labels": {"app.kubernetes.io/instance": None}}},
     }
@@ -172,7 +172,7 @@ async def test_the_number_of_api_pods_is_the_autoscalers(shop: Stage) -> None:
     assert after["spec"]["replicas"] == 4
     assert after["metadata"]["resourceVersion"] == scaled["metadata"]["resourceVersion"], "nothing was written"
     # What it owns in the very same object is still repaired.
-    await shop.change("Deployment", "shop-api", {"spec": {"progressDeadlineSeconds": 7}})
+    await shop.change("Deployment", "shop-api", {"spec": {"progressDeadlineSeconds": 77}})
     await shop.look()
     repaired = (await shop.get("Deployment", "shop-api"))["spec"]
     assert (repaired["replicas"], repaired["progressDeadlineSeconds"]) == (4, 300)

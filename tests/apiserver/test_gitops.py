@@ -129,11 +129,14 @@ async def make_pod_without_image(stage: Stage, deployment: dict[str, Any]) -> No
 
 
 async def say_of_progress(stage: Stage, status: str, reason: str) -> None:
-    """The Deployment's controller has looked, and says how far it is."""
-    live = await stage.get("Deployment", f"{NAME}-api")
-    seen = {"observedGeneration": live["metadata"]["generation"], "replicas": 3, "updatedReplicas": 1}
-    said = [{"type": "Progressing", "status": status, "reason": reason}]
-    await stage.put_status("Deployment", f"{NAME}-api", {**live["status"], **seen, "conditions": said})
+    """The controller of Deployments has looked at both, and says how far the API's is."""
+    for name in (f"{NAME}-api", f"{NAME}-worker-bulk"):
+        live = await stage.get("Deployment", name)
+        seen = {**live["status"], "observedGeneration": live["metadata"]["generation"]}
+        if name == f"{NAME}-api":
+            said = [{"type": "Progressing", "status": status, "reason": reason}]
+            seen |= {"replicas": 3, "updatedReplicas": 1, "conditions": said}
+        await stage.put_status("Deployment", name, seen)
 
 
 async def test_a_rollout_that_cannot_succeed_fails_when_its_time_is_up(world: World, api: Api) -> None:
@@ -162,6 +165,7 @@ async def test_a_rollout_that_cannot_succeed_fails_when_its_time_is_up(world: Wo
         await stage.cast.play()
         await stage.look()
         assert await seen(stage) == MOVING, "when it is on its way, and the controller has not looked"
+        await say_of_progress(stage, "True", "ReplicaSetUpdated")
         await stage.reach_health()
         assert await seen(stage) == DONE
 
@@ -172,10 +176,12 @@ async def test_a_data_service_that_cannot_start_fails_when_its_time_is_up(
     monkeypatch.setattr(converge, "datetime", Clock)
     async with staging(world, api, "gitops-start") as stage:
         await stage.make_stack(SPEC)
-        await stage.look()
-        await stage.cast.play()
+        for _ in range(2):
+            await stage.look()
+            await stage.cast.play()
         pod = f"{NAME}-postgres-0"
         state = container_status("postgres", NO_IMAGE)
+        await stage.put_status("PersistentVolumeClaim", f"data-{pod}", {"phase": "Bound"})
         async with told("Pod", pod, phase="Pending", conditions=[NOT_READY], containerStatuses=[state])(stage):
             await stage.look()
             assert await seen(stage) == MOVING

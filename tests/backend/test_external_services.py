@@ -128,7 +128,7 @@ async def test_queues_of_an_external_broker_are_read_through_its_management_api(
     finally:
         await runner.cleanup()
     assert found.knows_backlog
-    assert found.backlog == {"bulk": 7}
+    assert (found.backlog, found.in_hand) == ({"bulk": 7}, {"bulk": 2})
     assert not refused.knows_backlog
     assert "401" in refused.error
     assert "opensesame" not in refused.error

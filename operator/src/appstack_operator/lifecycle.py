@@ -1,7 +1,7 @@
 """The end of a stack: owned children are collected by Kubernetes, the rest is kept or deleted as the spec says."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 
 from appstack_operator.api import AppStack, DeletionPolicy
@@ -128,7 +128,7 @@ async def volumes_are_kept(api: Api, stack: AppStack) -> bool:
             await api.patch(Ref.of(each), {"metadata": {"uid": each["metadata"]["uid"]}, "spec": policy})
     if not all(keeps_volumes(each) and is_observed(each) for each in sets if not is_going(each)):
         return False  # until its controller has seen that, it would make a StatefulSet the owner again
-    for claim in await claims_of_stack(api, stack):
+    for claim in await claims_of_stack(api, stack, {each["metadata"]["uid"] for each in sets}):
         meta = claim["metadata"]
         owners = meta.get("ownerReferences") or []
         others = [each for each in owners if each["kind"] != "StatefulSet"]
@@ -151,10 +151,18 @@ async def sets_of(api: Api, stack: AppStack, component: str = "") -> list[Object
     return [each for each in found if belongs_to(stack, each)]
 
 
-async def claims_of_stack(api: Api, stack: AppStack) -> list[Object]:
-    """The claims of the stack's own pods: never one of the user's that only bears the stack's label."""
+async def claims_of_stack(api: Api, stack: AppStack, sets: Container[str] = ()) -> list[Object]:
+    """The claims of the stack's own pods: never one of the user's that only bears the stack's label.
+
+    One that belongs to one of these StatefulSets (their uids) is ours whatever else somebody did to its labels.
+    """
     found = await api.list(BY_NAME["PersistentVolumeClaim"], stack.namespace, f"{STACK_LABEL}={stack.name}")
-    return [each for each in found if is_claim_of(stack, each)]
+    return [each for each in found if is_claim_of(stack, each) or any(uid in sets for uid in owners_of(each))]
+
+
+def owners_of(obj: Object) -> list[str]:
+    """The uids of who owns it."""
+    return [str(each["uid"]) for each in obj["metadata"].get("ownerReferences") or []]
 
 
 async def delete_all(api: Api, objects: Sequence[Object]) -> None:

@@ -51,7 +51,9 @@ def claims_to_come(stack: AppStack, seen: Observed) -> dict[str, str]:
     for component, count in members_with_volumes(stack).items():
         live = seen.get("StatefulSet", f"{stack.name}-{component}")
         asked = int(live["spec"]["replicas"]) if live else 0
-        names |= {f"data-{pod}": component for pod in pods_of(stack, component, count)[asked:]}
+        pods = pods_of(stack, component, count)[asked:]
+        # A pod that is there already has its claim: its StatefulSet is only made again around it.
+        names |= {f"data-{pod}": component for pod in pods if not seen.get("Pod", pod)}
     return names
 
 

@@ -51,6 +51,12 @@ def test_a_stack_that_stands_asks_for_none_but_those_of_members_to_come() -> Non
     assert list(claims_to_come(grown, observed(*everything()))) == ["data-shop-postgres-2", "data-shop-postgres-3"]
 
 
+def test_a_pod_that_is_there_has_its_claim() -> None:
+    """Its StatefulSet is made again around it as volumes grow."""
+    stack = a_stack(redis=EXTERNAL, rabbitmq=EXTERNAL)
+    assert list(claims_to_come(stack, observed(a_pod(stack, "postgres", 0)))) == ["data-shop-postgres-1"]
+
+
 @pytest.mark.parametrize(
     ("name", "stack", "is_ours"),
     [

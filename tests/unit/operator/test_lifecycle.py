@@ -99,6 +99,16 @@ async def test_claims_that_only_bear_the_stacks_label_are_left_alone(name: str, 
     assert await kept(members("Retain"), theirs) == (True, [])
 
 
+async def test_a_claim_that_our_own_statefulset_would_take_along_is_kept_whatever_its_labels() -> None:
+    live = members("Retain")
+    claim = a_claim({"kind": "StatefulSet", "name": "shop-postgres", "uid": live["metadata"]["uid"]})
+    claim["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "another-tool"
+    is_done, ((verb, target, patch),) = await kept(live, claim)
+    assert is_done
+    assert (verb, target) == ("patch", f"PersistentVolumeClaim {CLAIM}")
+    assert patch["metadata"]["ownerReferences"] == []
+
+
 async def test_only_a_statefulset_of_the_stack_itself_is_stopped() -> None:
     metadata = {"name": "shop", "namespace": "shop", "uid": UID, "deletionTimestamp": NOW.isoformat()}
     stack = AppStack.model_validate({"metadata": metadata})

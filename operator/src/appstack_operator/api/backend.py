@@ -125,7 +125,8 @@ class WorkerAutoscaling(ApiModel):
         default=60,
         ge=0,
         le=86400,
-        description="The backlog must be smaller for so long before a worker is taken away.",
+        description="The backlog must be smaller for so long before a worker is taken away, and its queues seen "
+        "without a message in hand within that time.",
     )
 
 

@@ -103,6 +103,7 @@ async def test_a_node_that_is_silent_is_known_by_the_others_words(monkeypatch: p
     assert seen.nodes[1].alarms == ("disk",)
     assert [node.counts is None for node in seen.nodes] == [True, False, True]
     assert seen.backlog == {"bulk": 7, "without a leader": None}
+    assert seen.in_hand == {"bulk": 2}
 
 
 async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +154,7 @@ async def test_one_connection_serves_for_all_questions(monkeypatch: pytest.Monke
             for _ in range(3):
                 told = await ask_backlog(pods, a_context().credentials)
                 assert told is not None
-                assert told.backlog == {"bulk": 7, "without a leader": None}
+                assert (told.backlog, told.in_hand) == ({"bulk": 7, "without a leader": None}, {"bulk": 2})
             assert len(connections) == 1
         await ask_backlog(pods, a_context().credentials)
         assert len(connections) == 2

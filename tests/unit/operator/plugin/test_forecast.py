@@ -1,0 +1,21 @@
+"""What a change leads to, as far as somebody has to act first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from appstack_operator.plugin.forecast import build_forecast
+from appstack_operator.settings import Settings
+from tests.unit.operator.factories import a_stack, observed
+
+SETTINGS = Settings(image_backend="b:1", image_postgres="p:17", image_redis="r:8", image_rabbitmq="m:4")
+
+
+def test_a_volume_of_somebody_elses_is_told_before_anything_is_made() -> None:
+    assert not build_forecast(a_stack(), None, observed(), SETTINGS).is_blocked
+    taken = replace(observed(), foreign_claims={"data-shop-redis-1": "redis"})
+    forecast = build_forecast(a_stack(), None, taken, SETTINGS)
+    assert forecast.is_blocked
+    assert [
+        note for note in forecast.notes if note.startswith("ForeignObject: PersistentVolumeClaim data-shop-redis-1")
+    ]
