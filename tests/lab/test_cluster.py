@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -160,13 +161,36 @@ def test_the_machine_reaches_pods_and_services(cluster: LabCluster) -> None:
     assert {call_from_machine(service) for _ in range(12)} == {"box-0", "box-1"}
 
 
+class Greeter(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(b"the machine\n")
+
+
+@contextlib.contextmanager
+def answering_machine(address: str) -> Iterator[int]:
+    """Let this machine answer at all its addresses, for a while also at one that it does not have; return the port."""
+    run("ip", "address", "replace", f"{address}/32", "dev", "lo")
+    try:
+        with socketserver.ThreadingTCPServer(("", 0), Greeter) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server.server_address[1]
+            server.shutdown()
+    finally:
+        run("ip", "address", "delete", f"{address}/32", "dev", "lo")
+
+
 def test_nothing_in_it_reaches_the_world(cluster: LabCluster) -> None:
-    done = cluster.kubectl(
-        "exec", "box-0", "--", "sh", "-c",
-        f"perl -MIO::Socket::INET -e '{CALL}' 198.51.100.1:80 2>&1; echo",
-        check=False,
-    )  # fmt: skip
-    assert "no answer" in done
+    """Where no route leads, nobody answers: so the world is an address that answers at the end of any route."""
+    world = "198.51.100.1"
+    with answering_machine(world) as port:
+        assert call_from_machine(world, port) == "the machine"
+        assert call_from_pod(cluster, "box-0", f"{require_cluster(cluster.name).gateway}:{port}") == "the machine"
+        done = cluster.kubectl(
+            "exec", "box-0", "--", "sh", "-c",
+            f"perl -MIO::Socket::INET -e '{CALL}' {world}:{port} 2>&1; echo",
+            check=False,
+        )  # fmt: skip
+        assert "no answer" in done
 
 
 def test_usage_is_measured(cluster: LabCluster) -> None:
