@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from appstack_operator.client import Api
     from appstack_operator.desired.context import Context
 
+LOOK_SECONDS = 0.02
 STACK = a_stack()
 SEEN = observed(**healthy_answers(STACK))
 
@@ -63,10 +65,12 @@ class Broker:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.asked_at: list[float] = []
         self.length = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        self.asked_at.append(asyncio.get_running_loop().time())
         if request.path.startswith("/api/queues"):
             counts = {"messages_ready": self.length, "messages_unacknowledged": 0}
             return web.json_response([{"name": "bulk", **counts}])
@@ -97,7 +101,7 @@ def a_look(verdict: Verdict, **workers: int) -> Look:
 async def looks_between(look: Look, seconds: float = 0.3) -> bool:
     """Whether looks every few milliseconds found something worth a pass."""
     begun = asyncio.get_running_loop().time()
-    await rest(cast("Api", None), look, ScalingMemory(), seconds, 0.02)
+    await rest(cast("Api", None), look, ScalingMemory(), seconds, LOOK_SECONDS)
     return asyncio.get_running_loop().time() - begun < seconds
 
 
@@ -124,13 +128,15 @@ async def test_a_calm_stack_is_asked_everything_after_a_while(monkeypatch: pytes
 async def test_empty_queues_are_asked_half_as_often_as_those_where_something_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def questions(length: int) -> int:
+    async def shortest_pause(length: int) -> float:
+        """A busy machine makes pauses longer, never shorter."""
         async with a_broker(monkeypatch) as broker:
             broker.length = length
             assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1), 1.0)
-            return len(broker.asked)
+            return min(after - before for before, after in pairwise(broker.asked_at))
 
-    assert await questions(0) < 0.75 * await questions(1)
+    assert await shortest_pause(0) > 1.8 * LOOK_SECONDS
+    assert await shortest_pause(1) < 1.8 * LOOK_SECONDS
 
 
 async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
