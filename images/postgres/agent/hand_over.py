@@ -7,11 +7,13 @@ Whatever fails here, the stop goes on: Patroni's own shutdown also hands over, o
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from patroni_api import ask
 from stop_at_switchover import NOTE
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 20
 SWITCHOVER_SECONDS = 30
+# From the hook's begin: the switchover and the stop still fit into the pod's 120 s of grace.
+CANDIDATE_SECONDS = 80.0
+# Others of whom nothing has been heard for so long are not waited for.
+SILENT_SECONDS = 20.0
+LOOK_SECONDS = 1.0
 # There is time before a planned stop: a slow Patroni is waited for.
 ANSWER_SECONDS = 10.0
 SYNCHRONOUS_ROLES = ("sync_standby", "quorum_standby")
@@ -58,6 +65,42 @@ def checkpoint() -> None:
     subprocess.run(command, check=True, timeout=CHECKPOINT_SECONDS, stdout=subprocess.DEVNULL)
 
 
+def wait_for_successor(me: str, until: float) -> str | None:
+    """Who takes over, as soon as somebody can; None: there is nobody to wait for, or nobody could in time.
+
+    A replica that just came back serves (and a drain goes on) before it holds every commit: if the primary went then,
+    nobody would lead until it is back.
+    """
+    heard = time.monotonic()
+    while True:
+        members = ask("GET", "/cluster", timeout_seconds=ANSWER_SECONDS)["members"]
+        if (candidate := successor(me, members)) or not may_come(me, members):
+            return candidate
+        if any(answers(member) for member in members if member["name"] != me):
+            heard = time.monotonic()
+        if time.monotonic() > min(until, heard + SILENT_SECONDS):
+            return None
+        time.sleep(LOOK_SECONDS)
+
+
+def may_come(me: str, members: Sequence[dict[str, Any]]) -> bool:
+    """Whether somebody may yet become able to: this member leads, it is not alone, and commits wait for others."""
+    leads = any(member["name"] == me and member["role"] == "leader" for member in members)
+    if not leads or len(members) == 1:
+        return False
+    return bool(ask("GET", "/config", timeout_seconds=ANSWER_SECONDS).get("synchronous_mode"))
+
+
+def answers(member: dict[str, Any]) -> bool:
+    """Whether another member's Patroni is there."""
+    address = urlsplit(member.get("api_url", ""))
+    try:
+        socket.create_connection((address.hostname or "", address.port or 0), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def switch_over(me: str, candidate: str) -> Any:
     """Have Patroni switch over, while a note tells stop_at_switchover.py that this is what it stops for."""
     NOTE.touch()
@@ -69,19 +112,22 @@ def switch_over(me: str, candidate: str) -> Any:
 
 def main() -> None:
     """Checkpoint, switch over, wait until this member is no primary any more."""
-    me = os.environ["POD_NAME"]
+    me, begun = os.environ["POD_NAME"], time.monotonic()
     try:
         if ask("GET", "/patroni", timeout_seconds=ANSWER_SECONDS).get("role") != "primary":
             return
-        candidate = successor(me, ask("GET", "/cluster", timeout_seconds=ANSWER_SECONDS)["members"])
+        candidate = wait_for_successor(me, begun + CANDIDATE_SECONDS)
         if candidate is None:
             say("no synchronous standby can take over")
             return
-        begun = time.monotonic()
+        found = time.monotonic()
         checkpoint()
         written = time.monotonic()
         answer = switch_over(me, candidate)
-        say(f"{answer} (checkpoint {written - begun:.1f} s, switchover {time.monotonic() - written:.1f} s)")
+        say(
+            f"{answer} (wait {found - begun:.1f} s, checkpoint {written - found:.1f} s, "
+            f"switchover {time.monotonic() - written:.1f} s)"
+        )
     except (OSError, subprocess.SubprocessError, KeyError) as error:
         say(f"not done, the stop goes on without: {error}")
 

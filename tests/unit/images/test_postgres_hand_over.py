@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
+import hand_over
+import patroni_api
 import pytest
-from hand_over import successor
+from hand_over import successor, wait_for_successor
 from pending_restart import AGAIN_SECONDS, reasons, was_in_vain, whose_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Changes = dict[str, tuple[str, str]]  # parameter -> its value before and after
 
@@ -38,6 +47,74 @@ def test_nobody_takes_over_who_may_miss_a_commit(others: list[dict[str, Any]]) -
 def test_a_standby_of_unknown_lag_comes_last() -> None:
     members = [member(B, "quorum_standby", lag="unknown"), member(C, "quorum_standby", lag=8)]
     assert successor(A, members) == C
+
+
+class Patroni:
+    """This member's Patroni, which tells of the members one look after the other; the last look stays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looks: list[list[dict[str, Any]]] = []
+        self.synchronous_mode: object = True
+        patroni = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                looks = patroni.looks
+                answer = {
+                    "/config": {"synchronous_mode": patroni.synchronous_mode},
+                    "/cluster": {"members": looks[0]},
+                }[self.path]
+                if self.path == "/cluster" and len(looks) > 1:
+                    del looks[0]
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(patroni_api, "PORT", self.server.server_port)
+
+    def waits_for(self, *looks: list[dict[str, Any]], seconds: float = 60.0) -> tuple[str | None, float]:
+        """Who is found, and after how long."""
+        begun, self.looks = time.monotonic(), [[member(A, "leader", "running"), *others] for others in looks]
+        return wait_for_successor(A, begun + seconds), time.monotonic() - begun
+
+
+@pytest.fixture
+def patroni(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patroni]:
+    monkeypatch.setattr(hand_over, "LOOK_SECONDS", 0.05)
+    made = Patroni(monkeypatch)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def test_a_replica_that_has_not_caught_up_yet_is_waited_for(patroni: Patroni) -> None:
+    serving = member(B, state="running", api_url=f"http://127.0.0.1:{patroni.server.server_port}/patroni")
+    found, seconds = patroni.waits_for([serving], [serving], [member(B)], [member(B, "sync_standby")])
+    assert found == B
+    assert seconds < 5
+    assert patroni.waits_for([serving], seconds=0.3)[0] is None, "it is not waited for until the pod is killed"
+
+
+def test_nobody_is_waited_for_who_will_not_come(
+    patroni: Patroni, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = member(B, state="running", api_url=f"http://127.0.0.1:{closed_port}/patroni")
+    alive = member(B, state="running", api_url=f"http://127.0.0.1:{patroni.server.server_port}/patroni")
+    assert patroni.waits_for([])[1] < 5, "alone"
+    monkeypatch.setattr(hand_over, "SILENT_SECONDS", 0.3)
+    found, seconds = patroni.waits_for([dead])
+    assert found is None
+    assert 0.3 <= seconds < 5, "it does not answer"
+    assert patroni.waits_for([alive], [member(C, "sync_standby")])[0] == C
+    patroni.synchronous_mode = False
+    found, seconds = patroni.waits_for([alive])
+    assert found is None
+    assert seconds < 5, "replicas are asynchronous for good"
 
 
 def waiting(name: str, role: str = "replica", *, changes: Changes | None = None) -> dict[str, Any]:

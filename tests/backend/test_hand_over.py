@@ -1,0 +1,45 @@
+"""preStop under a real Patroni: a primary that has to stop just after its replica came back still hands over."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from tests.backend.kit.patroni import Member, Members
+from tests.backend.kit.processes import wait_until
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.apiserver.kit.server import BareCluster
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "postgres" / "agent"))
+import hand_over
+import patroni_api
+
+START_SECONDS = 90
+
+
+def test_a_replica_that_is_not_synchronous_yet_is_waited_for(
+    tmp_path: Path, bare_cluster: BareCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = Members(bare_cluster, f"hand-over-{uuid4().hex[:6]}")
+    primary, replica = (Member(members, number, tmp_path / str(number)) for number in (0, 1))
+    for name, value in primary.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(patroni_api, "PORT", primary.rest_port)
+    monkeypatch.setattr(hand_over, "NOTE", tmp_path / "note")
+    monkeypatch.setattr(hand_over, "checkpoint", lambda: primary.execute("CHECKPOINT"))
+    try:
+        primary.start(with_agent=False)
+        wait_until(lambda: primary.states().get(primary.name) == "leader running", "a primary", START_SECONDS)
+        replica.start(with_agent=False)
+        wait_until(lambda: replica.name in primary.states(), "another member", START_SECONDS)
+        assert not primary.states()[replica.name].startswith("sync_standby")
+        hand_over.main()
+        wait_until(lambda: replica.states().get(replica.name) == "leader running", "the replica leads")
+    finally:
+        replica.stop()
+        primary.stop()
