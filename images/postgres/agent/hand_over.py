@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 20
 SWITCHOVER_SECONDS = 30
-# From the hook's begin: the switchover and the stop still fit into the pod's 120 s of grace.
-CANDIDATE_SECONDS = 80.0
+# From the begin of the hook: a checkpoint and a switchover still fit into the pod's 120 s of grace.
+CANDIDATE_SECONDS = 70.0
 # Others of whom nothing has been heard for so long are not waited for.
 SILENT_SECONDS = 20.0
 LOOK_SECONDS = 1.0
@@ -62,7 +62,10 @@ def lag_of(member: dict[str, Any]) -> int:
 def checkpoint() -> None:
     """Write what is dirty while the primary still serves: the checkpoint of its shutdown is short then."""
     command = ["psql", "-qXd", "postgres", "-h", "/run/postgresql", "-c", "CHECKPOINT"]
-    subprocess.run(command, check=True, timeout=CHECKPOINT_SECONDS, stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run(command, check=True, timeout=CHECKPOINT_SECONDS, stdout=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"not all is written before the switchover: {error}")
 
 
 def wait_for_successor(me: str, until: float) -> str | None:
@@ -116,19 +119,20 @@ def main() -> None:
     try:
         if ask("GET", "/patroni", timeout_seconds=ANSWER_SECONDS).get("role") != "primary":
             return
-        candidate = wait_for_successor(me, begun + CANDIDATE_SECONDS)
+        candidate, found = wait_for_successor(me, begun + CANDIDATE_SECONDS), time.monotonic()
+        if candidate is not None:
+            checkpoint()  # takes its time: another one may be able to take over afterwards
+            candidate = wait_for_successor(me, begun + CANDIDATE_SECONDS)
         if candidate is None:
             say("no synchronous standby can take over")
             return
-        found = time.monotonic()
-        checkpoint()
         written = time.monotonic()
         answer = switch_over(me, candidate)
         say(
             f"{answer} (wait {found - begun:.1f} s, checkpoint {written - found:.1f} s, "
             f"switchover {time.monotonic() - written:.1f} s)"
         )
-    except (OSError, subprocess.SubprocessError, KeyError) as error:
+    except (OSError, KeyError) as error:
         say(f"not done, the stop goes on without: {error}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ from pending_restart import AGAIN_SECONDS, reasons, was_in_vain, whose_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 Changes = dict[str, tuple[str, str]]  # parameter -> its value before and after
 
@@ -55,17 +57,26 @@ class Patroni:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looks: list[list[dict[str, Any]]] = []
         self.synchronous_mode: object = True
+        self.candidates: list[str] = []
         patroni = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 looks = patroni.looks
                 answer = {
+                    "/patroni": {"role": "primary"},
                     "/config": {"synchronous_mode": patroni.synchronous_mode},
                     "/cluster": {"members": looks[0]},
                 }[self.path]
                 if self.path == "/cluster" and len(looks) > 1:
                     del looks[0]
+                self.reply(answer)
+
+            def do_POST(self) -> None:
+                patroni.candidates.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["candidate"])
+                self.reply("done")
+
+            def reply(self, answer: object) -> None:
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(json.dumps(answer).encode())
@@ -77,9 +88,14 @@ class Patroni:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         monkeypatch.setattr(patroni_api, "PORT", self.server.server_port)
 
+    def tell(self, *looks: list[dict[str, Any]]) -> None:
+        """What it says of the others from now on."""
+        self.looks = [[member(A, "leader", "running"), *others] for others in looks]
+
     def waits_for(self, *looks: list[dict[str, Any]], seconds: float = 60.0) -> tuple[str | None, float]:
         """Who is found, and after how long."""
-        begun, self.looks = time.monotonic(), [[member(A, "leader", "running"), *others] for others in looks]
+        begun = time.monotonic()
+        self.tell(*looks)
         return wait_for_successor(A, begun + seconds), time.monotonic() - begun
 
 
@@ -115,6 +131,23 @@ def test_nobody_is_waited_for_who_will_not_come(
     found, seconds = patroni.waits_for([alive])
     assert found is None
     assert seconds < 5, "replicas are asynchronous for good"
+
+
+@pytest.mark.parametrize("seconds", [0, 30], ids=["in time", "too long"])
+def test_a_checkpoint_that_takes_too_long_keeps_nobody_from_taking_over(
+    patroni: Patroni, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    psql = tmp_path / "psql"
+    psql.write_text(f"#!/bin/sh\nexec sleep {seconds}\n")
+    psql.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in ("POD_NAME", "PATRONI_RESTAPI_USERNAME", "PATRONI_RESTAPI_PASSWORD"):
+        monkeypatch.setenv(name, A)
+    monkeypatch.setattr(hand_over, "CHECKPOINT_SECONDS", 1)
+    monkeypatch.setattr(hand_over, "NOTE", tmp_path / "note")
+    patroni.tell([member(B, "sync_standby")], [member(C, "sync_standby")])
+    hand_over.main()
+    assert patroni.candidates == [C], "who can take over is looked at after the checkpoint"
 
 
 def waiting(name: str, role: str = "replica", *, changes: Changes | None = None) -> dict[str, Any]:
