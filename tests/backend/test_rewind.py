@@ -19,6 +19,8 @@ from tests.backend.kit import servers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.backend.kit.rootfs import Server
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "postgres" / "agent"))
 import rewind
 
@@ -50,6 +52,21 @@ def write(server: servers.Postgres, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
+def has_begun(data: Path) -> bool:
+    """Whether pg_rewind has written."""
+    note = rewind.note_beside(data)
+    return note.exists() and rewind.has_been_touched(data, note.stat().st_mtime_ns)
+
+
+def wait_for(is_there: Callable[[], bool], running: Server) -> None:
+    """Until something that a running program does has happened."""
+    give_up_at = time.monotonic() + HANG_SECONDS
+    while not is_there():
+        running.check()
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
 def rewind_command(source: str) -> tuple[str, ...]:
     script = ("python3", "/usr/local/lib/appstack/rewind.py", "-D", "/scratch/data", f"--source-server={source}")
     return ("env", servers.PATH, *script)
@@ -69,35 +86,45 @@ def test_a_rewind_that_ends_leaves_a_directory_that_counts(diverged: tuple[serve
         assert connection.execute("SELECT number FROM kept ORDER BY 1").fetchall() == [(1,), (2,)]
 
 
+def test_a_rewind_killed_before_it_wrote_costs_no_copy(diverged: tuple[servers.Postgres, servers.Postgres]) -> None:
+    old, _ = diverged
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # a source that never answers holds it there
+        running = old.launch(*rewind_command(f"host=127.0.0.1 port={mute.getsockname()[1]} user=app dbname=postgres"))
+        wait_for(lambda: rewind.note_beside(old.data).exists(), running)
+        running.stop()
+    assert not rewind.discard_half_rewound(old.data)
+    assert not rewind.note_beside(old.data).exists()
+    assert old.data.exists()
+
+
 def test_a_rewind_killed_half_way_bricks_no_member(diverged: tuple[servers.Postgres, servers.Postgres]) -> None:
     """The bug of others: PostgreSQL starts on files of two histories, or never again. Ours begins with an empty one."""
-    old, _ = diverged
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # a source that never answers holds it half-way
-        running = old.launch(*rewind_command(f"host=127.0.0.1 port={mute.getsockname()[1]} user=app dbname=postgres"))
-        give_up_at = time.monotonic() + HANG_SECONDS
-        while not rewind.note_beside(old.data).exists():
-            running.check()
-            assert time.monotonic() < give_up_at
-            time.sleep(0.02)
+    old, new = diverged
+    note = rewind.note_beside(old.data)
+    with a_source_that_dies(new.port, lambda: has_begun(old.data), is_mute=True) as port:  # holds it half-way
+        running = old.launch(*rewind_command(new.dsn.replace(f":{new.port}/", f":{port}/")))
+        wait_for(lambda: has_begun(old.data), running)
         running.stop()
     assert rewind.is_half_rewound(old.data)
     assert rewind.discard_half_rewound(old.data)
     assert not old.data.exists(), "Patroni fetches a new copy into what is not there"
-    assert not rewind.discard_half_rewound(old.data), "the copy that comes is not taken for the old directory"
+    assert not note.exists(), "the copy that comes is not taken for the old directory"
 
 
 @contextmanager
-def a_source_that_dies(port: int, is_time: Callable[[], bool]) -> Iterator[int]:
-    """The way to a server, which breaks for good once it is time."""
-    listener, died = socket.create_server(("127.0.0.1", 0)), threading.Event()
+def a_source_that_dies(port: int, is_time: Callable[[], bool], *, is_mute: bool = False) -> Iterator[int]:
+    """The way to a server, which breaks for good, or lets nothing through any more, once it is time."""
+    listener, died, over = socket.create_server(("127.0.0.1", 0)), threading.Event(), threading.Event()
 
     def forward(source: socket.socket, target: socket.socket) -> None:
         with source, target, suppress(OSError):  # the other direction has closed them
             while not died.is_set() and (piece := source.recv(16_384)):
                 if is_time():
                     died.set()
-                    return
+                    break
                 target.sendall(piece)
+            if is_mute and died.is_set():
+                over.wait()
 
     def serve() -> None:
         while True:
@@ -113,6 +140,7 @@ def a_source_that_dies(port: int, is_time: Callable[[], bool]) -> Iterator[int]:
     try:
         yield listener.getsockname()[1]
     finally:
+        over.set()
         listener.close()
 
 
@@ -123,13 +151,10 @@ def test_a_source_that_dies_leaves_no_directory_of_two_histories(
     """Patroni keeps the directory where the primary is gone, and starts it once nobody leads."""
     old, new = diverged
     note = rewind.note_beside(old.data)
-
-    def is_time() -> bool:
-        if not is_begun:
-            return True
-        return note.exists() and rewind.has_been_touched(old.data, note.stat().st_mtime_ns)
-
-    with a_source_that_dies(new.port, is_time) as port, pytest.raises(RuntimeError, match="failed in the image"):
+    with (
+        a_source_that_dies(new.port, lambda: not is_begun or has_begun(old.data)) as port,
+        pytest.raises(RuntimeError, match="failed in the image"),
+    ):
         old.run(*rewind_command(new.dsn.replace(f":{new.port}/", f":{port}/")))
     assert not note.exists()
     assert old.data.exists() is not is_begun

@@ -24,7 +24,7 @@ def note_beside(data: Path) -> Path:
 
 
 def is_half_rewound(data: Path) -> bool:
-    """Whether a rewind of the directory began and did not end.
+    """Whether a rewind of the directory began to write and did not end: one that only read leaves a whole copy.
 
     pg_rewind writes pg_control last, and any server that runs on the directory writes it too: a younger one belongs to
     a rewind that ended, or to a copy that was made since (only the wrapper was killed, and Patroni went on).
@@ -33,23 +33,32 @@ def is_half_rewound(data: Path) -> bool:
     note, control = note_beside(data), data / "global" / "pg_control"
     if not note.exists() or not data.exists():
         return False
-    return not control.exists() or control.stat().st_mtime_ns <= note.stat().st_mtime_ns
+    begun_ns = note.stat().st_mtime_ns
+    if control.exists() and control.stat().st_mtime_ns > begun_ns:
+        return False
+    return not control.exists() or has_been_touched(data, begun_ns)
 
 
 def discard_half_rewound(data: Path) -> bool:
     """Remove a directory that was half rewound; whether there was one. Safe to be killed in, and to repeat."""
     found = is_half_rewound(data)
     if found:
-        shutil.rmtree(data)
+        remove(data)
     note_beside(data).unlink(missing_ok=True)
     return found
 
 
+def remove(data: Path) -> None:
+    """Remove a directory, so that what is left of it when this is killed counts as half rewound, too."""
+    (data / "global" / "pg_control").unlink(missing_ok=True)
+    shutil.rmtree(data)
+
+
 def has_been_touched(data: Path, since_ns: int) -> bool:
-    """Whether anything of the database has changed since. Patroni itself writes at the top, and nowhere below."""
+    """Whether anything of the database has changed since. Patroni itself writes other files at the top."""
     folders = [folder for folder in data.iterdir() if folder.is_dir() and not folder.is_symlink()]
     paths = (path for folder in folders for path in (folder, *folder.rglob("*")))
-    return any(path.lstat().st_mtime_ns > since_ns for path in paths)
+    return any(path.lstat().st_mtime_ns > since_ns for path in (*data.glob("PG_VERSION"), *paths))
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +73,7 @@ def main(arguments: list[str]) -> int:
         os.fsync(file.fileno())
     code = subprocess.call([PG_REWIND, *arguments])
     if code and has_been_touched(data, note.stat().st_mtime_ns):
-        shutil.rmtree(data)  # the note stays until it is gone
+        remove(data)  # the note stays until it is gone
     note.unlink()
     return code
 

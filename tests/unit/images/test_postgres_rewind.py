@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     made = tmp_path / "pgdata"
-    (made / "global").mkdir(parents=True)
+    for folder in ("global", "base"):
+        (made / folder).mkdir(parents=True)
     (made / "global" / "pg_control").touch()
     return made
 
@@ -33,6 +35,7 @@ def test_what_is_younger_than_the_note_is_no_half_rewound_directory(
 ) -> None:
     at(rewind.note_beside(data), note)
     file = data / "global" / "pg_control"
+    at(data / "base" / "1", 25)  # pg_rewind has written
     if control is None:  # killed while the directory was being removed
         file.unlink()
     else:
@@ -41,6 +44,41 @@ def test_what_is_younger_than_the_note_is_no_half_rewound_directory(
     assert rewind.discard_half_rewound(data) is half
     assert data.exists() is not half
     assert not rewind.note_beside(data).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "second", "half"), [("base/1", 10, False), ("base/1", 25, True), ("PG_VERSION", 25, True)]
+)
+def test_a_rewind_that_had_only_read_when_it_was_killed_costs_no_copy(
+    data: Path, name: str, second: int, half: bool
+) -> None:
+    at(rewind.note_beside(data), 20)
+    at(data / name, second)
+    for path in ("global/pg_control", "global", "base"):
+        at(data / path, 10)
+    assert rewind.discard_half_rewound(data) is half
+    assert data.exists() is not half
+    assert not rewind.note_beside(data).exists()
+
+
+def test_a_removal_that_is_killed_leaves_a_directory_that_counts_as_half_rewound(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(rewind.note_beside(data), 20)
+    for path in ("base/1", "global/pg_control", "global", "base"):
+        at(data / path, 25 if path == "base/1" else 10)
+
+    def killed(folder: Path) -> None:
+        (folder / "base" / "1").unlink()
+        (folder / "base").rmdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        rewind.discard_half_rewound(data)
+    at(data / "global", 10)
+    assert rewind.discard_half_rewound(data)
+    assert not data.exists()
 
 
 def test_a_directory_without_a_note_is_never_removed(data: Path) -> None:
