@@ -17,7 +17,10 @@ PAUSE_SECONDS = 2.0
 def keep_running(command: list[str]) -> None:
     """Start a process again whenever it ends; Patroni as the first process cannot do that for us."""
     while True:
-        os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)
+        try:
+            os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)
+        except OSError as error:  # no process or no memory to be had: later there may be
+            sys.stderr.write(f"{command[-1]} could not be started: {error}\n")
         time.sleep(PAUSE_SECONDS)
 
 
