@@ -176,7 +176,9 @@ class Attempt:
     def after_sync(self, sync: Stored) -> Attempt:
         """Go on only as the one recorded synchronous standby of that holder."""
         standbys = [name.strip().lower() for name in (sync.annotations.get("sync_standby") or "").split(",")]
-        if sync.annotations.get("leader") != self.record[0] or standbys != [self.me.lower()]:
+        # With a quorum above 0 a commit may be held by others than those listed: a name alone proves nothing then.
+        is_alone = standbys == [self.me.lower()] and sync.annotations.get("quorum") in (None, "", "0")
+        if sync.annotations.get("leader") != self.record[0] or not is_alone:
             return self.given_up("this member is not the one recorded synchronous standby")
         return replace(self, step=Step.TOUCH_SYNC, sync_version=sync.version)
 

@@ -95,8 +95,8 @@ def test_only_a_running_replica_that_nobody_paused_is_fit(status: dict[str, obje
     assert is_fit(status) is fit
 
 
-def a_sync(standbys: str = ME, leader: str = OLD, version: str = "9") -> Stored:
-    return Stored(version, {"leader": leader, "sync_standby": standbys, "quorum": "0"})
+def a_sync(standbys: str = ME, leader: str = OLD, version: str = "9", quorum: str = "0") -> Stored:
+    return Stored(version, {"leader": leader, "sync_standby": standbys, "quorum": quorum})
 
 
 def begun() -> Attempt:
@@ -129,10 +129,11 @@ def test_a_lock_that_was_renewed_meanwhile_is_left_alone() -> None:
         a_sync(standbys=""),
         a_sync(standbys="shop-postgres-2"),
         a_sync(standbys=f"{ME},shop-postgres-2"),  # quorum: the other may hold a commit that we do not
+        a_sync(quorum="1"),
         a_sync(leader="shop-postgres-2"),
         Stored("9", {}),
     ],
-    ids=["nobody", "another", "two", "of another primary", "never written"],
+    ids=["nobody", "another", "two", "one of a quorum", "of another primary", "never written"],
 )
 def test_only_the_one_recorded_standby_of_that_primary_goes_on(sync: Stored) -> None:
     attempt = begun().after(a_lock()).after(sync)
