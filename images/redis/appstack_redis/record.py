@@ -20,7 +20,7 @@ def load(path: Path) -> Record:
     try:
         data = json.loads(path.read_text())
         return Record(int(data["generation"]), int(data["offset"]), bool(data["was_master"]))
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Record()
 
 

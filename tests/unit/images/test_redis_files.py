@@ -26,8 +26,9 @@ def test_a_record_survives_and_an_empty_or_torn_one_counts_as_no_data(tmp_path: 
     assert load(path) == Record()
     save(path, Record(4, 1234, was_master=True))
     assert load(path) == Record(4, 1234, was_master=True)
-    path.write_text('{"generation": 4,')
-    assert load(path) == Record()
+    for text in ('{"generation": 4,', "null", "[4]", '{"generation": null, "offset": 1, "was_master": true}'):
+        path.write_text(text)
+        assert load(path) == Record()
 
 
 def test_what_is_said_about_a_master_follows_the_line_that_names_it() -> None:
