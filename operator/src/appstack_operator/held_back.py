@@ -9,7 +9,7 @@ from appstack_operator.assess.postgres import was_never_initialized
 from appstack_operator.assess.stack import Assessment, assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
-from appstack_operator.desired.credentials import PLACES, edited_credentials
+from appstack_operator.desired.credentials import PLACES, usable_edits
 from appstack_operator.desired.stack import Stage
 from appstack_operator.gates import set_gates
 from appstack_operator.heirs import heirs, why_not
@@ -60,7 +60,7 @@ def edits_that_wait(stack: AppStack, seen: Observed, context: Context) -> dict[s
 
     The pods of the backend hold the former one: once it is not in force, they serve nobody until others replace them.
     """
-    edited = HELD_BY_BACKEND.keys() & edited_credentials(stack, seen, context.credentials).keys()
+    edited = HELD_BY_BACKEND.keys() & usable_edits(stack, seen, context.credentials).keys()
     if not edited or not any(runs_users_image(pod) for pod in seen.of_kind("Pod")):
         return {}
     assessment = assess_stack(stack, seen, context)

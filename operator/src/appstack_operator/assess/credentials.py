@@ -3,7 +3,7 @@
 from appstack_operator.api import AppStack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
-from appstack_operator.desired.credentials import PLACES, edited_credentials
+from appstack_operator.desired.credentials import PLACES, edited_credentials, what_is_wrong
 from appstack_operator.observed import Observed
 
 # What the operator can carry out in the running service.
@@ -12,10 +12,16 @@ ROTATED = ("postgres_app", "postgres_superuser", "postgres_replication", "rabbit
 
 def secrets_are_in_force(component: str, stack: AppStack, seen: Observed, context: Context) -> Verdict | None:
     """No Secret of the component holds another password than the service uses."""
-    for field in edited_credentials(stack, seen, context.credentials):
+    for field, value in edited_credentials(stack, seen, context.credentials).items():
         last_name, key = PLACES[field]
         if not last_name.startswith(component) or field in context.waiting_edits:
             continue
+        if why := what_is_wrong(field, value):
+            return Verdict.false(
+                Reason.SECRET_INVALID,
+                f"Secret {stack.name}-{last_name}: the {key} cannot be used: {why}; another one stays in force. "
+                "Correct it, or delete the Secret to get that one",
+            )
         cannot = "could not be set yet" if field in ROTATED else "cannot be set while it runs"
         return Verdict.false(
             Reason.SECRET_INVALID,

@@ -20,6 +20,8 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "rabbitmq_erlang_cookie": ("rabbitmq-auth", "erlang-cookie"),
     "api_token": ("api-token", "token"),
 }
+# What has a meaning of its own in rabbitmq.conf.
+RABBITMQ_SYNTAX = "#'\"\\"
 
 
 def names_of_credentials(stack: AppStack) -> list[str]:
@@ -39,8 +41,8 @@ def decode(secret: Object) -> dict[str, str]:
 
 
 def known_credentials(stack: AppStack, seen: Observed, fresh: Credentials) -> Credentials:
-    """What the services were last given: the record's password, else the Secret's, else the fresh one."""
-    recorded, given = recorded_credentials(stack, seen), given_credentials(stack, seen)
+    """What the services were last given: the record's password, else the Secret's if it can be used, else the fresh."""
+    recorded, given = recorded_credentials(stack, seen), usable(stack, seen, given_credentials(stack, seen))
     return Credentials(**{name: recorded.get(name) or given.get(name) or getattr(fresh, name) for name in PLACES})
 
 
@@ -82,6 +84,41 @@ def edited_credentials(stack: AppStack, seen: Observed, in_force: Credentials) -
     """Field -> the other password that somebody wrote into its Secret."""
     given = given_credentials(stack, seen)
     return {field: value for field, value in given.items() if value != getattr(in_force, field)}
+
+
+def usable_edits(stack: AppStack, seen: Observed, in_force: Credentials) -> dict[str, str]:
+    """Field -> the edited password that the service can be given."""
+    edited = edited_credentials(stack, seen, in_force)
+    return {field: value for field, value in edited.items() if not what_is_wrong(field, value)}
+
+
+def usable(stack: AppStack, seen: Observed, given: Mapping[str, str]) -> dict[str, str]:
+    """What of it a service can be given; one that exists was given its password before these rules were."""
+    return {
+        field: value
+        for field, value in given.items()
+        if not what_is_wrong(field, value)
+        or seen.get("StatefulSet", f"{stack.name}-{PLACES[field][0].partition('-')[0]}")
+    }
+
+
+def what_is_wrong(field: str, value: str) -> str:
+    """Why a service cannot be given this password; empty where it can.
+
+    Services read it from files of lines: PostgreSQL's clients from pgpass, RabbitMQ from its configuration.
+    """
+    if field == "api_token":  # no service's
+        return ""
+    if not (value.isascii() and value.isprintable()):
+        return (
+            "it holds a line break or another character outside printable ASCII "
+            "(kubectl create secret --from-file keeps the newline at a file's end)"
+        )
+    if value != value.strip():
+        return "it begins or ends with a blank"
+    if field == "rabbitmq" and set(value) & set(RABBITMQ_SYNTAX):
+        return "RabbitMQ's configuration cannot hold # ' \" \\"
+    return ""
 
 
 def build_credentials(stack: AppStack, context: Context) -> list[Object]:

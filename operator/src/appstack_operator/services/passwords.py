@@ -16,7 +16,7 @@ from psycopg import sql
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import Credentials
-from appstack_operator.desired.credentials import edited_credentials
+from appstack_operator.desired.credentials import usable_edits
 from appstack_operator.observed import Observed
 from appstack_operator.services.rabbitmq import MANAGEMENT_PORT, USERNAME, basic
 
@@ -31,7 +31,7 @@ async def rotate_passwords(
     stack: AppStack, seen: Observed, in_force: Credentials, waiting: Container[str] = ()
 ) -> Credentials:
     """What is in force after every edit that could be carried out; the others, and those that wait, are told."""
-    edited = edited_credentials(stack, seen, in_force)
+    edited = usable_edits(stack, seen, in_force)
     superusers = [in_force.postgres_superuser, edited.get("postgres_superuser", in_force.postgres_superuser)]
     for field, password in edited.items():
         if field in waiting:

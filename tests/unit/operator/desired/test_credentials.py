@@ -11,10 +11,12 @@ import pytest
 from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.desired.credentials import (
+    PLACES,
     build_credentials,
     build_record,
     edited_credentials,
     known_credentials,
+    usable_edits,
 )
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.gates import Gates
@@ -32,12 +34,14 @@ SECRETS = [made(STACK, each) for each in build_credentials(STACK, CONTEXT)]
 RECORD = made(STACK, build_record(STACK, CONTEXT, SECRETS)[0])
 
 
-def look(*, without: str = "", record: bool = True, edited: str = "", key: str = "password") -> Observed:
+def look(
+    *, without: str = "", record: bool = True, edited: str = "", key: str = "password", value: bytes = b"other"
+) -> Observed:
     """All Secrets; one of them deleted, or with another password."""
     secrets: list[Object] = []
     for secret in SECRETS:
         name = secret["metadata"]["name"]
-        data = {**secret["data"], key: base64.b64encode(b"other").decode()} if name == edited else secret["data"]
+        data = {**secret["data"], key: base64.b64encode(value).decode()} if name == edited else secret["data"]
         if name != without:
             secrets.append({**secret, "data": data})
     return observed(*secrets, *([RECORD] if record else []))
@@ -107,6 +111,48 @@ def test_an_edit_that_is_not_in_force_is_said_with_the_way_out(secret: str, key:
     assert verdict.reason is Reason.SECRET_INVALID
     assert secret in verdict.message
     assert "Delete the Secret" in verdict.message
+
+
+UNUSABLE = [
+    ("postgres-replication", b"secret\n", "newline"),
+    ("postgres-app", b"two\nlines", "line break"),
+    ("postgres-superuser", "gehe\u00efm".encode(), "ASCII"),
+    ("postgres-superuser", b"\xff\xfe", "ASCII"),
+    ("redis-auth", b" secret", "blank"),
+    ("rabbitmq-auth", b"sec#ret", "RabbitMQ"),
+    ("rabbitmq-auth", b"sec\\ret", "RabbitMQ"),
+]
+
+
+@pytest.mark.parametrize(("secret", "value", "said"), UNUSABLE)
+def test_a_password_that_no_file_can_hold_is_refused_and_why(secret: str, value: bytes, said: str) -> None:
+    component, seen = secret.partition("-")[0], look(edited=f"shop-{secret}", value=value)
+    assert usable_edits(STACK, seen, CONTEXT.credentials) == {}
+    verdict = secrets_are_in_force(component, STACK, seen, CONTEXT)
+    assert verdict is not None
+    assert verdict.reason is Reason.SECRET_INVALID
+    assert verdict.message.startswith(f"Secret shop-{secret}: the password cannot be used: ")
+    assert said in verdict.message
+
+
+@pytest.mark.parametrize(("secret", "value", "said"), UNUSABLE)
+def test_a_service_that_is_still_to_be_made_is_given_another_one(secret: str, value: bytes, said: str) -> None:
+    seen = look(record=False, edited=f"shop-{secret}", value=value)
+    field = next(field for field, place in PLACES.items() if place == (secret, "password"))
+    assert getattr(known_credentials(STACK, seen, FRESH), field) == "fresh"
+    made_before = made(STACK, {"kind": "StatefulSet", "metadata": {"name": f"shop-{secret.partition('-')[0]}"}})
+    running = observed(*seen.of_kind("Secret"), made_before)
+    assert getattr(known_credentials(STACK, running, FRESH), field) == value.decode(errors="replace")
+
+
+def test_an_api_token_is_whatever_its_secret_says() -> None:
+    seen = look(edited="shop-api-token", key="token", value=b"token\n")
+    assert usable_edits(STACK, seen, CONTEXT.credentials) == {"api_token": "token\n"}
+
+
+def test_other_characters_can_be_used() -> None:
+    seen = look(edited="shop-postgres-app", value=b"p@ss w:r'd#\\")
+    assert usable_edits(STACK, seen, CONTEXT.credentials) == {"postgres_app": "p@ss w:r'd#\\"}
 
 
 def test_what_the_services_read_is_the_record_and_not_the_edited_secret() -> None:
