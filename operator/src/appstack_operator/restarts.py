@@ -60,8 +60,26 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
         alive = sorted((each for each in broken if each.owner not in starting), key=in_order)
         yield from dead or alive[:1]
     elif all_are_there and all(map(is_ready, chain(*members.values()))):
-        may_go = [each for each in sorted(old, key=in_order) if not waits_for_an_heir(each, stack, seen)]
-        yield from (may_go or partitioned(seen))[:1]
+        may_go = [each for each in sorted(old, key=in_order) if not waits(each, stack, seen)]
+        # The cure first: a node of the larger side, restarted for a template, would leave no majority to the others.
+        yield from (partitioned(seen) or may_go)[:1]
+
+
+def waits(restart: Restart, stack: AppStack, seen: Observed) -> bool:
+    """Whether a pod of an old template stays for now, because others could not do without it."""
+    if restart.owner == f"{stack.name}-rabbitmq":
+        return not is_one_cluster(seen)
+    return waits_for_an_heir(restart, stack, seen)
+
+
+def is_one_cluster(seen: Observed) -> bool:
+    """Whether RabbitMQ's nodes all run, and together: a pod is ready also while a partition keeps its node apart.
+
+    Where nobody answers the pods alone tell: what does not answer may be what the new template repairs.
+    """
+    nodes = seen.rabbitmq.nodes
+    running = [node for node in nodes if node.is_running]
+    return not nodes or (len(running) >= len(seen.pods("rabbitmq")) and len(sides_of(nodes)) <= 1)
 
 
 def waits_for_an_heir(restart: Restart, stack: AppStack, seen: Observed) -> bool:

@@ -211,7 +211,25 @@ def test_the_smaller_side_of_a_partition_that_is_over_is_restarted_one_node_at_a
     assert cures(rabbitmq_nodes("012", "012", "012", lists="2"), healed) == ["shop-rabbitmq-2"]
 
 
-def test_no_node_is_restarted_for_a_partition_while_one_is_silent_or_away_or_a_template_is_new() -> None:
+def test_no_node_is_restarted_for_a_partition_while_one_is_silent_or_away() -> None:
     assert cures(rabbitmq_nodes("01", "01", None), members_of_postgres("new", "new")) == []
     assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "new", unready=1)) == []
-    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "old")) == ["shop-postgres-1"]
+
+
+def test_a_partition_ends_before_a_new_template_goes_on() -> None:
+    """Node 2 of the larger side would go first, and leave 0 and 1 apart: both might pause."""
+    old = broker_of(*[("old", True, RUNS)] * 3)
+    assert cures(rabbitmq_nodes("0", "12", "12"), old) == ["shop-rabbitmq-0"]
+    assert cures(rabbitmq_nodes("01", "01", "2"), members_of_postgres("new", "old")) == ["shop-rabbitmq-2"]
+    assert cures(rabbitmq_nodes("012", "012", "012"), old) == ["shop-rabbitmq-2"]
+
+
+def test_no_node_is_restarted_for_a_template_while_another_is_apart_or_does_not_run() -> None:
+    """All pods are ready in each case: that is told by an open port alone."""
+    old = broker_of(*[("old", True, RUNS)] * 3)
+    apart = rabbitmq_nodes(None, "12", "12")
+    stopped = replace(apart, nodes=(replace(apart.nodes[0], is_running=False), *apart.nodes[1:]))
+    assert cures(stopped, old) == []
+    assert cures(replace(stopped, nodes=stopped.nodes[1:]), old) == [], "one that is no member yet"
+    assert cures(rabbitmq_nodes("0", None, "2"), old) == []
+    assert cures(RabbitmqAnswers(error="no answer within 2 s"), old) == ["shop-rabbitmq-2"]
