@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +15,19 @@ from appstack_redis.keeper import Keeper
 from appstack_redis.resp import Connection, RedisError, info
 
 from tests.backend.kit.processes import wait_until
-from tests.backend.kit.redis_group import PODS, redis_group, settings_of, tell, wait_for_an_heir, wait_for_group
+from tests.backend.kit.redis_group import (
+    PODS,
+    SENTINELS,
+    redis_group,
+    settings_of,
+    tell,
+    wait_for_an_heir,
+    wait_for_group,
+)
 from tests.backend.kit.servers import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.backend.kit.redis_group import RedisGroup
 
@@ -77,6 +87,41 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(keepe
     assert writer.ended_by, "the client was let go"
     with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
         assert connection.call("DBSIZE") >= writer.acknowledged
+
+
+def test_a_replica_that_is_behind_is_not_promoted_by_a_planned_stop(
+    keeper: Keeper, group: RedisGroup, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever is promoted without all that was acknowledged makes the rest vanish."""
+    tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
+    heir = innermost(group.servers[HEIR].process.pid)
+    os.kill(heir, signal.SIGSTOP)
+    try:
+        for number in range(100):
+            assert keeper.connection().call("SET", f"row-{number}", "x") == "OK"
+        assert not handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+    finally:
+        os.kill(heir, signal.SIGCONT)
+    assert not any("failover_in_progress" in flags_at(each, group) for each in SENTINELS.values())
+    assert "no replica holds everything" in caplog.text
+    # The plain stop that follows waits for it once more.
+    os.kill(innermost(group.servers[ME].process.pid), signal.SIGTERM)
+    group.servers[ME].process.wait(15)
+    with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
+        assert connection.call("DBSIZE") == 100
+
+
+def innermost(pid: int) -> int:
+    """The server itself, behind what put it into its box."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return innermost(int(children[0])) if children else pid
+
+
+def flags_at(sentinel: str, group: RedisGroup) -> str:
+    """What a Sentinel thinks of the master."""
+    with Connection(sentinel, group.sentinel_port, PASSWORD) as connection:
+        told = connection.call("SENTINEL", "MASTER", "shop.shop")
+    return str(dict(zip(told[::2], told[1::2], strict=True))["flags"])
 
 
 def test_a_master_that_nobody_can_replace_is_not_handed_over(keeper: Keeper) -> None:

@@ -12,7 +12,7 @@ from appstack_redis.settings import REDIS_PORT, Settings
 log = logging.getLogger("keeper")
 
 HAND_OVER_SECONDS = 10.0
-CATCH_UP_SECONDS = 2.0
+CATCH_UP_SECONDS = 7.0  # what is left of those is enough for a failover
 
 
 def hand_over(settings: Settings, own: Callable[[], Connection], announced: str) -> bool:
@@ -30,7 +30,9 @@ def hand_over(settings: Settings, own: Callable[[], Connection], announced: str)
         return False
     addresses = [group.redis[pod] for pod in heirs]
     caught_up = lambda: have_caught_up([replication_of(each, settings.password) for each in addresses], offset)  # noqa: E731
-    wait_until(caught_up, min(deadline, time.monotonic() + CATCH_UP_SECONDS))
+    if not wait_until(caught_up, time.monotonic() + CATCH_UP_SECONDS):
+        log.warning("not handed over: no replica holds everything after %.0f s; all of it is on disk", CATCH_UP_SECONDS)
+        return False
     refusal = "not asked"
     while refusal and time.monotonic() < deadline:
         refusal = ask_failover(group, settings.password)
