@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -134,3 +135,19 @@ def test_a_replica_has_nothing_to_hand_over(keeper: Keeper, group: RedisGroup) -
     tell(Member(HEIR, 1, 10, serves="master", in_sync=True))
     keeper.connection().call("REPLICAOF", PODS[HEIR], group.port)
     assert not handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+
+
+def test_a_master_follows_its_group_and_waits_for_the_replicas_that_it_will_need(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    for needed, told in ((1, "1"), (2, "1"), (0, "0")):
+        change_members(tmp_path, minReplicas=needed)
+        keeper.observe(60.0)
+        setting = keeper.connection().call("CONFIG", "GET", "min-replicas-to-write")
+        assert setting[1] == told, "one replica is linked"
+
+
+def change_members(folder: Path, **changes: int) -> None:
+    """What the operator writes into the keepers' file."""
+    path = folder / "members.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -56,6 +56,7 @@ class Keeper:
         self._linked = 0.0  # when the server was last seen to lead, or to be linked to its master
         self._lineage = ""  # the master_replid whose generation we hold
         self._announced = ""  # the address that others know us by
+        self._min_replicas = 0  # what the server was told
 
     def live(self) -> bool:
         """Whether the pod should be left alone: it waits on purpose, or its server answers."""
@@ -128,7 +129,7 @@ class Keeper:
         base = (self.settings.config_dir / "redis.conf").read_text()
         path.write_text(base + "\n".join(self.own_lines(group, decision.master)) + "\n")
         self._lineage, self._answered = "", time.monotonic()
-        self._announced = group.redis[self.settings.pod]
+        self._announced, self._min_replicas = group.redis[self.settings.pod], group.min_replicas
         self.server = subprocess.Popen(["redis-server", str(path)])
 
     def own_lines(self, group: Group, master: str) -> list[str]:
@@ -140,6 +141,7 @@ class Keeper:
             f"masterauth {password}",
             f"replica-announce-ip {group.redis[self.settings.pod]}",
             f"replica-announce-port {REDIS_PORT}",
+            f"min-replicas-to-write {group.min_replicas}",
             # Not to be promoted before it holds what its master holds: an old volume must not win.
             f"replica-priority {NEVER_PROMOTE if master else PROMOTE}",
         ]
@@ -193,6 +195,7 @@ class Keeper:
         self._answered = time.monotonic()
         group = self.settings.group()
         self.keep_announcing(group, is_replica=facts["role"] != "master")
+        self.keep_min_replicas(group, facts)
         if facts["role"] == "master":
             self._linked = self._answered
             self.observe_master(group, facts)
@@ -217,6 +220,14 @@ class Keeper:
                 self.connection().call("CLIENT", "KILL", "TYPE", "master")
         self._announced = address
 
+    def keep_min_replicas(self, group: Group, facts: Mapping[str, str]) -> None:
+        """Follow a group that grows or shrinks; a master first waits for the replicas that it will need."""
+        needed = group.min_replicas
+        is_lacking = facts["role"] == "master" and int(facts["connected_slaves"]) < needed
+        if needed != self._min_replicas and not (is_lacking and needed > self._min_replicas):
+            self.connection().call("CONFIG", "SET", "min-replicas-to-write", needed)
+            self._min_replicas = needed
+
     def observe_master(self, group: Group, facts: dict[str, str]) -> None:
         """A master; it begins a generation where it was a replica until now."""
         if self.member.serves == "replica":
@@ -228,11 +239,11 @@ class Keeper:
         self._lineage = facts["master_replid"]
         self.keep(int(facts["master_repl_offset"]), serves="master", was_master=True)
         is_new = time.monotonic() - self._promoted < NEW_MASTER_SECONDS
-        if group.min_replicas and facts["connected_slaves"] == "0" and not is_new:
+        if int(facts["connected_slaves"]) < group.min_replicas and not is_new:
             self.yield_to_successor(group)
 
     def yield_to_successor(self, group: Group) -> None:
-        """Follow the master that most Sentinels name: a master whose replicas have all left may be deposed.
+        """Follow the master that most Sentinels name: a master that too many replicas have left may be deposed.
 
         Sentinels would tell it too, but only after 8 seconds.
         """

@@ -82,3 +82,18 @@ def test_a_replica_that_waited_in_vain_ends_its_server_and_remembers_the_last_se
         else:
             assert keeper.server.poll() is None
             keeper.server.kill()
+
+
+@pytest.mark.parametrize(("linked", "asks"), [("0", True), ("1", True), ("2", False)])
+def test_a_master_that_half_of_its_group_has_left_asks_whether_another_one_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: str, asks: bool
+) -> None:
+    asked: list[Group] = []
+    monkeypatch.setattr(keeping, "ask_until_agreed", lambda group, _: asked.append(group))
+    group = Group("shop.shop", {f"shop-redis-{n}": f"10.0.0.{n}" for n in range(4)}, {}, 2)
+    keeper = Keeper(Settings("shop-redis-0", "", tmp_path, tmp_path, tmp_path))
+    keeper.member = Member("shop-redis-0", 4, 100, serves="master", in_sync=True)
+    keeper._promoted = -keeping.NEW_MASTER_SECONDS
+    keeper.observe_master(group, {"master_replid": "a", "master_repl_offset": "1", "connected_slaves": linked})
+    assert bool(asked) is asks
+    assert "min-replicas-to-write 2" in keeper.own_lines(group, "")

@@ -66,13 +66,13 @@ def master_is_up(stack: AppStack, seen: Observed) -> Verdict | None:
 
 
 def master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
-    """A replica follows the master closely: without one it refuses writes (NOREPLICAS)."""
-    master = instance_of(seen.redis.master, seen)
-    if stack.spec.redis.replicas == 1 or (master and master.good_replicas > 0):
+    """Enough replicas follow the master closely: with fewer it refuses writes (NOREPLICAS)."""
+    master, needed = instance_of(seen.redis.master, seen), stack.spec.redis.replicas // 2
+    good = master.good_replicas if master else 0
+    if good >= needed:
         return None
-    return Verdict.false(
-        Reason.REPLICA_MISSING, f"no replica follows {seen.redis.master} closely, so it refuses writes"
-    )
+    how_many = f"{good} of {needed} needed replicas follow" if good else "no replica follows"
+    return Verdict.false(Reason.REPLICA_MISSING, f"{how_many} {seen.redis.master} closely, so it refuses writes")
 
 
 def failover_is_possible(stack: AppStack, seen: Observed) -> Verdict | None:

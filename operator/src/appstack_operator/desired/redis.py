@@ -71,8 +71,11 @@ def announced_services(stack: AppStack) -> list[str]:
 
 
 def min_replicas(stack: AppStack) -> int:
-    """Replicas without which a master takes no writes: one, unless it is alone by wish."""
-    return 1 if stack.spec.redis.replicas > 1 else 0
+    """Replicas without which a master takes no writes: half of the group, with it most; none where it is alone by wish.
+
+    With fewer, a cut-off master that has a replica beside it would go on for the whole cut.
+    """
+    return stack.spec.redis.replicas // 2
 
 
 def build_rules(stack: AppStack) -> list[Object]:
@@ -117,7 +120,8 @@ def build_redis_conf(stack: AppStack) -> str:
         "redis.conf.j2",
         max_memory_bytes=bytes_of(redis.max_memory),
         max_memory_policy=redis.max_memory_policy.value,
-        min_replicas=min_replicas(stack),
+        # What a larger group needs more is set by the keepers, from members.json: no member restarts for it.
+        min_replicas=min(min_replicas(stack), 1),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_operator.assess.redis import assess_redis
+from appstack_operator.assess.redis import assess_redis, master_takes_writes
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.desired.redis import build_redis
 from appstack_operator.observed import RedisAnswers, RedisInstance, SentinelAnswer
@@ -138,3 +138,13 @@ def test_a_group_that_nobody_has_started_yet_is_being_made() -> None:
     sentinels = tuple(SentinelAnswer(each.pod, error="refused") for each in WELL.sentinels)
     instances = tuple(RedisInstance(each.pod, error="refused") for each in WELL.instances)
     assert verdict(sentinels, instances).reason is Reason.CREATING
+
+
+@pytest.mark.parametrize(("good", "says"), [(2, None), (1, "1 of 2 needed replicas follow"), (0, "no replica follows")])
+def test_a_master_of_four_needs_two_replicas(good: int, says: str | None) -> None:
+    seen = replace(
+        observed(), redis=RedisAnswers(instances=(replace(MASTER, good_replicas=good),), sentinels=WELL.sentinels)
+    )
+    verdict = master_takes_writes(a_stack(redis={"replicas": 4}), seen)
+    assert (verdict is None) is (says is None)
+    assert verdict is None or str(says) in verdict.message
