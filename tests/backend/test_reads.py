@@ -102,7 +102,7 @@ async def test_a_replica_without_a_free_connection_is_not_lost(reads: Reads) -> 
     assert await reader.fetch_one(BY) == {"server": "replica"}
 
 
-@pytest.mark.parametrize("sqlstate", ["40001", "57014", "42P01", "XX000"])
+@pytest.mark.parametrize("sqlstate", ["40001", "57014", "42P01", "53200", "54000", "XX000"])
 async def test_a_replica_that_ends_or_refuses_a_query_is_not_lost(dsn: str, reads: Reads, sqlstate: str) -> None:
     """For the sake of its recovery, or with an error of its own: the primary answers, and the replica the next one."""
     with psycopg.connect(dsn) as conn:

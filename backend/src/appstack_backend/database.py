@@ -35,8 +35,13 @@ CONNECT: dict[str, Any] = {
     "autocommit": True,
 }
 POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection attempt
-READ_ONLY = "25006"  # we reached a server that is no primary (any more)
-BUSY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout: the server is fine
+# We reached a server that is no primary (any more): it takes no writes, or has no position of its own to tell.
+NO_PRIMARY = ("25006", "55000")
+LOCK_TIMEOUT = "55P03"
+# Limits that the statement itself exceeds, objects in the wrong state, errors of the disk: to psycopg they are like a
+# connection that broke, but the same work fails again.
+LASTING = ("54", "55", "58")
+ENDED = ("57P01", "57P02", "57P03")  # the server stops, has crashed, or is starting
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
 # The name of a WAL file begins with its timeline.
@@ -45,14 +50,18 @@ TIMELINE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(p
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed later, on this server or on its successor."""
-    return isinstance(error, psycopg.OperationalError) or getattr(error, "sqlstate", None) == READ_ONLY
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    if sqlstate in (*NO_PRIMARY, LOCK_TIMEOUT):
+        return True
+    return isinstance(error, psycopg.OperationalError) and not sqlstate.startswith(LASTING)
 
 
 def server_is_lost(error: BaseException) -> bool:
     """Whether the pool's other connections are as dead as this one. A pool that is busy tells nothing of its server."""
     if isinstance(error, PoolTimeout):
         return False
-    return is_transient(error) and getattr(error, "sqlstate", None) not in (*BUSY, "57014")
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    return is_transient(error) and (not sqlstate or sqlstate.startswith("08") or sqlstate in (*NO_PRIMARY, *ENDED))
 
 
 async def timeline_of(conn: Connection) -> int:

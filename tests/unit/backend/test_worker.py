@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aio_pika
+import psycopg
 import pytest
 from pamqp.commands import Basic
 
@@ -140,6 +141,14 @@ async def test_a_hopeless_message_waits_for_the_database_with_one_letter() -> No
     house = House([DatabaseUnavailable(), DatabaseUnavailable()])
     assert await take(Message(CHUNK), house.worker().work) == ["ack"]
     assert (house.letters, house.told) == (["bulk.dead m1"], 1)
+
+
+async def test_what_is_more_than_the_database_can_do_is_hopeless_at_once() -> None:
+    settings = SimpleNamespace(worker_max_deliveries=10)
+    house = House([psycopg.errors.ProgramLimitExceeded("word is too long in tsquery")], settings=settings)
+    assert await take(Message(CHUNK), house.worker().work) == ["ack"]
+    assert house.letters == ["bulk.dead m1"]
+    assert house.published_headers["x-reason"] == "ProgramLimitExceeded: word is too long in tsquery"
 
 
 async def test_a_hopeless_message_that_comes_again_gets_no_second_letter() -> None:

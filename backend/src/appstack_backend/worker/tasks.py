@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from appstack_backend import broker, tracing
 from appstack_backend.cache import Cache
-from appstack_backend.database import Database
+from appstack_backend.database import Database, is_transient
 from appstack_backend.dead_letters import RESENT
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.exports.write import fail_export, write_export
@@ -32,6 +32,8 @@ from appstack_backend.worker.consumer import GiveBack, deliveries_before
 
 log = get_logger()
 ATTEMPTS, ATTEMPT_PAUSE_SECONDS = 3, 0.5
+# What the task asks for cannot be stored, or is more than PostgreSQL can do.
+LASTING = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 RENEW_SECONDS = 900.0  # well before RabbitMQ takes back what nobody acknowledged, and counts that (30 min by default)
 
 
@@ -186,7 +188,7 @@ class Worker:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._wait_for_services(task)
-            except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
+            except LASTING as error:
                 raise Hopeless(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
             except (Hopeless, GiveBack, Renew):
                 raise
@@ -206,7 +208,9 @@ class Worker:
         while True:
             try:
                 return await work()
-            except (DatabaseUnavailable, psycopg.OperationalError) as error:
+            except (DatabaseUnavailable, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and not is_transient(error):
+                    raise
                 await self._services.database.forget_server(error)
                 log.warning("waiting for the database", error=str(error).strip())
                 if self._services.stop.is_set():

@@ -1,0 +1,35 @@
+"""What an error of PostgreSQL says of the work, and of the server."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg_pool import PoolTimeout
+
+from appstack_backend.database import is_transient, server_is_lost
+
+LOST, BUSY, LASTING = (True, True), (True, False), (False, False)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "says"),
+    [
+        *((code, LOST) for code in ("08006", "08P01", "57P01", "57P02", "57P03", "25006", "55000")),
+        *((code, BUSY) for code in ("40001", "40P01", "53100", "53200", "53300", "55P03", "57014")),
+        *(
+            (code, LASTING)
+            for code in ("22001", "23505", "42P01", "54000", "54001", "55006", "58030", "58P01", "XX000")
+        ),
+    ],
+)
+def test_a_sqlstate_says_whether_to_try_again_and_whether_the_server_is_lost(
+    sqlstate: str, says: tuple[bool, bool]
+) -> None:
+    error = psycopg.errors.lookup(sqlstate)()
+    assert (is_transient(error), server_is_lost(error)) == says
+
+
+def test_a_broken_connection_is_a_lost_server_and_a_busy_pool_is_none() -> None:
+    broken, busy = psycopg.OperationalError("the connection is lost"), PoolTimeout("in vain")
+    assert (is_transient(broken), server_is_lost(broken)) == LOST
+    assert (is_transient(busy), server_is_lost(busy)) == BUSY
