@@ -152,7 +152,7 @@ class Keeper:
         others = ask_members(group, without=self.settings.pod).values()
         newest = max([self.member.generation, *(other.generation for other in others)])
         self.member = replace(self.member, generation=newest + 1, offset=0, was_master=True)
-        records.save(self.record_path, Record(newest + 1, 0, was_master=True))
+        self.save(Record(newest + 1, 0, was_master=True))
 
     # While it runs
 
@@ -270,7 +270,14 @@ class Keeper:
     def keep(self, offset: int, *, serves: str, was_master: bool) -> None:
         """Record how new the data is."""
         self.member = replace(self.member, offset=offset, serves=serves, was_master=was_master, in_sync=True)
-        records.save(self.record_path, Record(self.member.generation, offset, was_master))
+        self.save(Record(self.member.generation, offset, was_master))
+
+    def save(self, record: Record) -> None:
+        """Keep the record on the volume; a disk that takes no writes keeps no server that answers from serving."""
+        try:
+            records.save(self.record_path, record)
+        except OSError as error:
+            log.warning("the record is not kept: %s", error)
 
     def observe_lost_replica(self, group: Group, facts: dict[str, str], running_seconds: float) -> None:
         """A replica without a link: it turns to a new master, or offers itself if nobody leads and it is the newest."""

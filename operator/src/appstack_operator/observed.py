@@ -56,13 +56,14 @@ class SentinelAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class RedisInstance(Answer):
-    """What one Redis answers to INFO replication; `error` alone when it does not answer."""
+    """What one Redis answers to INFO replication and persistence; `error` alone when it does not answer."""
 
     pod: str
     role: str = ""  # master, slave
     link_up: bool = False  # replicas: linked to their master
     lag_bytes: int | None = None
     good_replicas: int = 0  # of a master: those that follow closely enough for it to take writes
+    disk_fails: bool = False  # its append-only file cannot be written
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,16 @@ def test_a_replica_that_waited_in_vain_ends_its_server_and_remembers_the_last_se
             keeper.server.kill()
 
 
+def test_a_promoted_member_leads_also_where_its_disk_takes_no_writes(tmp_path: Path) -> None:
+    """What it says of itself is what others follow it by."""
+    gone = tmp_path / "gone"
+    keeper = Keeper(Settings("shop-redis-0", "", tmp_path, gone, tmp_path))
+    keeper.member = Member("shop-redis-0", 4, 100, serves="replica", in_sync=True)
+    group = Group("shop.shop", {"shop-redis-0": "10.0.0.1"}, {}, 0)
+    keeper.observe_master(group, {"master_replid": "a", "master_repl_offset": "120", "connected_slaves": "0"})
+    assert keeper.member == Member("shop-redis-0", 5, 120, was_master=True, serves="master", in_sync=True)
+
+
 @pytest.mark.parametrize(("linked", "asks"), [("0", True), ("1", True), ("2", False)])
 def test_a_master_that_half_of_its_group_has_left_asks_whether_another_one_leads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: str, asks: bool

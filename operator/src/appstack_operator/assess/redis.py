@@ -75,6 +75,18 @@ def master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
     return Verdict.false(Reason.REPLICA_MISSING, f"{how_many} {seen.redis.master} closely, so it refuses writes")
 
 
+def disks_take_writes(stack: AppStack, seen: Observed) -> Verdict | None:
+    """Every append-only file is written: a master whose is not refuses all writes (MISCONF), and answers PING."""
+    for instance in sorted(seen.redis.instances, key=lambda each: each.role != "master"):
+        if instance.disk_fails and instance.role == "master":
+            said = f"{instance.pod} is master and refuses writes: its disk takes no writes"
+            return Verdict.false(Reason.MASTER_DISPUTED, said)
+        if instance.disk_fails:
+            said = f"{instance.pod} holds in memory alone what it receives: its disk takes no writes"
+            return Verdict.false(Reason.REPLICA_LAGGING, said)
+    return None
+
+
 def failover_is_possible(stack: AppStack, seen: Observed) -> Verdict | None:
     """The Sentinels see enough of each other to agree."""
     blind = [answer.pod for answer in answers(seen) if not answer.has_quorum]
@@ -146,6 +158,7 @@ CHECKS = (
     master_is_one_of_ours,
     master_is_up,
     master_takes_writes,
+    disks_take_writes,
     failover_is_possible,
     members_are_ready,
     sentinels_know_only_ours,

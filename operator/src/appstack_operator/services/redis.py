@@ -167,10 +167,10 @@ async def quorum_is_there(ask: Ask, name: str) -> bool:
 
 
 async def ask_instance(pod: Object, password: str) -> RedisInstance:
-    """What one Redis says about its replication."""
+    """What one Redis says about its replication and its disk."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), connection_to(pod, REDIS_PORT, password) as ask:
-            facts = dict(LINE.findall(await ask("INFO", "replication")))
+            facts = dict(LINE.findall(await ask("INFO", "replication", "persistence")))
     except FAILURES as error:
         return RedisInstance(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
     is_replica = facts["role"] == "slave"
@@ -182,6 +182,7 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
         # By these it decides whether to take writes; one that is connected may still copy, or be silent for seconds.
         # Without such a limit (a single instance) it does not count them.
         good_replicas=int(facts.get("min_slaves_good_slaves") or facts.get("connected_slaves") or 0),
+        disk_fails=facts.get("aof_last_write_status", "ok") != "ok",
     )
 
 

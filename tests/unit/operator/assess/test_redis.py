@@ -108,6 +108,18 @@ def test_what_sentinels_say_is_told(sentinels: tuple[SentinelAnswer, ...], reaso
             id="nobody follows the master",
         ),
         pytest.param(
+            (replace(MASTER, disk_fails=True), R1, R2),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-0", "refuses writes", "its disk takes no writes"],
+            id="the master's disk is full",
+        ),
+        pytest.param(
+            (MASTER, replace(R1, disk_fails=True), R2),
+            Reason.REPLICA_LAGGING,
+            [R1.pod, "its disk takes no writes"],
+            id="a replica's disk is full",
+        ),
+        pytest.param(
             (MASTER, replace(R1, link_up=False), R2),
             Reason.REPLICA_LAGGING,
             ["shop-redis-1", "not linked"],

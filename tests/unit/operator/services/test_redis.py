@@ -100,6 +100,17 @@ async def test_what_a_master_says_of_its_replicas(monkeypatch: pytest.MonkeyPatc
     assert (found.error, found.role, found.good_replicas) == ("", "master", good)
 
 
+@pytest.mark.parametrize(("told", "fails"), [("ok", False), ("err", True)])
+async def test_a_redis_whose_disk_takes_no_writes_says_so(
+    monkeypatch: pytest.MonkeyPatch, told: str, *, fails: bool
+) -> None:
+    said = f"role:master\r\nconnected_slaves:2\r\nmaster_repl_offset:100\r\naof_last_write_status:{told}\r\n"
+    async with scripted({"INFO": bulk(said)}) as port:
+        monkeypatch.setattr(redis, "REDIS_PORT", port)
+        found = await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
+    assert found.disk_fails is fails
+
+
 @pytest.mark.parametrize(
     ("quorum", "has_quorum"), [(b"+OK 3 usable Sentinels\r\n", True), (b"-NOQUORUM 1 usable Sentinels\r\n", False)]
 )
