@@ -139,10 +139,10 @@ def aim_of(scenario: Scenario, service: str, client: str) -> dict[str, float]:
     aim = {}
     if (service, client) != ("api", "reconnecting"):  # those only read
         aim["write_gap_s"] = scenario.aim(service)
-    if service == "api":
-        aim["read_gap_s"] = UNTOUCHED
-        if scenario.zero_failed:
-            aim["failed_requests"] = 0.0
+    # Consumers and readers wait no longer than writers may; users read what the fault leaves alone.
+    aim["read_gap_s"] = UNTOUCHED if service == "api" else scenario.aim(service)
+    if service == "api" and scenario.zero_failed:
+        aim["failed_requests"] = 0.0
     if client == "held" and service in scenario.isolated:
         aim["isolated_ack_s"] = REDIS_LAG_SECONDS if service == "redis" else 0.0
     if may_lose(scenario, service):

@@ -73,6 +73,15 @@ def test_an_outage_beyond_the_aim_fails_its_row_alone() -> None:
     assert [(each["service"], each["client"]) for each in rows if not each["passed"]] == [("postgres", "held")]
 
 
+@pytest.mark.parametrize(("reader", "service"), [("sql", "postgres"), ("redis", "redis"), ("rabbitmq", "rabbitmq")])
+def test_readers_and_consumers_that_wait_for_21_seconds_fail_their_rows(reader: str, service: str) -> None:
+    name = f"{reader}-reader"  # all of it comes, and long after
+    history = [replace(o, start=121.0, end=121.01) if o.client == name and 100 <= o.start < 121 else o for o in run()]
+    rows = rows_of(SIGKILL, history, final(history), [], MARKS)
+    assert {each["service"] for each in rows if not each["passed"]} == {service}
+    assert row(rows, service)["read_gap_s"] == pytest.approx(21.2, abs=0.1)
+
+
 def test_one_lost_write_fails_a_row_whatever_its_gap() -> None:
     history = run()
     rows = rows_of(SIGKILL, history, final(history, {("sql-reconnecting/0", 7)}), [], MARKS)
