@@ -59,10 +59,11 @@ class Wire(asyncio.Protocol):
         if self._end is not None:
             answer.set_exception(self._end)
             return answer
+        packed = hiredis.pack_command(cast("Any", command))  # first: what cannot be packed gets no answer
         self._waiting.append((self._loop.time() + self._timeout_seconds, answer))
         if not self._leaving:
             self._loop.call_soon(self._flush)
-        self._leaving.append(hiredis.pack_command(cast("Any", command)))
+        self._leaving.append(packed)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_seconds, self._look_at_clock)
         return answer
