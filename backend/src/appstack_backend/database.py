@@ -38,9 +38,9 @@ POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection atte
 # We reached a server that is no primary (any more): it takes no writes, or has no position of its own to tell.
 NO_PRIMARY = ("25006", "55000")
 LOCK_TIMEOUT = "55P03"
-# Limits that the statement itself exceeds, objects in the wrong state, errors of the disk: to psycopg they are like a
-# connection that broke, but the same work fails again.
-LASTING = ("54", "55", "58")
+# Limits that the statement itself exceeds, and objects in the wrong state: to psycopg they are like a connection that
+# broke, but the same work fails again. Not so an error of the server's disk (58): its successor has another one.
+LASTING = ("54", "55")
 ENDED = ("57P01", "57P02", "57P03")  # the server stops, has crashed, or is starting
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
