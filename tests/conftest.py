@@ -16,7 +16,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from xdist.remote import Producer
     from xdist.workermanage import WorkerController
@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 ALLOWED = Path(__file__).parent / "allowed_skips.toml"
 
 
+def was_narrowed(config: pytest.Config) -> bool:
+    """Tell whether a person chose among the tests on the command line."""
+    chosen = config.option
+    marks = chosen.markexpr not in ("", "not long")  # the latter is the default, in pyproject.toml
+    return bool(marks or chosen.keyword or chosen.deselect or getattr(chosen, "lf", False))
+
+
+def file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
 class SkipGate:
     """Turns a skip, xfail or rerun that nobody listed into a failed session."""
 
@@ -34,13 +45,22 @@ class SkipGate:
         self.long: dict[str, str] = allowed.pop("long", {})
         self.allowed = allowed
         self.unlisted: dict[str, None] = {}  # in the order in which they were met
+        self.found: list[pytest.Item] = []
         self.left_out: Counter[str] = Counter()
 
-    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Long tests are left out by their mark alone: that must not become the place where tests disappear."""
-        long = [item for item in items if item.get_closest_marker("long")]
-        self.left_out.update(item.nodeid.partition("::")[0] for item in long)
-        self.refuse(item.nodeid for item in long if item.nodeid.partition("::")[0] not in self.long)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self.found.append(item)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Whoever may take tests out again, a plugin, a hook or a mark: none may disappear unless a person chose so."""
+        kept = {item.nodeid for item in session.items}
+        dropped = [item for item in self.found if item.nodeid not in kept]
+        long = [item for item in dropped if item.get_closest_marker("long")]
+        self.left_out.update(file_of(item) for item in long)
+        self.refuse(item.nodeid for item in long if file_of(item) not in self.long)
+        if not was_narrowed(session.config):
+            self.refuse(item.nodeid for item in dropped if item not in long)
 
     def refuse(self, nodeids: Iterable[str]) -> None:
         self.unlisted |= dict.fromkeys(nodeids)

@@ -17,13 +17,23 @@ EXCUSES = {
     "passing against expectation": "@pytest.mark.xfail\ndef test_left_out():\n    pass\n",
     "long": "@pytest.mark.long\ndef test_left_out():\n    pass\n",
 }
+PLAIN = {"plain": "@pytest.mark.slow\ndef test_left_out():\n    pass\n"}
+TAKES_IT_AWAY = """
+
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if item.name != "test_left_out"]
+"""
 
 
-def run_with(excuse: str, allowed: str, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+def run_with(
+    excuse: str, allowed: str, tmp_path: Path, *words: str, hook: str = ""
+) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text() + hook)
     (tmp_path / "allowed_skips.toml").write_text(allowed)
-    (tmp_path / "test_it.py").write_text(f"import pytest\n\n{EXCUSES[excuse]}\ndef test_kept():\n    pass\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -m 'not long'\nmarkers = long: takes long\n")
+    (tmp_path / "test_it.py").write_text(f"import pytest\n\n{(EXCUSES | PLAIN)[excuse]}\ndef test_kept():\n    pass\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\naddopts = -m 'not long'\nmarkers =\n  long: takes long\n  slow: an example\n"
+    )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
@@ -42,6 +52,25 @@ def test_where_processes_share_the_tests_it_is_named_once(excuse: str, tmp_path:
     done = run_with(excuse, "", tmp_path, "-n", "2")
     assert done.returncode == 1
     assert done.stdout.count("NOT ALLOWED to be skipped") == 1
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_test_that_a_hook_takes_away_fails_the_run_and_is_named(processes: str, tmp_path: Path) -> None:
+    done = run_with("plain", "", tmp_path, "-n", processes, hook=TAKES_IT_AWAY)
+    assert done.returncode == 1
+    assert (
+        "NOT ALLOWED to be skipped (list it with a reason in allowed_skips.toml): test_it.py::test_left_out"
+        in done.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    "choice", [("-k", "kept"), ("-m", "not long and not slow"), ("--deselect", "test_it.py::test_left_out")]
+)
+def test_whoever_runs_the_tests_may_choose_among_them(choice: tuple[str, str], tmp_path: Path) -> None:
+    done = run_with("plain", "", tmp_path, *choice)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed, 1 deselected" in done.stdout
 
 
 def test_a_listed_skip_is_allowed(tmp_path: Path) -> None:
