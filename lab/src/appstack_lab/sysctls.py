@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from appstack_lab import paths
+from appstack_lab.locks import locked
 from appstack_lab.state import write_json
 
 SETTINGS = Path("/proc/sys")
@@ -22,17 +23,18 @@ def remembered() -> Path:
 
 def raise_limits() -> None:
     """Remember the machine's settings once, and raise what is too low."""
-    if not remembered().exists():
-        names = [*MINIMUM, *KUBELET]
-        write_json(
-            remembered(),
-            {name: (SETTINGS / name).read_text().strip() for name in names if (SETTINGS / name).exists()},
-        )
-    for name, least in MINIMUM.items():
-        setting = SETTINGS / name
-        if setting.exists() and int(setting.read_text()) < least:
-            with contextlib.suppress(OSError):
-                setting.write_text(str(least))
+    with locked(paths.LOCKS / "index.lock"):  # of two first clusters, one would remember what the other raised
+        if not remembered().exists():
+            names = [*MINIMUM, *KUBELET]
+            write_json(
+                remembered(),
+                {name: (SETTINGS / name).read_text().strip() for name in names if (SETTINGS / name).exists()},
+            )
+        for name, least in MINIMUM.items():
+            setting = SETTINGS / name
+            if setting.exists() and int(setting.read_text()) < least:
+                with contextlib.suppress(OSError):
+                    setting.write_text(str(least))
 
 
 def restore_limits() -> None:

@@ -77,6 +77,20 @@ def test_the_last_cluster_puts_the_settings_of_the_machine_back(
     assert {setting.read_text() for setting in settings.values()} == {"1"}
 
 
+@pytest.mark.usefixtures("last")
+def test_of_two_first_clusters_the_second_remembers_nothing_while_the_first_raises_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysctls, "SETTINGS", tmp_path / "proc")
+    second = threading.Thread(target=sysctls.raise_limits)
+    with locked(paths.LOCKS / "index.lock"):
+        second.start()
+        second.join(0.3)
+        assert not sysctls.remembered().exists()
+    second.join()
+    assert sysctls.remembered().exists()
+
+
 def test_a_cluster_deleted_while_others_are_listed_is_not_listed(
     last: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
