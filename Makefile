@@ -85,7 +85,7 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 
 test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, what takes minutes on a cluster
 	@$(BIN)/lab build binaries etcd kube-apiserver
-	@$(BIN)/pytest tests/unit/backend tests/apiserver tests/backend -m long $(PYTEST_ARGS)
+	@$(BIN)/pytest tests/unit/backend tests/apiserver tests/backend tests/lab -m long $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
