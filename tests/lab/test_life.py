@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appstack_lab.network import NAMESPACES
+
 from .conftest import LAB, PODS, LabCluster, commands_with, run
 from .traces import Traces
 
@@ -51,10 +53,17 @@ def finished(process: subprocess.Popen[str]) -> str:
     return said
 
 
+def have_it_as_a_fresh_machine() -> None:
+    """`ip netns` makes its directory a mount, which stays; a machine on which nobody used it has neither."""
+    if NAMESPACES.is_mount() and not any(NAMESPACES.iterdir()):
+        run("umount", NAMESPACES)
+
+
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[LabCluster]:
     made = LabCluster(NAME, tmp_path / "kubeconfig", ("--nodes", "1", "--volume-size", "64Mi"))
     made.delete()
+    have_it_as_a_fresh_machine()
     yield made
     made.delete()
 

@@ -10,14 +10,36 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appstack_lab import paths
 from appstack_lab.commands import output_of, succeeds
 from appstack_lab.failures import LabError
+from appstack_lab.locks import locked
 
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster, Node
 
 NAMESPACES = Path("/run/netns")
 BRIDGE = "bridge"
+
+
+def made_place() -> Path:
+    """Is there, where the directory of the namespaces is none that this machine had before its first cluster."""
+    return paths.STATE / "namespaces-are-ours"
+
+
+def prepare_place() -> None:
+    """Remember whether `ip netns add` will make the directory of the namespaces, which it makes a mount of its own."""
+    with locked(paths.LOCKS / "index.lock"):
+        if not NAMESPACES.is_mount():
+            made_place().touch()
+
+
+def remove_place() -> None:
+    """Take that directory away again, unless somebody else keeps a namespace there; for when no cluster is left."""
+    if made_place().exists() and NAMESPACES.is_dir() and not any(NAMESPACES.iterdir()):
+        succeeds(["umount", str(NAMESPACES)])
+        with contextlib.suppress(OSError):  # somebody else has just made one
+            NAMESPACES.rmdir()
 
 
 def ip(*arguments: str, namespace: str = "") -> None:
@@ -86,6 +108,7 @@ def service_route_node(cluster: Cluster) -> Node | None:
 
 def create_network(cluster: Cluster) -> None:
     """Lay all cables of a cluster."""
+    prepare_place()
     create_switch(cluster)
     for node in cluster.nodes:
         create_node_network(cluster, node)

@@ -17,7 +17,7 @@ from appstack_lab.cgroups import end_processes, remove_cgroups
 from appstack_lab.commands import succeeds
 from appstack_lab.failures import LabError
 from appstack_lab.locks import locked
-from appstack_lab.network import remove_network
+from appstack_lab.network import remove_network, remove_place
 from appstack_lab.nodeinit import NODE_DIRECTORIES
 from appstack_lab.orders import ask
 from appstack_lab.state import known_clusters
@@ -124,6 +124,7 @@ def remove_cluster(cluster: Cluster) -> None:
 def remove_common() -> None:
     """Remove what clusters share; for when none is left."""
     restore_limits()
+    remove_place()
     for directory in (paths.RUN, paths.STATE):
         shutil.rmtree(directory, ignore_errors=True)
     for target in NODE_DIRECTORIES.values():
