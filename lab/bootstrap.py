@@ -70,8 +70,9 @@ def inputs_fingerprint(venv: Path) -> str:
     """One digest over everything that decides what is installed: a changed input installs again.
 
     The places are part of it: the environment of a copied tree would run the code of the tree it was copied from.
+    Not the build of Python: Debian's updates come with the packages that the first `make up` installs.
     """
-    digest = hashlib.sha256(f"{sys.version} {ROOT} {venv}".encode())
+    digest = hashlib.sha256(f"{platform.python_version()} {ROOT} {venv}".encode())
     for path in (LOCK, *(ROOT / name / "pyproject.toml" for name in PACKAGES)):
         digest.update(path.read_bytes())
     return digest.hexdigest()

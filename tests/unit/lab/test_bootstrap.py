@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,12 @@ def test_a_copied_tree_makes_its_environment_anew(copy: Path) -> None:
     venv = ROOT / ".venv"
     assert fingerprint(copy, venv) != fingerprint(ROOT, venv)
     assert fingerprint(copy, copy / ".venv") != fingerprint(copy, venv)
+
+
+def test_a_new_build_of_the_same_python_is_no_reason_to_make_it_anew(tmp_path: Path) -> None:
+    update = f"{platform.python_version()} (main, Jan  1 2020, 00:00:00) [GCC 1.0.0]"
+    asked = f"sys.__setattr__('version', {update!r}) or bootstrap.inputs_fingerprint(Path({str(tmp_path)!r}))"
+    assert ask(ROOT, asked) == fingerprint(ROOT, tmp_path)
 
 
 def test_an_environment_copied_with_its_tree_is_not_built_on(tmp_path: Path) -> None:
