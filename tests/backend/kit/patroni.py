@@ -53,6 +53,7 @@ class Members:
         config = build_dynamic_configuration(self.stack)
         dynamic = json.loads(config["metadata"]["annotations"]["config"])
         dynamic["postgresql"]["parameters"] |= SETTINGS
+        dynamic["postgresql"]["pg_ctl_timeout"] = 10  # seconds (60): until Patroni looks again at one that cannot start
         config["metadata"]["annotations"]["config"] = json.dumps(dynamic)
         config["metadata"].pop("ownerReferences", None)
         self.create(f"/api/v1/namespaces/{namespace}/configmaps", config)
