@@ -13,15 +13,15 @@ UP           = $(BIN)/python -m appstack_lab.up --cluster=$(CLUSTER) $(STACK_PLA
 SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/backend tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
-# The longest room first (tests/rooms.py), the lab's own tests before the cluster of the cluster tests stands.
-ALL_TESTS   := tests/lab tests/cluster tests/chaos tests/unit tests/apiserver tests/lease tests/backend
+# The long rooms first (tests/rooms.py), the lab's own tests before the cluster of the cluster tests stands.
+ALL_TESTS   := tests/lab tests/cluster tests/chaos tests/backend tests/apiserver tests/lease tests/unit
 PROCESSES   ?= 2
 ifneq ($(words $(CLUSTER)) $(filter-out lab kind current,$(CLUSTER)),1 )
 $(error CLUSTER is lab, kind or current, not '$(CLUSTER)')
 endif
 ifneq ($(CLUSTER),lab)
 # Without root: the lab's tests and the backend's own servers need it, and faults of nodes are the lab's.
-ALL_TESTS   := tests/cluster tests/unit tests/apiserver tests/lease
+ALL_TESTS   := tests/cluster tests/apiserver tests/lease tests/unit
 LEFT_OUT    := tests/backend and tests/lab (root: make test-backend test-lab), tests/chaos (breaks nodes of the lab)
 PROGRAMS    := kubectl helm etcd kube-apiserver
 endif

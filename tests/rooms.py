@@ -6,13 +6,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 # One three-node cluster for these, and the lab's own tests look at the links, mounts and tables of the whole machine.
 MACHINE = ("tests/lab/", "tests/cluster/", "tests/chaos/")
-API_SERVER = ("tests/apiserver/", "tests/lease/")
 BACKEND = ("tests/backend/",)
 
 
 def room_of(nodeid: str) -> str:
-    """The tests of a room run one after the other in one process; a file that needs no server is a room by itself."""
-    for room in (MACHINE, API_SERVER, BACKEND):
+    """The tests of a room run one after the other in one process.
+
+    A file is a room by itself where it needs no server, or an API server alone: each process has its own.
+    """
+    for room in (MACHINE, BACKEND):
         if nodeid.startswith(room):
             return room[0]
     return nodeid.partition("::")[0]
