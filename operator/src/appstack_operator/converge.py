@@ -33,7 +33,7 @@ from appstack_operator.desired.context import Context, Credentials, Parameters
 from appstack_operator.desired.credentials import known_credentials
 from appstack_operator.desired.parameters import describe_proposals, describe_refusals, settle_parameters
 from appstack_operator.desired.postgres import memory_limit
-from appstack_operator.desired.stack import Wanted, build_stack
+from appstack_operator.desired.stack import build_stack
 from appstack_operator.events import build_events, build_ignored, build_moves
 from appstack_operator.gates import set_gates
 from appstack_operator.held_back import edits_that_wait, may_begin, stack_for_now, verdicts_of_waiting
@@ -44,7 +44,6 @@ from appstack_operator.logs import STACK as STACK_OF_LOG
 from appstack_operator.objects import API_VERSION, Object, content_hash
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
-from appstack_operator.ownership import TEMPLATE_HASH, annotation, stamped
 from appstack_operator.plan import Action, Verb, plan, plan_move
 from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
@@ -151,10 +150,8 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     refused = {failure.target for failure in failures}
     # A move that was refused is nothing that the stack is busy with.
     tried = [each for each in actions if each.verb is not Verb.EVICT or each.target not in refused]
-    is_stuck = any(each.is_stuck for each in assessment.verdicts.values())
-    is_begun_anew = is_stuck and is_rollout_to_come(wanted, actions, seen)
     verdicts = verdicts_of(failures) | ({} if stack.spec.paused else held)
-    work = Work(pending_work(seen, tried, waiting), verdicts, is_begun_anew)
+    work = Work(pending_work(seen, tried, waiting), verdicts)
     moved = [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
     news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
@@ -237,20 +234,6 @@ def pending_work(seen: Observed, actions: Sequence[Action], waiting: Sequence[st
         if not is_complete(obj)
     ]
     return [*(str(action) for action in actions), *waiting, *rollouts, *growing(seen)]
-
-
-def is_rollout_to_come(wanted: Sequence[Wanted], actions: Sequence[Action], seen: Observed) -> bool:
-    """Whether pods wait to be replaced, be it behind a gate, or have just been told to be."""
-    if any(action.verb is Verb.RESTART for action in actions):
-        return True
-    for item in wanted:
-        live = seen.get(item.manifest["kind"], item.manifest["metadata"]["name"])
-        if item.manifest["kind"] not in ("Deployment", "StatefulSet") or live is None:
-            continue
-        is_looked_at = live.get("status", {}).get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
-        if not is_looked_at or annotation(live, TEMPLATE_HASH) != annotation(stamped(item.manifest), TEMPLATE_HASH):
-            return True
-    return False
 
 
 def is_current(stateful_set: Object) -> bool:

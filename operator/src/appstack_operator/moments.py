@@ -6,7 +6,7 @@ from datetime import datetime
 from appstack_operator.objects import Object
 
 # Kind -> the part whose last change counts.
-PARTS = {"CronJob": "f:spec", "StatefulSet": "f:status"}
+PARTS = {"AppStack": "f:spec", "CronJob": "f:spec", "StatefulSet": "f:status"}
 
 
 def moments_of(objects: Mapping[str, Mapping[str, Object]]) -> dict[tuple[str, str], datetime]:

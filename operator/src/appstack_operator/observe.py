@@ -49,7 +49,7 @@ async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observ
             observe_objects(api, stack), observe_inputs(api, stack)
         )
         objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
-    moments = moments_of(objects)
+    moments = moments_of({**objects, "AppStack": {stack.name: stack.model_dump(by_alias=True, include={"metadata"})}})
     seen = Observed(objects, unknown, external=external, references=references, moments=moments, now=now)
     events, foreign = await asyncio.gather(observe_events(api, stack, seen), observe_foreign_claims(api, stack, seen))
     seen = replace(seen, events=events, foreign_claims=foreign)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from appstack_operator.objects import Object, component_of
 
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -160,7 +162,12 @@ class Observed:
     # The cluster's nodes, read only while a pod that shares one may be moved.
     nodes: Sequence[Node] = ()
     are_nodes_hidden: bool = False  # they were asked for, and the operator may not list them
-    now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    now: datetime = EVER
+
+    @property
+    def spec_changed(self) -> datetime:
+        """When the stack's own spec was changed last; the beginning of all time where that is not known."""
+        return max((at for (kind, _), at in self.moments.items() if kind == "AppStack"), default=EVER)
 
     def get(self, kind: str, name: str) -> Object | None:
         """An object of the stack, or None."""

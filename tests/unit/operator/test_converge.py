@@ -15,25 +15,19 @@ from appstack_operator.assess.verdict import Reason
 from appstack_operator.client import ApiError
 from appstack_operator.converge import (
     generate_credentials,
-    is_rollout_to_come,
     next_look,
     phase_of,
     report,
     report_invalid_spec,
     verdicts_of,
 )
-from appstack_operator.desired.context import Images
-from appstack_operator.desired.stack import Stage, build_stack
 from appstack_operator.events import build_event
 from appstack_operator.kinds import Ref
-from appstack_operator.plan import Action, Impact, Verb
 from appstack_operator.settings import Settings
-from tests.unit.operator.factories import NOW, a_context, a_stack
-from tests.unit.operator.running import a_running_stack, with_object
+from tests.unit.operator.factories import NOW, a_stack
 
 if TYPE_CHECKING:
     from appstack_operator.objects import Object
-    from appstack_operator.observed import Observed
 
 SETTINGS = Settings(image_backend="b", image_postgres="p", image_redis="r", image_rabbitmq="q", resync_seconds=60)
 
@@ -89,25 +83,6 @@ def test_what_may_succeed_by_itself_is_tried_again_soon_and_is_no_verdict() -> N
 def test_what_will_not_succeed_by_itself_is_a_verdict_of_its_component() -> None:
     verdicts = verdicts_of([a_failure(is_passing=False)])
     assert verdicts["api"].reason is Reason.APPLY_REFUSED
-
-
-def with_generation(seen: Observed, kind: str, name: str, generation: int) -> Observed:
-    """The object was written, and its controller has not looked at it yet."""
-    live = seen.get(kind, name)
-    assert live is not None
-    return with_object(seen, {**live, "metadata": {**live["metadata"], "generation": generation}})
-
-
-def test_pods_that_are_about_to_be_replaced_are_known() -> None:
-    stack = a_stack()
-    seen = a_running_stack(stack)
-    wanted, image = build_stack(stack, a_context()), a_context(images=Images("backend:2", "postgres:17", "r", "q"))
-    restart = Action(Verb.RESTART, Ref("Pod", "shop", "shop-redis-2"), Impact.ROLLING, "old", Stage.DATA_SERVICES)
-    assert not is_rollout_to_come(wanted, [], seen)
-    assert is_rollout_to_come(build_stack(stack, image), [], seen), "behind a gate, it may be"
-    assert is_rollout_to_come(wanted, [restart], seen)
-    assert is_rollout_to_come(wanted, [], with_generation(seen, "Deployment", "shop-api", 2))
-    assert is_rollout_to_come(wanted, [], with_generation(seen, "StatefulSet", "shop-redis", 2))
 
 
 class Written:

@@ -1,6 +1,7 @@
 """The AppStack: one object that describes a whole highly available backend."""
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
@@ -71,6 +72,7 @@ class Metadata(ApiModel):
     deletion_timestamp: str | None = None
     labels: dict[str, str] = Field(default={})
     annotations: dict[str, str] = Field(default={})
+    managed_fields: list[dict[str, Any]] = Field(default=[])
 
 
 class AppStack(ApiModel):

@@ -39,7 +39,6 @@ class Work:
 
     pending: Sequence[str] = ()  # actions of the plan, closed gates, rollouts under way
     failures: Mapping[str, Verdict] | None = None  # component -> why its write failed
-    is_begun_anew: bool = False  # pods are about to be replaced by others: that these got stuck is over
 
     @property
     def is_settled(self) -> bool:
@@ -66,16 +65,16 @@ def judge(stack: AppStack, seen: Observed, assessment: Assessment, work: Work) -
     if stack.spec.paused and ready.is_true:
         ready = Verdict.true(Reason.PAUSED, "users are served; spec.paused is true: the operator changes nothing")
     verdicts = {"Ready": ready, "HighlyAvailable": available, **components}
-    if stalled := next((verdict for verdict in components.values() if stalls(verdict, work)), None):
+    if stalled := next((verdict for verdict in components.values() if stalls(verdict)), None):
         verdicts["Stalled"] = Verdict.true(stalled.reason, stalled.message)
     elif not work.is_settled and not stack.spec.paused:
         verdicts["Reconciling"] = reconciling(verdicts, work)
     return verdicts
 
 
-def stalls(verdict: Verdict, work: Work) -> bool:
+def stalls(verdict: Verdict) -> bool:
     """Whether somebody has to act: by the reason itself, or because a rollout has had its time."""
-    return verdict.reason in STALLING or (verdict.is_stuck and not work.is_begun_anew)
+    return verdict.is_stuck or verdict.reason in STALLING
 
 
 def reconciling(verdicts: Mapping[str, Verdict], work: Work) -> Verdict:

@@ -17,7 +17,7 @@ def assess_deployment(name: str, component: str, wanted: int | None, seen: Obser
     pods = seen.pods(component)
     ready = ready_count(pods)
     cause = pods_can_run(pods, seen) or pods_are_admitted(deployment)
-    if stuck := rollout_moves(deployment, ready):
+    if stuck := rollout_moves(deployment, ready, seen):
         cause = cause or pods_stay_up(pods)  # which may run just now, until they crash the next time
         return replace(cause, message=f"{cause.message}; {stuck.message}", is_stuck=True) if cause else stuck
     return (
@@ -38,14 +38,16 @@ def pods_are_admitted(deployment: Object) -> Verdict | None:
     )
 
 
-def rollout_moves(deployment: Object, ready: int) -> Verdict | None:
-    """The rollout of this very template has not run into its deadline."""
+def rollout_moves(deployment: Object, ready: int, seen: Observed) -> Verdict | None:
+    """The rollout of this very template has not run into its deadline, which a changed spec puts off."""
     is_current = deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"].get(
         "generation", 0
     )
     if not is_current or condition(deployment, "Progressing").get("reason") != "ProgressDeadlineExceeded":
         return None
-    name, seconds = deployment["metadata"]["name"], deployment["spec"].get("progressDeadlineSeconds")
+    name, seconds = deployment["metadata"]["name"], deployment["spec"].get("progressDeadlineSeconds", 0)
+    if (seen.now - seen.spec_changed).total_seconds() < seconds:
+        return None
     others = "; the pods that served before still do" if ready else ""
     said = f"Deployment {name} made no progress for {seconds} s{others}"
     return replace(Verdict.false(Reason.ROLLOUT_STUCK, said), is_stuck=True)

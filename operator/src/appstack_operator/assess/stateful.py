@@ -47,7 +47,7 @@ def what_is_stuck(component: str, seen: Observed) -> Verdict | None:
     counted_at = [
         seen.moments.get(("StatefulSet", each["metadata"]["name"])) for each in seen.of_kind("StatefulSet", component)
     ]
-    are_refused = any(at and (seen.now - at).total_seconds() > STUCK_SECONDS for at in counted_at)
+    are_refused = any(at and is_long_ago(at, seen) for at in counted_at)
     refused = pods_are_admitted(component, seen) if are_refused else None
     return pods_can_run(late, seen) or pods_stay_up(late) or refused
 
@@ -64,7 +64,12 @@ def is_late(pod: Object, seen: Observed) -> bool:
         return False
     told = condition(pod, "Ready") or condition(pod, "PodScheduled")
     since = told.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp")
-    return bool(since) and (seen.now - datetime.fromisoformat(since)).total_seconds() > STUCK_SECONDS
+    return bool(since) and is_long_ago(datetime.fromisoformat(since), seen)
+
+
+def is_long_ago(moment: datetime, seen: Observed) -> bool:
+    """Whether something has lasted for too long; a spec that was changed meanwhile has its own time from then on."""
+    return (seen.now - max(moment, seen.spec_changed)).total_seconds() > STUCK_SECONDS
 
 
 def pods_are_ready(component: str, wanted: int, seen: Observed) -> Verdict | None:

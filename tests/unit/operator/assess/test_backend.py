@@ -215,9 +215,15 @@ def test_a_rollout_whose_deadline_is_over_stalls_with_its_cause(
     assert words in found["Stalled"].message
     assert "Deployment shop-api made no progress for 300 s" in found["Stalled"].message
     assert "Reconciling" not in found
-    anew = verdicts(stack, a_late_rollout(stack, LATE, **container), replace(work, is_begun_anew=True))
-    assert "Stalled" not in anew, "the next try is not judged by the last one"
-    assert "Reconciling" in anew
+
+
+@pytest.mark.parametrize(("seconds", "condition"), [(299, "Reconciling"), (301, "Stalled")])
+def test_a_changed_spec_has_its_own_time(seconds: int, condition: str) -> None:
+    stack = a_stack()
+    seen = a_late_rollout(stack, LATE, state=NO_IMAGE)
+    changed = replace(seen, moments={("AppStack", "shop"): seen.now - timedelta(seconds=seconds)})
+    found = verdicts(stack, changed, Work(["Deployment shop-api is being rolled out"]))
+    assert {"Reconciling", "Stalled"} & found.keys() == {condition}
 
 
 def test_a_rollout_within_its_deadline_goes_on() -> None:

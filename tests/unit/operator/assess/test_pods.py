@@ -234,6 +234,11 @@ def test_a_pod_that_comes_or_goes_was_not_refused(seen: Observed) -> None:
     assert pods_can_start(STACK, "redis", seen) is None
 
 
+def of_a_new_spec(seen: Observed) -> Observed:
+    """The same, but the stack's spec was changed five minutes ago."""
+    return replace(seen, moments={**seen.moments, ("AppStack", "shop"): NOW - timedelta(minutes=5)})
+
+
 def a_late_pod(seconds: float, **status: Any) -> Observed:
     """A Redis that has not been ready for that long."""
     since = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -266,6 +271,8 @@ def test_what_keeps_a_rollout_of_a_data_service_for_too_long_makes_it_stuck(seen
         pytest.param(a_late_pod(700, **waiting("ContainerCreating")), id="for no known cause: a copy takes its time"),
         pytest.param(a_late_pod(700, containerStatuses=[RESTARTED | {"restartCount": 1}]), id="crashed once"),
         pytest.param(a_look(created=2, there=2), id="refused a minute ago"),
+        pytest.param(of_a_new_spec(a_late_pod(700, **waiting("ImagePullBackOff"))), id="late by a former spec"),
+        pytest.param(of_a_new_spec(a_look(created=2, there=2, age_seconds=700)), id="refused by a former spec"),
     ],
 )
 def test_a_data_service_gets_its_time(seen: Observed) -> None:
