@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from appstack_operator import metrics
 from appstack_operator.api import AppStack, AppStackStatus
 from appstack_operator.api.status import Condition, SummaryStatus
-from appstack_operator.apply import Failure, apply
+from appstack_operator.apply import Failure, apply, is_ours
 from appstack_operator.assess.conditions import Work
 from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.assess.pooler import pooler_is_the_door
@@ -143,7 +143,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     actions = [action for action in plan(stack, wanted, seen, gates) if may_begin(action, stack, seen)]
     told = [verdict.message for verdict in held.values()]
     waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context), *told]
-    if not pending_work(seen, actions, waiting) and only_nodes_are_shared(stack, seen, assessment):
+    if not pending_work(stack, seen, actions, waiting) and only_nodes_are_shared(stack, seen, assessment):
         actions = plan_move(stack, seen)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
 
@@ -151,7 +151,7 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     # A move that was refused is nothing that the stack is busy with.
     tried = [each for each in actions if each.verb is not Verb.EVICT or each.target not in refused]
     verdicts = verdicts_of(failures) | ({} if stack.spec.paused else held)
-    work = Work(pending_work(seen, tried, waiting), verdicts)
+    work = Work(pending_work(stack, seen, tried, waiting), verdicts)
     moved = [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
     news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
@@ -225,15 +225,18 @@ def unsettled_parameters(stack: AppStack, seen: Observed, context: Context) -> l
     return [each for each in found if each]
 
 
-def pending_work(seen: Observed, actions: Sequence[Action], waiting: Sequence[str]) -> list[str]:
-    """What is still to be done, in sentences; empty when what was seen is what is wanted."""
+def pending_work(stack: AppStack, seen: Observed, actions: Sequence[Action], waiting: Sequence[str]) -> list[str]:
+    """What is still to be done, in sentences; empty when what was seen is what is wanted.
+
+    Users put the stack's label on what is theirs, too; that may be as unfinished as it likes.
+    """
     rollouts = [
         f"{kind} {obj['metadata']['name']} is being rolled out"
         for kind, is_complete in (("Deployment", is_rolled_out), ("StatefulSet", is_current))
         for obj in seen.of_kind(kind)
-        if not is_complete(obj)
+        if is_ours(stack, obj) and not is_complete(obj)
     ]
-    return [*(str(action) for action in actions), *waiting, *rollouts, *growing(seen)]
+    return [*(str(action) for action in actions), *waiting, *rollouts, *growing(stack, seen)]
 
 
 def is_current(stateful_set: Object) -> bool:

@@ -121,9 +121,9 @@ def capacity_of(claim: Object) -> str:
     return str(claim.get("status", {}).get("capacity", {}).get("storage", ""))
 
 
-def growing(seen: Observed) -> Iterator[str]:
-    """Claims whose volume has not yet the size that they ask for, in sentences."""
+def growing(stack: AppStack, seen: Observed) -> Iterator[str]:
+    """Claims of ours whose volume has not yet the size that they ask for, in sentences."""
     for claim in seen.of_kind("PersistentVolumeClaim"):
-        has = capacity_of(claim)
+        has = capacity_of(claim) if is_claim_of(stack, claim) else ""
         if has and bytes_of(has) < bytes_of(size_of(claim)):
             yield f"PersistentVolumeClaim {claim['metadata']['name']} grows from {has} to {size_of(claim)}"

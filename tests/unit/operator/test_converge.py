@@ -16,6 +16,7 @@ from appstack_operator.client import ApiError
 from appstack_operator.converge import (
     generate_credentials,
     next_look,
+    pending_work,
     phase_of,
     report,
     report_invalid_spec,
@@ -25,6 +26,7 @@ from appstack_operator.events import build_event
 from appstack_operator.kinds import Ref
 from appstack_operator.settings import Settings
 from tests.unit.operator.factories import NOW, a_stack
+from tests.unit.operator.running import a_running_stack, with_object
 
 if TYPE_CHECKING:
     from appstack_operator.objects import Object
@@ -166,3 +168,15 @@ def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:
     assert len(first.redis) >= 32
     assert first.redis.isalnum()
     assert first.redis not in (second.redis, first.postgres_app)
+
+
+def test_what_a_user_runs_under_the_label_of_the_stack_is_nothing_that_it_is_busy_with() -> None:
+    stack = a_stack()
+    seen = a_running_stack(stack)
+    live = seen.get("Deployment", "shop-api")
+    assert live is not None
+    unfinished = {**live, "status": {}}
+    assert pending_work(stack, with_object(seen, unfinished), [], []) == ["Deployment shop-api is being rolled out"]
+    theirs = {**unfinished, "metadata": {**live["metadata"], "name": "uploads", "ownerReferences": []}}
+    theirs["metadata"].pop("annotations")
+    assert pending_work(stack, with_object(seen, theirs), [], []) == []

@@ -12,6 +12,7 @@ from appstack_operator.converge import build_context
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import Ref
+from appstack_operator.objects import FIELD_MANAGER, MANAGER_LABEL, STACK_LABEL, selector
 from appstack_operator.placeholders import placeholder_credentials
 from appstack_operator.plan import Action, Verb, plan
 from appstack_operator.settings import Settings
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 SETTINGS = Settings(image_backend="b:1", image_postgres="p:17", image_redis="r:8", image_rabbitmq="m:4")
 
 
+LABELS = {MANAGER_LABEL: FIELD_MANAGER, **selector(a_stack(), "postgres")}
+
+
 def a_claim(number: int, size: str, capacity: str = "") -> Object:
     name = f"data-shop-postgres-{number}"
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"appstack.dev/component": "postgres"}},
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": LABELS},
         "spec": {"resources": {"requests": {"storage": size}}},
         "status": {"capacity": {"storage": capacity or size}},
     }
@@ -96,9 +100,15 @@ def test_another_change_goes_on_while_the_claims_grow() -> None:
 
 
 def test_a_volume_that_has_not_its_size_yet_is_told() -> None:
-    assert list(growing(observed(a_claim(0, "20Gi", "10Gi")))) == [
+    assert list(growing(a_stack(), observed(a_claim(0, "20Gi", "10Gi")))) == [
         "PersistentVolumeClaim data-shop-postgres-0 grows from 10Gi to 20Gi"
     ]
+
+
+def test_a_users_claim_with_the_label_of_the_stack_may_grow_as_it_likes() -> None:
+    claim = a_claim(0, "20Gi", "10Gi")
+    theirs = {"name": "uploads", "namespace": "shop", "labels": {STACK_LABEL: "shop"}}
+    assert list(growing(a_stack(), observed(claim | {"metadata": theirs}))) == []
 
 
 @pytest.mark.parametrize(
