@@ -93,7 +93,7 @@ class LabCluster:
         )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # it is gone before the tests of others have a cluster of their own
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     """Two nodes with small volumes, and on each a pod with a volume behind one Service."""
     kubeconfig = tmp_path_factory.mktemp("lab") / "kubeconfig"

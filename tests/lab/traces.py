@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appstack_lab import paths
+from appstack_lab import paths, sysctls
 from appstack_lab.cgroups import hierarchies
 from appstack_lab.state import known_clusters
 from tests.backend.kit import service
@@ -16,6 +16,7 @@ from .conftest import commands_with, run
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster
 
+SETTINGS = [sysctls.SETTINGS / name for name in (*sysctls.MINIMUM, *sysctls.KUBELET)]
 PLACES = ("/run/appstack-lab", "/run/containerd/s", "/var/lib/appstack-lab", "/var/lib/cni", "/var/lib/kubelet")
 
 
@@ -44,6 +45,7 @@ class Traces:
             "tables": set(run("nft", "list", "tables").stdout.splitlines()),
             "control groups": groups | roots,
             "loop devices": set(run("losetup", "--list", "--noheadings", "--output", "BACK-FILE").stdout.splitlines()),
+            "settings": {str(path) + "=" + path.read_text().strip() for path in SETTINGS},
             "locks": {str(path) for path in paths.LOCKS.glob(f"{self.cluster}.*")},
             "files": {str(path) for place in PLACES for path in [Path(place), *Path(place).glob("*")] if path.exists()},
         }

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appstack_lab import paths
+from appstack_lab.locks import locked
+
 if TYPE_CHECKING:
     from appstack_lab.cluster import Cluster
 
@@ -58,10 +61,11 @@ def enable_controllers(group: Path) -> None:
 
 def create_cgroups(cluster: Cluster) -> None:
     """Make the groups that the kubelets of a cluster start from."""
-    for hierarchy in hierarchies():
-        for node in cluster.nodes:
-            make_group(hierarchy, f"{cluster.cgroup}/{node.name}")
-        weigh(hierarchy / cluster.cgroup, os.cpu_count() or 1)
+    with locked(paths.LOCKS / "index.lock"):  # the last of the others may take the group of all away meanwhile
+        for hierarchy in hierarchies():
+            for node in cluster.nodes:
+                make_group(hierarchy, f"{cluster.cgroup}/{node.name}")
+            weigh(hierarchy / cluster.cgroup, os.cpu_count() or 1)
 
 
 def weigh(cluster_group: Path, processors: int) -> None:
@@ -77,11 +81,12 @@ def weigh(cluster_group: Path, processors: int) -> None:
 
 
 def shares_of(group: Path) -> int:
-    """How much a group weighs, in shares; 0 where this hierarchy does not weigh."""
-    if (group / "cpu.shares").exists():
-        return int((group / "cpu.shares").read_text())
-    if (group / "cpu.weight").exists():
-        return int((group / "cpu.weight").read_text()) * SHARES_OF_PROCESS // 100
+    """How much a group weighs, in shares; 0 where this hierarchy does not weigh, or where the group has just gone."""
+    with contextlib.suppress(OSError):
+        if (group / "cpu.shares").exists():
+            return int((group / "cpu.shares").read_text())
+        if (group / "cpu.weight").exists():
+            return int((group / "cpu.weight").read_text()) * SHARES_OF_PROCESS // 100
     return 0
 
 
@@ -130,7 +135,8 @@ def remove_cgroups(cluster: Cluster) -> list[Path]:
             break
         end_processes(cluster)
         time.sleep(0.1)
-    for hierarchy in hierarchies():
-        with contextlib.suppress(OSError):  # another cluster may be in it
-            (hierarchy / Path(cluster.cgroup).parts[0]).rmdir()
+    with locked(paths.LOCKS / "index.lock"):
+        for hierarchy in hierarchies():
+            with contextlib.suppress(OSError):  # another cluster may be in it
+                (hierarchy / Path(cluster.cgroup).parts[0]).rmdir()
     return left

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 from appstack_lab.client import nodes_ready
 from appstack_lab.commands import output_of
 from appstack_lab.failures import LabError
+from appstack_lab.locks import locked
 from appstack_lab.network import NAMESPACES, renew_node_network, route_services, service_route_node
 from appstack_lab.orders import ask
 from appstack_lab.progress import say
 from appstack_lab.state import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from appstack_lab.cluster import Cluster, Node
+
+Faults = tuple[dict[str, str], set[str]]  # node -> the direction in which it is cut off; the nodes that are down
 
 TABLE = "appstack_lab_faults"
 CUT_WORDS = {"both": "both ways", "in": "nothing reaches it", "out": "nothing leaves it"}
@@ -61,13 +65,19 @@ def crashed_nodes(cluster: Cluster) -> set[str]:
     return set(json.loads(path.read_text())) if path.exists() else set()
 
 
-def set_faults(cluster: Cluster, cuts: dict[str, str], dead: set[str]) -> None:
+def change_faults(cluster: Cluster, change: Callable[[Faults], Faults]) -> None:
     """Make the bridge drop what belongs to cut and dead nodes: silently, as a broken switch would."""
     enter = ["nsenter", f"--net={NAMESPACES / cluster.switch}"]
-    dropped = {**cuts, **dict.fromkeys(dead, "both")}
-    output_of([*enter, "nft", "-f", "-"], stdin=build_rules(dropped))
-    write_json(cuts_file(cluster), cuts)
-    write_json(dead_file(cluster), sorted(dead))
+    with locked(cluster.directory / "faults.lock"):  # of two changes at once, one would undo the other
+        cuts, dead = change((current_cuts(cluster), crashed_nodes(cluster)))
+        dropped = {**cuts, **dict.fromkeys(dead, "both")}
+        output_of([*enter, "nft", "-f", "-"], stdin=build_rules(dropped))
+        write_json(cuts_file(cluster), cuts)
+        write_json(dead_file(cluster), sorted(dead))
+
+
+def without(cuts: dict[str, str], name: str) -> dict[str, str]:
+    return {node: direction for node, direction in cuts.items() if node != name}
 
 
 def move_service_route(cluster: Cluster, away_from: Node) -> None:
@@ -91,7 +101,7 @@ def partition(cluster: Cluster, node: Node, direction: str) -> None:
         raise LabError(f"a node can be cut off {', '.join(sorted(DIRECTIONS))}, not {direction}")
     before = current_cuts(cluster)
     move_service_route(cluster, node)
-    set_faults(cluster, {**before, node.name: direction}, crashed_nodes(cluster))
+    change_faults(cluster, lambda faults: ({**faults[0], node.name: direction}, faults[1]))
     already = before.get(node.name) == direction
     back = f"lab node heal {node.name} --name {cluster.name}"
     say(f"  {node.name} {'was cut off already' if already else 'is cut off'} ({CUT_WORDS[direction]}); back: {back}")
@@ -99,9 +109,8 @@ def partition(cluster: Cluster, node: Node, direction: str) -> None:
 
 def heal(cluster: Cluster, node: Node) -> None:
     """Plug a node in again."""
-    cuts = current_cuts(cluster)
-    was_cut = cuts.pop(node.name, None) is not None
-    set_faults(cluster, cuts, crashed_nodes(cluster))
+    was_cut = node.name in current_cuts(cluster)
+    change_faults(cluster, lambda faults: (without(faults[0], node.name), faults[1]))
     say(f"  {node.name} is plugged in again" if was_cut else f"  {node.name} was not cut off")
     if node.name in crashed_nodes(cluster):
         say(f"  it is down: lab node restart {node.name} --name {cluster.name}")
@@ -121,7 +130,7 @@ def crash(cluster: Cluster, node: Node) -> None:
 def take_down(cluster: Cluster, node: Node) -> None:
     """Pull a node's cable and stop all that runs in it."""
     move_service_route(cluster, node)
-    set_faults(cluster, current_cuts(cluster), crashed_nodes(cluster) | {node.name})
+    change_faults(cluster, lambda faults: (faults[0], faults[1] | {node.name}))
     order(cluster, "stop", node)
     wait_for_state(cluster, node, "stopped")
 
@@ -132,7 +141,7 @@ def restart(cluster: Cluster, node: Node) -> None:
     if not was_down:
         take_down(cluster, node)
     renew_node_network(cluster, node)  # a kernel that boots knows no connections and no rules
-    set_faults(cluster, current_cuts(cluster), crashed_nodes(cluster) - {node.name})
+    change_faults(cluster, lambda faults: (faults[0], faults[1] - {node.name}))
     order(cluster, "start", node)
     deadline = time.monotonic() + RESTART_SECONDS
     while not runs(cluster, node):

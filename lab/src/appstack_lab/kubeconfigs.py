@@ -69,8 +69,9 @@ def export(admin: Path, path: Path) -> None:
 
 def forget(cluster_name: str, path: Path) -> None:
     """Take a cluster out of a kubeconfig."""
-    existing = read(path)
-    if existing:
-        left = remove_from_kubeconfig(existing, context_name(cluster_name))
-        if left != existing:
-            write(path, left)
+    with locked(paths.LOCKS / "kubeconfig.lock"):
+        existing = read(path)
+        if existing:
+            left = remove_from_kubeconfig(existing, context_name(cluster_name))
+            if left != existing:
+                write(path, left)

@@ -74,7 +74,8 @@ def read_kind_config(path: Path) -> object:
 
 
 def delete_cluster(args: argparse.Namespace) -> None:
-    lock = paths.LOCKS / f"{args.name}.lock"
+    lock, kubeconfig = paths.LOCKS / f"{args.name}.lock", kubeconfigs.target(args.kubeconfig)
+    kubeconfigs.read(kubeconfig)  # one that cannot be changed is refused before anything is removed
     with locked(lock):
         cluster = state.find_cluster(args.name)
         if cluster:
@@ -83,8 +84,8 @@ def delete_cluster(args: argparse.Namespace) -> None:
         else:
             say(state.absence(args.name))
         lock.unlink(missing_ok=True)
+    kubeconfigs.forget(args.name, kubeconfig)
     discard_locks(args.name)
-    kubeconfigs.forget(args.name, kubeconfigs.target(args.kubeconfig))
 
 
 def discard_locks(name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,3 +59,13 @@ def test_a_crash_and_a_restart_say_what_happened_and_the_way_back(
     told = said(faults.restart)
     assert "node2 was taken down, and runs again" in told
     assert "back: " not in told
+
+
+def test_two_nodes_that_are_cut_off_at_once_are_both_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    cluster = Cluster("review", 0, build_nodes(3))
+    monkeypatch.setattr(faults, "move_service_route", lambda *_: None)
+    monkeypatch.setattr(faults, "output_of", lambda *_, **__: time.sleep(0.1))  # as long as nft takes
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: faults.partition(cluster, cluster.node(name), "both"), ("node1", "node2")))
+    assert faults.current_cuts(cluster) == {"node1": "both", "node2": "both"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_lab import create, paths
+from appstack_lab import create, kubeconfigs, paths
 from appstack_lab.config.kubeconfig import build_kubeconfig, merge_kubeconfig, remove_from_kubeconfig
+from appstack_lab.locks import locked
 from appstack_lab.main import main
 
 if TYPE_CHECKING:
@@ -77,3 +79,18 @@ def test_a_file_that_is_no_kubeconfig_is_refused_in_a_sentence_and_left_as_it_is
         assert complaint in said
         assert "give another with --kubeconfig" in said
     assert content is None or file.read_bytes() == content
+
+
+def test_an_entry_is_taken_out_only_when_nobody_else_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "LOCKS", tmp_path / "locks")
+    file = tmp_path / "config"
+    kubeconfigs.write(file, a_kubeconfig("kind-old"))
+    taking_out = threading.Thread(target=kubeconfigs.forget, args=("old", file))
+    with locked(paths.LOCKS / "kubeconfig.lock"):  # `export` of a new cluster has read the file
+        taking_out.start()
+        taking_out.join(0.3)
+        kubeconfigs.write(file, merge_kubeconfig(a_kubeconfig("kind-old"), a_kubeconfig("kind-new")))
+    taking_out.join()
+    assert names(kubeconfigs.read(file) or {}, "contexts") == ["kind-new"]
