@@ -16,6 +16,10 @@ CAUSES = (
     ("was refused - did you specify", "no API server answers where the kubeconfig says: does the cluster run?"),
     ("Unable to connect to the server", "the API server of the kubeconfig is out of reach: does the cluster run?"),
     ("Kubernetes cluster unreachable", "the API server of the kubeconfig is out of reach: does the cluster run?"),
+    (
+        "another operation (install/upgrade/rollback)",
+        "another make up is at work here, or was killed: repeat in a minute",
+    ),
     ("(Forbidden)", "the kubeconfig's account may not do this: it must be able to make CRDs and cluster roles"),
     ("You must be logged in to the server", "the cluster no longer knows the kubeconfig's credentials"),
     ("No space left on device", "the disk is full: free some space, or set APPSTACK_CACHE to another disk"),
@@ -77,4 +81,6 @@ def of_the_disk(error: OSError) -> str:
     place = error.filename if isinstance(error.filename, str) else ""
     if Path(place).is_relative_to(paths.cache()):
         return f"the cache {paths.cache()} cannot be used: set APPSTACK_CACHE to a directory that can ({error})"
+    if isinstance(error, PermissionError) and "build" in Path(place).parts:
+        return f"another user made build/ in this tree: let `make clean` remove it as that user, often root ({error})"
     raise error

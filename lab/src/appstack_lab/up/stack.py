@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -32,7 +33,10 @@ DEPLOYMENT = (f"deployment/{OPERATOR}", "-n", OPERATOR_NAMESPACE)
 # Of all pods: only the one that holds the Lease has much to say.
 LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=10")
 OURS = "appstack.dev/made-by=make-up"
-RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+LABELS_OF_NAMESPACE = {"appstack.dev/made-by": "make-up", "pod-security.kubernetes.io/enforce": "restricted"}
+# A helm that was killed leaves a release that is pending for ever; a living one needs seconds.
+PENDING = f"owner=helm,name={OPERATOR},status in (pending-install,pending-upgrade,pending-rollback)"
+PENDING_SECONDS = 60
 
 
 def install_operator(steps: Steps, images: dict[str, str]) -> None:
@@ -44,7 +48,8 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
     if steps.run("kubectl", "get", *DEPLOYMENT, "--ignore-not-found", "-o", "name"):
         # `make run-operator` scaled it to nothing; helm does not take a field back from kubectl.
         steps.run("kubectl", "scale", *DEPLOYMENT, f"--replicas={chart_replicas()}")
-    steps.run("helm", "upgrade", "--install", "appstack-operator", str(CHART), *where, *values)
+    forget_unfinished_release(steps)
+    steps.run("helm", "upgrade", "--install", OPERATOR, str(CHART), *where, *values)
     say("      waiting for the operator's pod …")
     rollout = ("rollout", "status", "deployment/appstack-operator", "-n", OPERATOR_NAMESPACE, "--timeout=3m")
     try:
@@ -54,6 +59,16 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
             steps.run("kubectl", *words, "-n", OPERATOR_NAMESPACE)
         raise StepFailed(steps.explain("The operator did not become ready.")) from failure
     tell_foreign_holder(steps)
+
+
+def forget_unfinished_release(steps: Steps) -> None:
+    """Take back what a helm that was killed had begun: until then every other one is refused."""
+    found = json.loads(steps.run("kubectl", "get", "secrets", "-n", OPERATOR_NAMESPACE, "-l", PENDING, "-o", "json"))
+    for release in found["items"]:
+        begun = datetime.fromisoformat(release["metadata"]["creationTimestamp"])
+        if (datetime.now(UTC) - begun).total_seconds() > PENDING_SECONDS:
+            steps.tell("An installation of the operator was broken off; it is begun again.")
+            steps.run("kubectl", "delete", "secret", "-n", OPERATOR_NAMESPACE, release["metadata"]["name"])
 
 
 def tell_foreign_holder(steps: Steps) -> None:
@@ -123,8 +138,10 @@ def ensure_namespace(steps: Steps, namespace: str) -> None:
     """Create a namespace with the restricted pod security standard enforced; one that exists is left as it is."""
     if steps.run("kubectl", "get", "namespace", namespace, "--ignore-not-found", "-o", "name"):
         return
-    steps.run("kubectl", "create", "namespace", namespace)
-    steps.run("kubectl", "label", "namespace", namespace, RESTRICTED, OURS)
+    metadata = {"name": namespace, "labels": LABELS_OF_NAMESPACE}
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+    # In one piece: without the labels it would be taken for somebody else's, neither restricted nor removed again.
+    steps.run("kubectl", "create", "-f", "-", stdin=json.dumps(made))
 
 
 def is_ready(stack: dict[str, Any]) -> bool:
