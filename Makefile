@@ -10,7 +10,7 @@ BIN         := $(VENV)/bin
 quoted       = '$(subst ','\'',$(1))'
 STACK_PLACE  = --name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE))
 UP           = $(BIN)/python -m appstack_lab.up --cluster=$(CLUSTER) $(STACK_PLACE)
-SOURCES     := operator/src backend/src lab/src bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/backend tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
+SOURCES     := operator/src backend/src lab/src lab/bootstrap.py bench tests/apiserver tests/lease tests/lab tests/cluster tests/chaos tests/soak tests/unit/backend tests/unit/chaos tests/unit/lab tests/unit/operator tests/*.py tests/unit/*.py
 PYTEST_ARGS ?=
 PYTHONS     ?= python3.12 python3.13
 # The long rooms first (tests/rooms.py), the lab's own tests before the cluster of the cluster tests stands.
@@ -71,7 +71,7 @@ lab-only:
 test: root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
 	@$(if $(LEFT_OUT),echo "CLUSTER=$(CLUSTER) leaves out $(LEFT_OUT).",:)
 	@$(MAKE) --no-print-directory venv fit lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
-	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)" PYTEST_ARGS="-n $(PROCESSES) --no-loadscope-reorder $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)" PYTEST_ARGS=$(call quoted,-n $(PROCESSES) --no-loadscope-reorder $(PYTEST_ARGS))
 
 test-unit: venv ## Unit tests: a minute or two, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
@@ -83,10 +83,10 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 	@$(BIN)/lab build binaries etcd kube-apiserver kubectl gitops-health
 	@$(BIN)/pytest tests/apiserver $(PYTEST_ARGS)
 
-test-long: venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, what takes minutes on a cluster
+test-long: root lab-only venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, what takes minutes on a cluster
 	@$(BIN)/lab build binaries etcd kube-apiserver
 	@$(BIN)/pytest tests/unit/backend tests/apiserver tests/backend tests/lab -m long $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster" PYTEST_ARGS="-m long $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster" PYTEST_ARGS=$(call quoted,-m long $(PYTEST_ARGS))
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
 	@$(BIN)/python -m bench import export requests dead-redis memory export-memory table
@@ -154,4 +154,6 @@ run-operator: venv ## The operator from this shell, against the cluster of `make
 	@$(UP) run-operator
 
 clean: ## Remove the environment and build results of this tree (not the shared cache)
-	@rm -rf $(VENV) build .pytest-kind .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@! { cat /proc/[0-9]*/cmdline 2>/dev/null || :; } | tr '\0' ' ' | grep -a "$(abspath $(BIN))/python[^ ]* -m appstack_lab.supervisor" >/dev/null || { \
+	echo "A cluster of the lab lives by this environment: make down first (make down KIND_NAME=NAME), then make clean." >&2; exit 1; }
+	@rm -rf $(VENV) .venv-* build .pytest-kind .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,29 @@ def test_the_help_shows_what_can_be_pasted_and_chosen() -> None:
     assert 'eval "$(make -s env)"' in said
     assert "CLUSTER=lab|kind|current" in said
     assert "KIND_NAME=review NAMESPACE=shop" in said
+
+
+def test_words_in_quotes_reach_pytest_as_they_are() -> None:
+    said = make("--dry-run", "test", 'PYTEST_ARGS=-k "one or other"').stdout
+    (command,) = (line for line in said.splitlines() if "pytest tests/" in line)
+    assert command.endswith('-k "one or other"')
+
+
+def test_the_environment_by_which_a_cluster_lives_is_not_cleaned_away(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    clean = ["make", "-C", str(tmp_path), "clean"]
+    supervisor = ["bash", "-c", 'exec -a "$0" sleep 60', f"{python} -m appstack_lab.supervisor somewhere"]
+    with subprocess.Popen(supervisor) as living:
+        refused = subprocess.run(clean, capture_output=True, text=True, check=False)
+        living.kill()
+    assert refused.returncode != 0
+    assert "make down first" in refused.stderr
+    assert python.exists()
+    subprocess.run(clean, capture_output=True, check=True)
+    assert not python.exists()
 
 
 @pytest.mark.parametrize("cluster", ["kind", "current"])
