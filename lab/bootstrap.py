@@ -84,7 +84,8 @@ def commands(venv: Path) -> list[tuple[str, list[str]]]:
     steps: list[tuple[str, list[str]]] = []
     if not has_venv_module():
         steps.append(("read Debian's package lists", ["apt-get", "update", "-qq"]))
-        steps.append(("install python3-venv", ["apt-get", "install", "-y", "-qq", "python3-venv"]))
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"  # Debian's own Python may be another
+        steps.append((f"install {package}", ["apt-get", "install", "-y", "-qq", package]))
     if not is_usable(venv):
         steps.append(("make an empty environment", [sys.executable, "-m", "venv", "--clear", str(venv)]))
     steps.append(("install the locked packages", [*pip, "--require-hashes", "--requirement", str(LOCK)]))

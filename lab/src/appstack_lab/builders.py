@@ -77,10 +77,13 @@ def build_base() -> StoredImage:
             log,
         )  # fmt: skip
         container = output_of(buildah("from", "scratch")).strip()
-        run_logged("buildah add", buildah("add", "--quiet", container, str(archive), "/"), log)
-        output_of(buildah("config", "--cmd", "bash", container))
-        run_logged("buildah commit", buildah("commit", "--quiet", "--rm", container, BASE), log)
-        archive.unlink()
+        try:
+            run_logged("buildah add", buildah("add", "--quiet", container, str(archive), "/"), log)
+            output_of(buildah("config", "--cmd", "bash", container))
+            run_logged("buildah commit", buildah("commit", "--quiet", container, BASE), log)
+        finally:
+            succeeds(buildah("rm", container))
+            archive.unlink()
         return take_from_buildah(BASE, log)
 
 

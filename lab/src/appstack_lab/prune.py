@@ -73,6 +73,7 @@ def prune() -> list[str]:
         for ref in old:
             remove_image(ref)
         remove_unnamed()
+        remove_leftovers()
     with locked(cache / "binaries.lock"):
         programs = remove_others(path for path in cache.glob("binaries/*") if path.name not in kept)
         remove_others(path for path in cache.glob("bin-*") if path.name not in kept)
@@ -87,3 +88,13 @@ def remove_unnamed() -> None:
     for image in json.loads(listed or "[]") or []:
         if time.time() - image["created"] > STAGE_SECONDS:
             succeeds(buildah("rmi", image["id"]))  # what a newer stage stands on stays
+
+
+def remove_leftovers() -> None:
+    """Remove what builds that were killed have left: layers that no image names, and what was only half there."""
+    cache = paths.cache()
+    named = {layer_directory(layer) for layers in stored_images().values() for layer in layers}
+    half = (*cache.glob("layers/*.partial"), *cache.glob("rootfs/*.partial"), *cache.glob("contexts/*"))
+    for directory in {*half, *cache.glob("layers/*")} - named:
+        if time.time() - directory.stat().st_mtime > STAGE_SECONDS:  # younger ones may be somebody's work
+            shutil.rmtree(directory)

@@ -164,3 +164,21 @@ def test_an_image_that_lost_a_layer_does_not_count_as_stored() -> None:
     store("appstack.dev/pause:v1-1", SHARED, NEW)
     layer_directory(NEW).rmdir()
     assert stored("appstack.dev/pause:v1-1") is None
+
+
+def test_what_killed_builds_have_left_goes_after_a_day(cache: Path) -> None:
+    store(image_of("pause").ref, SHARED)
+    left = [
+        layer_directory(OLD),
+        cache / "layers" / "x.partial",
+        cache / "rootfs" / "y.partial",
+        cache / "contexts" / "z-1",
+    ]
+    for place in left:
+        place.mkdir(parents=True)
+    prune.remove_leftovers()
+    assert all(place.exists() for place in left), "somebody may be at work on them"
+    age(*left, layer_directory(SHARED))
+    prune.remove_leftovers()
+    assert not any(place.exists() for place in left)
+    assert layer_directory(SHARED).exists()

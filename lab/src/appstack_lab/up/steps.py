@@ -67,7 +67,7 @@ class Steps:
         out of the log, and of a command that `is_poll`, repeated all the time, only a failure goes into it.
         """
         if shutil.which(command[0], path=self.env.get("PATH")) is None:
-            raise StepFailed(f"'{command[0]}' is not on PATH. Install it, or use the lab: make up CLUSTER=lab")
+            raise StepFailed(f"'{command[0]}' is not on PATH. Install it, or use the lab instead: CLUSTER=lab")
         begin = self.log.stat().st_size
         with self.log.open("a") as log:
             log.write("" if is_poll else f"$ {' '.join(command)}\n")
