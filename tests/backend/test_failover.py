@@ -15,6 +15,7 @@ import pytest
 import redis as redis_client
 
 from appstack_backend import schema
+from appstack_backend.http.auth import REMEMBERED_SECONDS
 from tests.backend.conftest import settings
 from tests.backend.kit import feeds, servers
 from tests.backend.kit.processes import Api, Backend, wait_until
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Between the first write that PostgreSQL accepts and the first one over the API: one second is the aim, which is told.
 RECOVERY_SECONDS = 5.0
+NEW_TOKEN = {"name": "n", "scopes": ["read"]}
 
 
 def test_the_api_writes_again_soon_after_its_database(
@@ -73,6 +75,48 @@ def test_a_former_primary_that_stands_alone_is_not_read_for_long(
             wait_until(lambda: http.get("/v1/products").is_success, "a primary serves again")
         finally:
             backend.stop()
+
+
+def test_made_tokens_read_on_while_the_primary_is_away(
+    tmp_path: Path, redis: dict[str, str], rabbitmq: str, record_property: Callable[[str, object], None]
+) -> None:
+    """Longer than a token is remembered; one that this API has not seen before as well."""
+    with servers.postgres(tmp_path / "primary") as primary:
+        schema.migrate(primary.dsn, schema.load_migrations())
+        with servers.replica(tmp_path / "replica", primary) as replica:
+            backend = Backend(settings(primary.dsn, redis, rabbitmq), tmp_path)
+            try:
+                process = backend.start_api(DATABASE_READONLY_URL=replica.dsn)
+                admin = backend.client().http
+                known, unknown = (
+                    {"Authorization": f"Bearer {admin.post('/v1/tokens', json=NEW_TOKEN).json()['token']}"}
+                    for _ in range(2)
+                )
+                with httpx.Client(base_url=admin.base_url, timeout=20) as http:
+                    served = 'appstack_reads_total{server="replica"}'
+
+                    def is_served() -> bool:
+                        return http.get("/v1/products", headers=known).is_success and bool(
+                            process.metrics().get(served)
+                        )
+
+                    wait_until(is_served, "the replica serves")
+                    with psycopg.connect(replica.dsn) as conn:
+                        tokens = "SELECT count(*) = 2 FROM tokens"
+                        wait_until(lambda: (conn.execute(tokens).fetchone() or (False,))[0], "it knows of the tokens")
+                    primary.kill()
+                    seconds, ends_at = [0.0], time.monotonic() + REMEMBERED_SECONDS + 2
+                    while time.monotonic() < ends_at:
+                        for headers in (known, unknown):
+                            begun = time.monotonic()
+                            assert http.get("/v1/products", headers=headers).status_code == 200
+                            seconds.append(time.monotonic() - begun)
+                        time.sleep(0.1)
+                    assert http.get("/v1/products", headers={"Authorization": "Bearer none"}).status_code == 503
+            finally:
+                backend.stop()
+    record_property("measured", f"{max(seconds):.2f} s")
+    assert max(seconds) < 5.0
 
 
 def measure_gap(server: servers.Postgres, api: Api) -> float:

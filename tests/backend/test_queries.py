@@ -6,6 +6,7 @@ statement before it is executed. Settings of the planner are the defaults; all t
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import pkgutil
@@ -187,6 +188,17 @@ async def test_a_token_is_looked_up_by_an_index_and_remembered(million: str) -> 
             assert all(scans(plan) == set() for _, plan in statements)
             counts.append(len(statements))
         assert counts == [2, 1]
+
+
+@pytest.mark.usefixtures("watched")
+async def test_whoever_asks_at_once_with_one_token_waits_for_one_look_up(dsn: str) -> None:
+    async with application(dsn) as (http, _):
+        token = (await http.post("/v1/tokens", json={"name": "n", "scopes": ["read"]})).json()["token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        taken()
+        answers = await asyncio.gather(*(http.get("/v1/products/A", headers=headers) for _ in range(20)))
+        assert {answer.status_code for answer in answers} == {404}
+        assert sum("FROM tokens" in text for text, _ in taken()) == 1
 
 
 @pytest.mark.usefixtures("watched")

@@ -90,6 +90,18 @@ def test_a_writer_avoids_a_replica_that_lags_and_a_reader_does_not(
     )
 
 
+def test_a_token_ends_when_it_is_revoked_however_old_the_replica_is(
+    pair: tuple[servers.Postgres, servers.Postgres], backend: Backend
+) -> None:
+    backend.start_api(REPLICA_MOST_STALE_SECONDS="60")
+    admin, reader = backend.client().http, other_caller(backend)
+    assert reader.get("/v1/products").is_success
+    pause(pair[1])
+    for token in backend.client().pages("/v1/tokens"):
+        assert admin.delete(f"/v1/tokens/{token['id']}").is_success
+    wait_until(lambda: reader.get("/v1/products").status_code == 401, "it has ended", 10)
+
+
 def test_a_finished_import_is_seen_by_who_was_told_of_it(
     pair: tuple[servers.Postgres, servers.Postgres], backend: Backend
 ) -> None:

@@ -5,6 +5,7 @@ replicas stand behind the read-only address.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -65,7 +66,7 @@ class Reads:
         self._most_stale_seconds = most_stale_seconds
         self._seen: deque[tuple[float, str]] = deque()
         self._floor: str | None = None
-        self._trusted_until = 0.0
+        self._observed_at = -math.inf
         self._left_alone_until = 0.0
         # Places for those who ask another server beside this one: half of the other one's connections at most.
         self.beside_replica = asyncio.Semaphore(primary.size // 2)
@@ -91,7 +92,7 @@ class Reads:
         self._floor = self._floor or lsn
         while self._seen and self._seen[0][0] <= now - self._most_stale_seconds:
             self._floor = self._seen.popleft()[1]
-        self._trusted_until = now + 2 * self._most_stale_seconds + OBSERVE_SECONDS
+        self._observed_at = now
 
     def reader(self, needed_lsn: str | None) -> Reader:
         """Reads for who knows of writes up to this position; None: only the primary will do."""
@@ -104,7 +105,34 @@ class Reads:
     @property
     def replica_is_trusted(self) -> bool:
         """Whether it is known well enough how old its rows may be."""
-        return time.monotonic() <= self._trusted_until
+        return time.monotonic() <= self._observed_at + 2 * self._most_stale_seconds + OBSERVE_SECONDS
+
+    @property
+    def primary_overdue_seconds(self) -> float:
+        """For how long the primary has not told its position, though it should have."""
+        return max(0.0, time.monotonic() - self._observed_at - OBSERVE_SECONDS)
+
+    async def ask_primary_first(self, work: Work[T]) -> T:
+        """For what may hardly be old: the primary, and only beside a silent or failing one the replica.
+
+        What the replica does not know (it finds nothing) is left to the primary. This counts as no read.
+        """
+        primary = asyncio.create_task(self.primary.read(work))
+        tasks: list[asyncio.Task[Any]] = [primary]
+        try:
+            await asyncio.wait((primary,), timeout=max(0.0, SILENT_SECONDS - self.primary_overdue_seconds))
+            if has_found(primary) or not isinstance(reader := self.reader(NO_LSN), FreshReader):
+                return await primary
+            replica = asyncio.create_task(reader.read_beside_primary(work))
+            tasks.append(replica)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if has_found(primary):
+                return primary.result()
+            await asyncio.wait((replica,))
+            return (replica.result() if has_found(replica) else None) or await primary
+        finally:
+            for task in tasks:
+                leave(task)
 
     @property
     def replica_is_left_alone(self) -> bool:
@@ -165,6 +193,11 @@ class FreshReader:
         rows = await self.fetch_all(query, parameters)
         return rows[0] if rows else None
 
+    async def read_beside_primary(self, work: Work[T]) -> T | None:
+        """What the replica finds as soon as there is a place; None if it must not be asked, fails, or is too old."""
+        async with self.reads.beside_primary:
+            return await self._from_replica(work)
+
     async def _from_replica(self, work: Work[T]) -> T | None:
         """What it finds; None if it must not be asked, fails, or has not replayed what is needed.
 
@@ -203,9 +236,13 @@ class FreshReader:
         found = await first
         while found is None:
             await asyncio.sleep(AGAIN_SECONDS)
-            async with self.reads.beside_primary:
-                found = await self._from_replica(work)
+            found = await self.read_beside_primary(work)
         return found
+
+
+def has_found(task: asyncio.Task[Any]) -> bool:
+    """Whether it has ended well."""
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def leave(task: asyncio.Task[Any]) -> None:

@@ -1,5 +1,6 @@
 """Who sent a request: bearer tokens with scopes; `API_ADMIN_TOKEN` is the first of them and needs no database."""
 
+import asyncio
 import hashlib
 import hmac
 import math
@@ -37,6 +38,7 @@ class Authenticator:
         self._state = state
         self._admin = digest(state.settings.api_admin_token) if state.settings.api_admin_token else None
         self._remembered: dict[bytes, tuple[float, Caller]] = {}  # also those whose time is over
+        self._asking: dict[bytes, asyncio.Task[Caller | None]] = {}
         self._attempts = Attempts(state.cache, state.settings.auth_failures_per_minute)
 
     async def caller(self, request: Request, scope: str | None) -> Caller:
@@ -61,15 +63,29 @@ class Authenticator:
         # Who has a token that was good a while ago does not suffer from a guesser behind the same address.
         if caller is None and (wait := await self._attempts.wait_seconds(address)):
             raise RateLimited("too many tokens from this address were not valid", retry_after_seconds=math.ceil(wait))
-        row = await tokens.by_hash(self._state.stores.database, token_digest)
-        if row is None:
-            self._remembered.pop(token_digest, None)
+        found = await asyncio.shield(self._ask(token_digest))
+        if found is None:
             await self._attempts.count(address)
             raise TokenInvalid()
+        return found
+
+    def _ask(self, token_digest: bytes) -> asyncio.Task[Caller | None]:
+        """The one look-up of a token for all who wait for it: whoever of them leaves does not end it."""
+        if token_digest not in self._asking:
+            task = self._asking[token_digest] = asyncio.create_task(self._look_up(token_digest))
+            task.add_done_callback(lambda _: self._asking.pop(token_digest))
+        return self._asking[token_digest]
+
+    async def _look_up(self, token_digest: bytes) -> Caller | None:
+        until = time.monotonic() + REMEMBERED_SECONDS
+        row = await tokens.by_hash(self._state.stores.reads, token_digest)
+        if row is None:
+            self._remembered.pop(token_digest, None)
+            return None
         caller = Caller(f"token:{row['id']}", frozenset(row["scopes"]))
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[token_digest] = (time.monotonic() + REMEMBERED_SECONDS, caller)
+        self._remembered[token_digest] = (until, caller)
         return caller
 
     def _address(self, request: Request) -> str:

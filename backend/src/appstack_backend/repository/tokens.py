@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from appstack_backend.database import Database
+from appstack_backend.database import Database, rows_of
+from appstack_backend.reads import Reads
 
 BY_HASH = "SELECT id, name, scopes FROM tokens WHERE hash = %(hash)s AND revoked_at IS NULL"
 CREATE = """
@@ -18,8 +19,10 @@ REVOKE = """
     RETURNING id, name, scopes, created_at, revoked_at"""
 
 
-async def by_hash(database: Database, digest: bytes) -> dict[str, Any] | None:
-    return await database.fetch_one(BY_HASH, {"hash": digest})
+async def by_hash(reads: Reads, digest: bytes) -> dict[str, Any] | None:
+    """Who has the token, as the primary knows it, so that a revoked one ends; a failover alone shall not end others."""
+    rows = await reads.ask_primary_first(lambda conn: rows_of(conn, BY_HASH, {"hash": digest}))
+    return rows[0] if rows else None
 
 
 async def create(database: Database, token_id: UUID, name: str, digest: bytes, scopes: list[str]) -> dict[str, Any]:
