@@ -83,6 +83,21 @@ def test_tokens_have_scopes_and_can_be_revoked(api: Api, backend: Backend, dsn: 
     wait_until(lambda: reader.get("/v1/products").status_code == 401, "the token stops working", 8)
 
 
+def test_a_revoked_token_ends_its_subscriptions_and_no_others(api: Api) -> None:
+    token = api.http.post("/v1/tokens", json={"name": "w", "scopes": ["read", "write"]}).json()
+    wanted = {"url": "https://192.0.0.9/hook", "events": ["product.changed"]}
+    headers = {"Authorization": f"Bearer {token['token']}"}
+    made = [api.http.post("/v1/subscriptions", json=wanted, headers=each) for each in (headers, api.http.headers)]
+    assert [answer.status_code for answer in made] == [201, 201]
+    assert api.http.delete(f"/v1/tokens/{token['id']}").is_success
+    states = {each["id"]: (each["state"], each["disabled_reason"]) for each in api.pages("/v1/subscriptions")}
+    ended, kept = (states[answer.json()["id"]] for answer in made)
+    assert (ended, kept) == (("disabled", "its token was revoked"), ("active", None))
+    # For seconds more the token is remembered; what it made now would have nobody to end it.
+    assert api.http.post("/v1/subscriptions", json=wanted, headers=headers).status_code == 401
+    assert len(api.pages("/v1/subscriptions")) == 2
+
+
 def test_products_are_paged_and_filtered(api: Api, backend: Backend) -> None:
     backend.start_worker()
     feed = feeds.rows(300, seed=31)

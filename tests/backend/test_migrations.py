@@ -112,3 +112,25 @@ def is_alive(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+def test_what_tokens_left_that_were_revoked_before_is_ended(empty_dsn: str) -> None:
+    """Revoking a token ends its subscriptions since schema 11 only."""
+    migrations = schema.load_migrations()
+    schema.migrate(empty_dsn, migrations[:10])
+    with psycopg.connect(empty_dsn) as conn:
+        revoked, kept = (
+            conn.execute(
+                "INSERT INTO tokens (id, name, hash, scopes, revoked_at)"
+                " VALUES (gen_random_uuid(), 'n', %(hash)s, '{write}', %(at)s) RETURNING 'token:' || id",
+                {"hash": name, "at": at},
+            ).fetchone()
+            for name, at in ((b"revoked", "2026-01-01Z"), (b"kept", None))
+        )
+        assert revoked and kept
+        for owner in (*revoked, *kept, "admin"):
+            conn.execute("INSERT INTO subscriptions VALUES (gen_random_uuid(), %s, 'u', '{}', 's')", (owner,))
+    schema.migrate(empty_dsn, migrations)
+    with psycopg.connect(empty_dsn) as conn:
+        states: dict[str, str] = dict(conn.execute("SELECT owner, state FROM subscriptions").fetchall())
+    assert states == {revoked[0]: "disabled", kept[0]: "active", "admin": "active"}

@@ -141,14 +141,14 @@ CASES: dict[tuple[str, str], tuple[int, Requests]] = {
     ("POST", "/v1/exports"): (2, ({"url": "/v1/exports", "json": {}},)),
     ("GET", "/v1/exports/{id}"): (1, gets("/v1/exports/" + ID.format(2))),
     ("GET", "/v1/exports/{id}/content"): (3, gets(f"/v1/exports/{ID.format(2)}/content")),
-    ("POST", "/v1/subscriptions"): (1, ({"url": "/v1/subscriptions", "json": HOOK},)),
+    ("POST", "/v1/subscriptions"): (2, ({"url": "/v1/subscriptions", "json": HOOK},)),
     ("GET", "/v1/subscriptions"): (1, gets("/v1/subscriptions", *PAGES)),
     ("GET", "/v1/subscriptions/{id}"): (1, gets("/v1/subscriptions/" + ID.format(3))),
     ("GET", "/v1/subscriptions/{id}/deliveries"): (2, gets(f"/v1/subscriptions/{ID.format(3)}/deliveries", *PAGES)),
     ("DELETE", "/v1/subscriptions/{id}"): (2, ({"url": "/v1/subscriptions/" + ID.format(4)},)),
     ("POST", "/v1/tokens"): (1, ({"url": "/v1/tokens", "json": {"name": "n", "scopes": ["read"]}},)),
     ("GET", "/v1/tokens"): (1, gets("/v1/tokens", *PAGES)),
-    ("DELETE", "/v1/tokens/{id}"): (1, ({"url": "/v1/tokens/" + ID.format(5)},)),
+    ("DELETE", "/v1/tokens/{id}"): (2, ({"url": "/v1/tokens/" + ID.format(5)},)),
 }
 REFUSED = {
     ("DELETE", "/v1/imports/{id}"): 409,

@@ -36,7 +36,8 @@ FILL = f"""
     INSERT INTO tokens (id, name, hash, scopes) SELECT gen_random_uuid(), 't', n::text::bytea, '{{read}}'
     FROM generate_series(1, 30000) n;
     INSERT INTO subscriptions (id, owner, url, events, secret)
-    SELECT CASE WHEN n = 1 THEN '{ID.format(3)}'::uuid ELSE gen_random_uuid() END, 'a', 'https://example.com/' || n,
+    SELECT CASE WHEN n = 1 THEN '{ID.format(3)}'::uuid ELSE gen_random_uuid() END, 'a' || n % 1000,
+        'https://example.com/' || n,
         CASE WHEN n % 1000 = 0 THEN '{{export.finished}}' ELSE '{{product.changed}}' END::text[], 's'
     FROM generate_series(1, 30000) n;
     INSERT INTO deliveries (id, subscription_id, event_id, event, payload, state, request_id, finished_at)

@@ -49,6 +49,7 @@ INDEXES: dict[str, set[str]] = {
     "rescue.DELIVERIES": {"deliveries_due"},
     "rescue.EXPORTS": {"exports_unfinished_by_owner"},
     "subscriptions.BY_ID": {"subscriptions_pkey"},
+    "subscriptions.CREATE": {"tokens_pkey"},
     "subscriptions.DEFER": {"deliveries_due"},
     "subscriptions.DELETE": {"subscriptions_pkey"},
     "subscriptions.DELIVERIES": {"deliveries_by_age"},
@@ -61,7 +62,7 @@ INDEXES: dict[str, set[str]] = {
     "subscriptions.REOPEN": {"deliveries_pkey"},
     "tokens.BY_HASH": {"tokens_hash_key"},
     "tokens.PAGE": {"tokens_pkey"},
-    "tokens.REVOKE": {"tokens_pkey"},
+    "tokens.REVOKE": {"subscriptions_by_owner", "tokens_pkey"},
 }
 
 PKEY, CATEGORY, SUPPLIER, WORDS = "products_pkey", "products_by_category", "products_by_supplier", "products_by_words"

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from starlette.responses import Response
 
-from appstack_backend.errors import NotFound, RequestInvalid, WebhookUrlRefused
+from appstack_backend.errors import NotFound, RequestInvalid, TokenInvalid, WebhookUrlRefused
 from appstack_backend.http.context import Call, answer, next_cursor
 from appstack_backend.http.jobs import END_OF_TIME
 from appstack_backend.repository import subscriptions as repository
@@ -30,6 +30,8 @@ async def create(call: Call) -> Response:
     row = await repository.create(
         call.state.stores.database, uuid4(), call.caller.name, url, sorted(set(events)), secret
     )
+    if row is None:
+        raise TokenInvalid()
     return answer({**row, "secret": secret}, 201, {"location": f"/v1/subscriptions/{row['id']}"})
 
 

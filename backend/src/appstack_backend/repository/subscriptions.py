@@ -7,14 +7,17 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from appstack_backend import tracing
-from appstack_backend.database import Connection, Database
+from appstack_backend.database import Connection, Database, rows_of
 from appstack_backend.repository import messages
 
 Row = dict[str, Any]
 
+# Whoever makes a subscription, or ends all of a token, stands in line: else a token that is being revoked made more.
+IN_LINE = "SELECT pg_advisory_xact_lock(hashtextextended('subscriptions/' || %(owner)s, 0))"
 CREATE = """
     INSERT INTO subscriptions (id, owner, url, events, secret)
-    VALUES (%(id)s, %(owner)s, %(url)s, %(events)s, %(secret)s)
+    SELECT %(id)s, %(owner)s, %(url)s, %(events)s, %(secret)s
+    WHERE NOT EXISTS (SELECT FROM tokens WHERE id = %(token)s::uuid AND revoked_at IS NOT NULL)
     ON CONFLICT (id) DO UPDATE SET id = excluded.id
     RETURNING id, owner, url, events, state, disabled_reason, created_at"""
 BY_ID = """
@@ -100,11 +103,17 @@ TARGET_FAILED = """
 
 async def create(
     database: Database, subscription_id: UUID, owner: str, url: str, events: list[str], secret: str
-) -> Row:
+) -> Row | None:
+    """The subscription; None if its owner's token has been revoked meanwhile."""
     values = {"id": subscription_id, "owner": owner, "url": url, "events": events, "secret": secret}
-    row = await database.fetch_one(CREATE, values)
-    assert row is not None
-    return row
+    values |= {"token": owner.removeprefix("token:") if owner.startswith("token:") else None}
+
+    async def work(conn: Connection) -> Row | None:
+        await conn.execute(IN_LINE, values)
+        rows = await rows_of(conn, CREATE, values)
+        return rows[0] if rows else None
+
+    return await database.run(work)
 
 
 async def by_id(database: Database, subscription_id: UUID) -> Row | None:

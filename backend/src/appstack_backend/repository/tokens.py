@@ -3,8 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from appstack_backend.database import Database, rows_of
+from appstack_backend.database import Connection, Database, rows_of
 from appstack_backend.reads import Reads
+from appstack_backend.repository import subscriptions
 
 BY_HASH = "SELECT id, name, scopes FROM tokens WHERE hash = %(hash)s AND revoked_at IS NULL"
 CREATE = """
@@ -14,7 +15,12 @@ CREATE = """
 PAGE = """
     SELECT id, name, scopes, created_at, revoked_at FROM tokens
     WHERE id > %(after)s ORDER BY id LIMIT %(limit)s"""
+# Its subscriptions end with it: nobody is left who could be told that they go on.
 REVOKE = """
+    WITH silenced AS (
+        UPDATE subscriptions SET state = 'disabled', disabled_reason = 'its token was revoked'
+        WHERE owner = %(owner)s AND state = 'active'
+    )
     UPDATE tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = %(id)s
     RETURNING id, name, scopes, created_at, revoked_at"""
 
@@ -38,4 +44,11 @@ async def page(database: Database, after: UUID, limit: int) -> list[dict[str, An
 
 async def revoke(database: Database, token_id: UUID) -> dict[str, Any] | None:
     """The token, now revoked; None if it is unknown."""
-    return await database.fetch_one(REVOKE, {"id": token_id})
+    values = {"id": token_id, "owner": f"token:{token_id}"}
+
+    async def work(conn: Connection) -> dict[str, Any] | None:
+        await conn.execute(subscriptions.IN_LINE, values)
+        rows = await rows_of(conn, REVOKE, values)
+        return rows[0] if rows else None
+
+    return await database.run(work)
