@@ -197,6 +197,13 @@ def export_not_ready(w: World) -> httpx.Response:
         return w.api.http.get(f"/v1/exports/{export['id']}/content")
 
 
+@provokes("SUBSCRIPTIONS_TOO_MANY")
+def subscriptions_too_many(w: World) -> httpx.Response:
+    http = w.start_api("one subscription", SUBSCRIPTIONS_MAX="1").http
+    wanted = {"url": "https://192.0.0.9/", "events": ["product.changed"]}
+    return [http.post("/v1/subscriptions", json=wanted) for _ in range(2)][1]
+
+
 @provokes("EXPORTS_TOO_MANY")
 def exports_too_many(w: World) -> httpx.Response:
     http = w.start_api("one export", EXPORT_MAX_RUNNING="1").http

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -100,6 +101,25 @@ def test_a_token_has_so_many_unfinished_exports_also_if_it_orders_many_at_once(b
     backend.start_worker()
     wait_until(lambda: {job["state"] for job in api.pages("/v1/jobs")} == {"succeeded"}, "all are written")
     assert [answer.status_code for answer in orders(3)] == [202] * 3, "those that ended do not count"
+
+
+def test_a_token_has_so_many_subscriptions_also_if_it_makes_many_at_once(backend: Backend) -> None:
+    backend.start_api(SUBSCRIPTIONS_MAX="3")
+    api, wanted = backend.client(), {"url": "https://192.0.0.9/", "events": ["product.changed"]}
+
+    def made(count: int, **headers: str) -> list[httpx.Response]:
+        with ThreadPoolExecutor(count) as threads:
+            post = partial(api.http.post, "/v1/subscriptions", json=wanted, headers=headers)
+            return list(threads.map(lambda _: post(), range(count)))
+
+    answers = made(20)
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 17
+    assert code(next(answer for answer in answers if answer.is_error)) == (409, "SUBSCRIPTIONS_TOO_MANY")
+    other = api.http.post("/v1/tokens", json={"name": "n", "scopes": ["write"]}).json()["token"]
+    assert [answer.status_code for answer in made(1, Authorization=f"Bearer {other}")] == [201], "another token"
+    first = next(answer for answer in answers if answer.is_success)
+    assert api.http.delete(first.headers["Location"]).is_success
+    assert sorted(answer.status_code for answer in made(2)) == [201, 409], "one that was ended does not count"
 
 
 def test_slow_targets_keep_no_other_waiting(backend: Backend) -> None:

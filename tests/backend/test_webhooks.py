@@ -95,6 +95,19 @@ def test_a_secret_is_shown_once_and_a_subscription_can_be_ended(api: Api) -> Non
     assert api.http.delete(f"/v1/subscriptions/{uuid4()}").status_code == 404, "there never was one"
 
 
+def test_who_may_only_read_is_not_told_where_others_are_told(api: Api) -> None:
+    subscription = subscribe(api, "https://example.com/their-secret", "product.changed")
+    path = f"/v1/subscriptions/{subscription['id']}"
+    urls = {}
+    for scope in ("read", "write", "admin"):
+        token = api.http.post("/v1/tokens", json={"name": "n", "scopes": sorted({"read", scope})}).json()["token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        one, page = (api.http.get(each, headers=headers) for each in (path, "/v1/subscriptions"))
+        assert one.json() == page.json()["items"][0]
+        urls[scope] = one.json()["url"]
+    assert urls == {"read": None, "write": subscription["url"], "admin": subscription["url"]}
+
+
 def test_a_failing_target_is_tried_again_and_then_dead_lettered_with_its_reason(
     api: Api, backend: Backend, rabbitmq: str
 ) -> None:

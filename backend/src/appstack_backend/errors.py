@@ -219,6 +219,12 @@ class WebhookUrlRefused(ApiError):
     code, status, title = "WEBHOOK_URL_REFUSED", 422, "The webhook's URL is refused"
 
 
+class SubscriptionsTooMany(ApiError):
+    """The token has as many subscriptions as it may, disabled ones too. End one that is no longer needed."""
+
+    code, status, title = "SUBSCRIPTIONS_TOO_MANY", 409, "Too many subscriptions"
+
+
 class DatabaseUnavailable(ApiError):
     """The database cannot be reached just now, for instance during a failover. Try again shortly."""
 

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     import_max_uploads: int = Field(8, ge=1)
 
     export_max_running: int = Field(10, ge=1)  # of one token, over all instances; waiting ones count
+    subscriptions_max: int = Field(100, ge=1)  # of one token; disabled ones count
 
     # Patience.
     database_pool_size: int = Field(10, ge=3)

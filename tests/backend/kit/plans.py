@@ -49,7 +49,7 @@ INDEXES: dict[str, set[str]] = {
     "rescue.DELIVERIES": {"deliveries_due"},
     "rescue.EXPORTS": {"exports_unfinished_by_owner"},
     "subscriptions.BY_ID": {"subscriptions_pkey"},
-    "subscriptions.CREATE": {"tokens_pkey"},
+    "subscriptions.CREATE": {"subscriptions_by_owner", "tokens_pkey"},
     "subscriptions.DEFER": {"deliveries_due"},
     "subscriptions.DELETE": {"subscriptions_pkey"},
     "subscriptions.DELIVERIES": {"deliveries_by_age"},
@@ -61,6 +61,7 @@ INDEXES: dict[str, set[str]] = {
     "subscriptions.RECORD": {"deliveries_due"},
     "subscriptions.REOPEN": {"deliveries_pkey"},
     "tokens.BY_HASH": {"tokens_hash_key"},
+    "tokens.IS_REVOKED": {"tokens_pkey"},
     "tokens.PAGE": {"tokens_pkey"},
     "tokens.REVOKE": {"subscriptions_by_owner", "tokens_pkey"},
 }

@@ -117,7 +117,7 @@ OPERATIONS = (
         *("POST", "/v1/subscriptions", subscriptions.create, "write", "Be told of events", "NewSubscription", 201),
         body=JSON,
         sent="SubscriptionToMake",
-        problems=(errors.WebhookUrlRefused,),
+        problems=(errors.WebhookUrlRefused, errors.SubscriptionsTooMany),
     ),
     get("/v1/subscriptions", subscriptions.page, "Subscriptions", "SubscriptionPage", query=PAGE),
     get("/v1/subscriptions/{id}", subscriptions.show, "A subscription", "Subscription"),

@@ -66,7 +66,7 @@ FILTER: Schema = {
 SUBSCRIPTION = {
     "id": UUID_TEXT,
     "owner": TEXT,
-    "url": TEXT,
+    "url": nullable({**TEXT, "description": "null: the caller may only read"}),
     "events": list_of(one_of(*EVENTS)),
     "state": one_of("active", "disabled"),
     "disabled_reason": nullable(TEXT),

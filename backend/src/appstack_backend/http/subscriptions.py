@@ -6,10 +6,11 @@ from uuid import uuid4
 
 from starlette.responses import Response
 
-from appstack_backend.errors import NotFound, RequestInvalid, TokenInvalid, WebhookUrlRefused
+from appstack_backend.errors import NotFound, RequestInvalid, SubscriptionsTooMany, TokenInvalid, WebhookUrlRefused
 from appstack_backend.http.context import Call, answer, next_cursor
 from appstack_backend.http.jobs import END_OF_TIME
 from appstack_backend.repository import subscriptions as repository
+from appstack_backend.repository import tokens
 from appstack_backend.webhooks.guard import AddressRefused, check_url, public_addresses
 from appstack_backend.webhooks.sign import new_secret
 
@@ -27,11 +28,14 @@ async def create(call: Call) -> Response:
         raise RequestInvalid("url must be a text")
     await allowed(call, url)
     secret = new_secret()
+    most = call.state.settings.subscriptions_max
     row = await repository.create(
-        call.state.stores.database, uuid4(), call.caller.name, url, sorted(set(events)), secret
+        call.state.stores.database, uuid4(), call.caller.name, url, sorted(set(events)), secret, most
     )
     if row is None:
-        raise TokenInvalid()
+        if await tokens.is_revoked(call.state.stores.database, call.caller.name):
+            raise TokenInvalid()
+        raise SubscriptionsTooMany(f"a token may have {most} subscriptions")
     return answer({**row, "secret": secret}, 201, {"location": f"/v1/subscriptions/{row['id']}"})
 
 
@@ -48,17 +52,23 @@ async def allowed(call: Call, url: str) -> None:
         pass
 
 
+def shown(call: Call, row: repository.Row) -> repository.Row:
+    """A subscription as the caller may see it: who cannot make any is not told their URLs, often secret."""
+    return row if call.caller.scopes & {"write", "admin"} else {**row, "url": None}
+
+
 async def page(call: Call) -> Response:
     limit = call.limit()
     rows = await repository.page(call.state.stores.database, call.uuid_cursor(), limit)
-    return answer({"items": rows, "next_cursor": next_cursor(rows, limit, str(rows[-1]["id"]) if rows else "")})
+    items = [shown(call, row) for row in rows]
+    return answer({"items": items, "next_cursor": next_cursor(rows, limit, str(rows[-1]["id"]) if rows else "")})
 
 
 async def show(call: Call) -> Response:
     row = await repository.by_id(call.state.stores.database, call.path_uuid())
     if row is None:
         raise NotFound("there is no such subscription")
-    return answer(row)
+    return answer(shown(call, row))
 
 
 async def delete(call: Call) -> Response:

@@ -12,12 +12,14 @@ from appstack_backend.repository import messages
 
 Row = dict[str, Any]
 
-# Whoever makes a subscription, or ends all of a token, stands in line: else a token that is being revoked made more.
+# Whoever makes a subscription, or ends all of a token, stands in line: else each would count without the others, and
+# a token that is being revoked made more. Itself is not counted: a commit whose answer was lost is repeated.
 IN_LINE = "SELECT pg_advisory_xact_lock(hashtextextended('subscriptions/' || %(owner)s, 0))"
 CREATE = """
     INSERT INTO subscriptions (id, owner, url, events, secret)
     SELECT %(id)s, %(owner)s, %(url)s, %(events)s, %(secret)s
-    WHERE NOT EXISTS (SELECT FROM tokens WHERE id = %(token)s::uuid AND revoked_at IS NOT NULL)
+    WHERE %(most)s > (SELECT count(*) FROM subscriptions WHERE owner = %(owner)s AND id <> %(id)s)
+      AND NOT EXISTS (SELECT FROM tokens WHERE id = %(token)s::uuid AND revoked_at IS NOT NULL)
     ON CONFLICT (id) DO UPDATE SET id = excluded.id
     RETURNING id, owner, url, events, state, disabled_reason, created_at"""
 BY_ID = """
@@ -102,10 +104,10 @@ TARGET_FAILED = """
 
 
 async def create(
-    database: Database, subscription_id: UUID, owner: str, url: str, events: list[str], secret: str
+    database: Database, subscription_id: UUID, owner: str, url: str, events: list[str], secret: str, most: int
 ) -> Row | None:
-    """The subscription; None if its owner's token has been revoked meanwhile."""
-    values = {"id": subscription_id, "owner": owner, "url": url, "events": events, "secret": secret}
+    """The subscription; None if its owner has as many, or a token that has been revoked meanwhile."""
+    values = {"id": subscription_id, "owner": owner, "url": url, "events": events, "secret": secret, "most": most}
     values |= {"token": owner.removeprefix("token:") if owner.startswith("token:") else None}
 
     async def work(conn: Connection) -> Row | None:

@@ -8,6 +8,7 @@ from appstack_backend.reads import Reads
 from appstack_backend.repository import subscriptions
 
 BY_HASH = "SELECT id, name, scopes FROM tokens WHERE hash = %(hash)s AND revoked_at IS NULL"
+IS_REVOKED = "SELECT 1 FROM tokens WHERE id = %(id)s::uuid AND revoked_at IS NOT NULL"
 CREATE = """
     INSERT INTO tokens (id, name, hash, scopes) VALUES (%(id)s, %(name)s, %(hash)s, %(scopes)s)
     ON CONFLICT (id) DO UPDATE SET id = excluded.id
@@ -23,6 +24,12 @@ REVOKE = """
     )
     UPDATE tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = %(id)s
     RETURNING id, name, scopes, created_at, revoked_at"""
+
+
+async def is_revoked(database: Database, caller: str) -> bool:
+    """Whether it is a token, and one that no longer counts."""
+    kind, _, token_id = caller.partition(":")
+    return kind == "token" and await database.fetch_one(IS_REVOKED, {"id": token_id}) is not None
 
 
 async def by_hash(reads: Reads, digest: bytes) -> dict[str, Any] | None:
