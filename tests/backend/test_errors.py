@@ -8,6 +8,7 @@ import json
 import random
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,6 +155,16 @@ def uploading(w: World, key: str) -> Iterator[str]:
     finally:
         may_end.set()
         sender.join()
+
+
+@provokes("BODY_TOO_SLOW")
+def body_too_slow(w: World) -> httpx.Response:
+    def body() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(1)
+        yield b"}"
+
+    return w.start_api("hasty", BODY_SECONDS="0.3").http.post("/v1/tokens", content=body())
 
 
 @provokes("UPLOADS_BUSY")

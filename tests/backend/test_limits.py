@@ -12,7 +12,8 @@ import httpx
 import psycopg
 import redis
 
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit import feeds
+from tests.backend.kit.processes import ADMIN_TOKEN, wait_until
 from tests.backend.kit.receiver import receiver
 from tests.backend.kit.servers import url_of_master
 from tests.backend.test_api import code
@@ -21,6 +22,8 @@ from tests.backend.test_webhooks import PRIVATE, THING, deliveries, subscribe
 NO_REDIS = {"REDIS_SENTINELS": "", "REDIS_SENTINEL_MASTER": "", "REDIS_URL": ""}
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.backend.kit.processes import Backend
 
 
@@ -120,6 +123,60 @@ def test_a_token_has_so_many_subscriptions_also_if_it_makes_many_at_once(backend
     first = next(answer for answer in answers if answer.is_success)
     assert api.http.delete(first.headers["Location"]).is_success
     assert sorted(answer.status_code for answer in made(2)) == [201, 409], "one that was ended does not count"
+
+
+def drip(port: int, path: str, media_type: str, first: bytes) -> tuple[float, bytes]:
+    """Send a long body byte by byte; after how many seconds it was answered, and with what."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: 9999\r\n\r\n"
+    )
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.settimeout(0.2)
+        connection.sendall(head.encode() + first)
+        while time.monotonic() - began < 60:
+            try:
+                return time.monotonic() - began, connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(b" ")
+    return 60, b""
+
+
+def test_who_sends_byte_by_byte_keeps_no_place_for_ever(backend: Backend) -> None:
+    backend.start_api(IMPORT_MAX_UPLOADS="1", IMPORT_PATIENCE_SECONDS="2", BODY_SECONDS="2")
+    backend.start_worker()
+    api = backend.client()
+    with ThreadPoolExecutor(3) as threads:
+        json, upload = (
+            threads.submit(drip, backend.api_port, path, media_type, first)
+            for path, media_type, first in (
+                ("/v1/tokens", "application/json", b"{"),
+                ("/v1/imports", "text/csv", feeds.as_csv(feeds.rows(3, seed=61))),
+            )
+        )
+        wait_until(lambda: api.post(feeds.as_csv([])).status_code == 503, "the only place is taken")
+        wait_until(lambda: api.post(feeds.as_csv([])).status_code == 202, "the place is free again")
+        for asked, wanted in ((json, b"BODY_TOO_SLOW"), (upload, b"202 Accepted")):
+            seconds, answer = asked.result()
+            assert wanted in answer and 2 <= seconds < 30, (seconds, answer)
+    (cut,) = (job for job in api.pages("/v1/jobs") if job["rows"]["received"])
+    assert (cut["code"], cut["error"]["message"]) == ("IMPORT_TRUNCATED", "the body came too slowly")
+    assert cut["rows"]["received"] == 3, "the complete rows are kept"
+
+
+def test_who_sends_enough_may_take_pauses(backend: Backend) -> None:
+    """Each of them shorter than the patience, all together longer."""
+    backend.start_api(IMPORT_PATIENCE_SECONDS="2")
+    backend.start_worker()
+
+    def pieces() -> Iterator[bytes]:
+        body = feeds.as_csv(feeds.rows(1_000, seed=62))
+        for at in range(0, len(body), len(body) // 5 + 1):
+            yield body[at : at + len(body) // 5 + 1]
+            time.sleep(0.7)
+
+    assert backend.client().feed(pieces())["rows"]["received"] == 1_000
 
 
 def test_slow_targets_keep_no_other_waiting(backend: Backend) -> None:

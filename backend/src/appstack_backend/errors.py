@@ -89,6 +89,12 @@ class RateLimited(ApiError):
     code, status, title = "RATE_LIMITED", 429, "Too many requests"
 
 
+class BodyTooSlow(ApiError):
+    """The body took too long to arrive. Send the request again, over a better connection if need be."""
+
+    code, status, title = "BODY_TOO_SLOW", 408, "The body was too slow"
+
+
 class MediaTypeUnsupported(ApiError):
     """The body's Content-Type or Content-Encoding is not supported. The detail names those that are."""
 
@@ -128,7 +134,7 @@ class ImportCancelled(ApiError):
 
 
 class ImportTruncated(ApiError):
-    """The body, or the gzip stream in it, ended early. The complete rows before the end are kept. Send it again."""
+    """The body, or the gzip stream in it, ended early or came too slowly. The complete rows are kept. Send it again."""
 
     code, status, title = "IMPORT_TRUNCATED", 422, "The file ended early"
 

@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     import_max_stored_errors: int = Field(10_000, ge=1)
     import_lease_seconds: float = Field(30.0, gt=0)
     import_max_uploads: int = Field(8, ge=1)
+    import_patience_seconds: float = Field(60.0, gt=0)  # with a silent sender
+    import_slowest_bytes_per_second: int = Field(1 << 10, ge=1)  # in the long run
+
+    body_seconds: float = Field(10.0, gt=0)  # for the body of any other request, whole
 
     export_max_running: int = Field(10, ge=1)  # of one token, over all instances; waiting ones count
     subscriptions_max: int = Field(100, ge=1)  # of one token; disabled ones count

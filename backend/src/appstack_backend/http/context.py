@@ -1,5 +1,6 @@
 """What a request handler is given: the process's services, the caller, and small helpers for requests and answers."""
 
+import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from appstack_backend.cache import UNKNOWN, Cache, Look
-from appstack_backend.errors import NotFound, RequestInvalid
+from appstack_backend.errors import BodyTooSlow, NotFound, RequestInvalid
 from appstack_backend.processes import Stores
 from appstack_backend.reads import Reader
 from appstack_backend.settings import Settings
@@ -135,10 +136,14 @@ class Call:
     async def json(self, most_bytes: int = 64 << 10) -> dict[str, Any]:
         """The body as a JSON object."""
         body = bytearray()
-        async for piece in self.request.stream():
-            body += piece
-            if len(body) > most_bytes:
-                raise RequestInvalid(f"the body is longer than {most_bytes} bytes")
+        try:
+            async with asyncio.timeout(self.state.settings.body_seconds):
+                async for piece in self.request.stream():
+                    body += piece
+                    if len(body) > most_bytes:
+                        raise RequestInvalid(f"the body is longer than {most_bytes} bytes")
+        except TimeoutError:
+            raise BodyTooSlow() from None
         try:
             value = msgspec.json.decode(bytes(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

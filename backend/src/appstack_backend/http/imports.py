@@ -1,6 +1,7 @@
 """/v1/imports: feeds in."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,15 +19,16 @@ from appstack_backend.errors import (
 )
 from appstack_backend.http.context import Call, answer, next_cursor
 from appstack_backend.http.ends import remember_ends
+from appstack_backend.http.patience import Patience
 from appstack_backend.imports.receive import Services, Upload, receive
 from appstack_backend.repository import imports as repository
+from appstack_backend.settings import Settings
 
 MEDIA_TYPES = {
     "text/csv": "csv",
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
 }
-IDLE_SECONDS = 60.0  # a sender that is silent for longer is taken for gone
 LONGEST_KEY = 200
 
 
@@ -61,7 +63,7 @@ async def create(call: Call) -> Response:
     state.uploads += 1
     try:
         services = Services(state.stores.database, state.settings, state.stores.relay.poke)
-        job = await receive(services, upload, body_of(call.request))
+        job = await receive(services, upload, body_of(call.request, state.settings))
     finally:
         state.uploads -= 1
     await call.remember()
@@ -83,19 +85,24 @@ def described(call: Call) -> Upload:
     return Upload(MEDIA_TYPES[media_type], encoding == "gzip", call.caller.name, key, call.request_id)
 
 
-async def body_of(request: Request) -> AsyncIterator[bytes]:
-    """The pieces of the body. Raises ImportTruncated if it ends before it should."""
+async def body_of(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    """The pieces of the body. Raises ImportTruncated if it ends before it should, or keeps its place for too little."""
+    patience = Patience(settings.import_patience_seconds, settings.import_slowest_bytes_per_second)
     length = request.headers.get("content-length")
     received = 0
     stream = request.stream()
     while True:
+        asked_at = time.monotonic()
         try:
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(patience.left_seconds):
                 piece = await anext(stream, None)
-        except (ClientDisconnect, TimeoutError):
+        except ClientDisconnect:
             raise ImportTruncated("the connection ended before the body did") from None
+        except TimeoutError:
+            raise ImportTruncated("the body came too slowly") from None
         if piece is None:
             break
+        patience.note(time.monotonic() - asked_at, len(piece))
         received += len(piece)
         if piece:
             yield piece

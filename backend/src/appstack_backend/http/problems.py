@@ -18,6 +18,8 @@ def problems_of(operation: Operation) -> Errors:
         found |= WITH_SCOPE
     if operation.query or operation.body:
         found.add(errors.RequestInvalid)
+    if operation.sent:
+        found.add(errors.BodyTooSlow)
     if "{id}" in operation.path:
         found.add(errors.NotFound)
     if "If-Match" in operation.headers:
