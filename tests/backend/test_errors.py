@@ -167,6 +167,19 @@ def body_too_slow(w: World) -> httpx.Response:
     return w.start_api("hasty", BODY_SECONDS="0.3").http.post("/v1/tokens", content=body())
 
 
+@provokes("SEARCHES_BUSY")
+def searches_busy(w: World) -> httpx.Response:
+    http = w.start_api("one search", DATABASE_POOL_SIZE="3", DATABASE_PATIENCE_SECONDS="1").http
+    with psycopg.connect(w.dsn) as conn, ThreadPoolExecutor(1) as threads:
+        conn.execute("LOCK TABLE products")  # so a search does not end
+        first = threads.submit(http.get, "/v1/products?q=one")
+        time.sleep(0.5)
+        answer = http.get("/v1/products?q=other")
+        conn.rollback()
+        assert first.result().is_success
+        return answer
+
+
 @provokes("UPLOADS_BUSY")
 def uploads_busy(w: World) -> httpx.Response:
     with uploading(w, "busy-1"):

@@ -125,6 +125,23 @@ def test_a_token_has_so_many_subscriptions_also_if_it_makes_many_at_once(backend
     assert sorted(answer.status_code for answer in made(2)) == [201, 409], "one that was ended does not count"
 
 
+def test_searches_leave_connections_to_others(backend: Backend, dsn: str) -> None:
+    """More of them at once than there are connections; none ends."""
+    backend.start_api(DATABASE_POOL_SIZE="4", DATABASE_PATIENCE_SECONDS="60")
+    http = backend.client().http
+    with ThreadPoolExecutor(20) as threads, psycopg.connect(dsn) as conn:
+        conn.execute("LOCK TABLE products")
+        queries = ("q=some", "category=some&supplier=other")
+        searches = [threads.submit(http.get, f"/v1/products?{queries[n % 2]}") for n in range(20)]
+        with psycopg.connect(dsn, autocommit=True) as other:
+            waiting = "SELECT count(*) = 2 FROM pg_locks WHERE NOT granted AND relation = 'products'::regclass"
+            wait_until(lambda: (other.execute(waiting).fetchone() or (False,))[0], "two of them wait in PostgreSQL")
+        assert http.get("/v1/jobs", timeout=20).is_success
+        assert not any(search.done() for search in searches)
+        conn.rollback()
+        assert [search.result().status_code for search in searches] == [200] * 20
+
+
 def drip(port: int, path: str, media_type: str, first: bytes) -> tuple[float, bytes]:
     """Send a long body byte by byte; after how many seconds it was answered, and with what."""
     head = (

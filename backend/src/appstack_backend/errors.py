@@ -225,6 +225,13 @@ class WebhookUrlRefused(ApiError):
     code, status, title = "WEBHOOK_URL_REFUSED", 422, "The webhook's URL is refused"
 
 
+class SearchesBusy(ApiError):
+    """This instance carries out as many searches as it may, and none has ended for long. Try again shortly."""
+
+    code, status, title = "SEARCHES_BUSY", 503, "Too many searches at once"
+    retry_after_seconds = 2
+
+
 class SubscriptionsTooMany(ApiError):
     """The token has as many subscriptions as it may, disabled ones too. End one that is no longer needed."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,10 @@ class ApiState:
     schema_missing: list[int] | None = None  # None: the database was not seen yet
     uploads: int = 0
     in_flight: int = 0
+    searches: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.searches = asyncio.Semaphore(self.settings.database_pool_size // 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """/v1/products, /v1/categories, /v1/suppliers: the catalogue."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +12,9 @@ from starlette.responses import Response
 
 from appstack_backend import tracing
 from appstack_backend.database import Connection
-from appstack_backend.errors import NotFound, PreconditionFailed, RequestInvalid, RowError
+from appstack_backend.errors import NotFound, PreconditionFailed, RequestInvalid, RowError, SearchesBusy
 from appstack_backend.feeds.rows import DEFAULT_WAREHOUSE, LONGEST, copy_line
-from appstack_backend.http.context import Call, answer, as_cursor, encode, next_cursor
+from appstack_backend.http.context import ApiState, Call, answer, as_cursor, encode, next_cursor
 from appstack_backend.repository import catalogue, messages, pages
 
 Product = dict[str, Any]
@@ -27,8 +29,26 @@ async def page(call: Call) -> Response:
     filters = call.filters("category", "supplier", "q")
     if after:
         filters["after"] = after
-    rows, last = await pages.page_of_products(call.reader, filters, limit)
+    async with place(call.state, filters):
+        rows, last = await pages.page_of_products(call.reader, filters, limit)
     return answer({"items": rows, "next_cursor": None if last is None else as_cursor(last)})
+
+
+@asynccontextmanager
+async def place(state: ApiState, filters: dict[str, str]) -> AsyncIterator[None]:
+    """One of the few places for searches, waited for as long as for the database: others find connections as well."""
+    if not pages.is_search(filters):
+        yield
+        return
+    try:
+        async with asyncio.timeout(state.settings.database_patience_seconds):
+            await state.searches.acquire()
+    except TimeoutError:
+        raise SearchesBusy() from None
+    try:
+        yield
+    finally:
+        state.searches.release()
 
 
 def cache_key(request: Request) -> str:

@@ -50,6 +50,7 @@ OPERATIONS = (
     get(
         *("/v1/products", products.page, "Products by filter", "ProductPage"),
         query=("category", "supplier", "q", *PAGE),
+        problems=(errors.SearchesBusy,),
     ),
     get(
         *(SKU, products.show, "A product", "Product"),
