@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 import pytest
 
+from appstack_backend.repository import subscriptions
+from appstack_backend.webhooks import guard
+from appstack_backend.webhooks.deliver import Sender, deliver
+from appstack_backend.webhooks.names import Names
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.receiver import receiver
 from tests.backend.test_messages import dead_letters, publish
+from tests.backend.test_queries import application
 
 if TYPE_CHECKING:
     from tests.backend.kit.processes import Api, Backend
@@ -234,3 +242,37 @@ def test_a_dead_delivery_that_is_sent_back_starts_anew(api: Api, backend: Backen
         backend.run("dead-letters", "resend", "notifications", "--all")
         wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["delivered"], "it is delivered")
         assert len(healing.got) == 3
+
+
+async def test_names_that_are_never_answered_use_up_nobody_elses_attempts(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery whose name cannot even be asked for comes again later, as if it had not been tried."""
+    answers, ask = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        return ask(host, *args, **more) if not host.endswith(".test") else answers.wait(60) and []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(guard, "NAMES", Names(most=2))
+    with receiver() as hook:
+        async with application(dsn, webhook_allow_private=True) as (http, stores):
+            answer = await http.post("/v1/subscriptions", json={"url": hook.url, "events": ["product.changed"]})
+            path = f"/v1/subscriptions/{answer.json()['id']}/deliveries"
+            await subscriptions.fan_out(stores.database, "e", "product.changed", "{}", "r")
+
+            async def attempt() -> tuple[str, int, str | None]:
+                (before,) = (await http.get(path)).json()["items"]
+                delivery_id = UUID(before["id"])
+                await deliver(stores.database, sender, stores.settings, delivery_id, 0, is_resent=False)
+                (after,) = (await http.get(path)).json()["items"]
+                return after["state"], after["attempts"], after["last_error"]
+
+            sender = Sender(stores.settings)
+            slow = [asyncio.create_task(guard.NAMES.resolve(f"{number}.test", 80)) for number in range(2)]
+            await asyncio.sleep(0)
+            assert await attempt() == ("pending", 0, "the names of other targets are being resolved")
+            answers.set()
+            await asyncio.gather(*slow)
+            assert await attempt() == ("delivered", 1, None)
+            await sender.close()

@@ -10,6 +10,7 @@ import httpcore
 import pytest
 
 from appstack_backend.webhooks import guard
+from appstack_backend.webhooks.names import MOST_ASKED, Names, NamesBusy
 from appstack_backend.webhooks.sign import new_secret, signature
 
 
@@ -48,7 +49,7 @@ async def test_a_name_is_checked_each_time_and_by_all_its_addresses(monkeypatch:
     async def resolve(host: str, port: int) -> list[str]:
         return answers.pop(0)
 
-    monkeypatch.setattr(guard, "resolve", resolve)
+    monkeypatch.setattr(guard.NAMES, "resolve", resolve)
     assert await guard.public_addresses("rebinding.test", 80, allow_private=False) == ["8.8.8.8"]
     async with httpcore.AsyncConnectionPool(network_backend=guard.GuardedNetwork(allow_private=False)) as pool:
         for _ in range(2):
@@ -61,14 +62,43 @@ async def test_names_that_nobody_resolves_keep_nothing_else_waiting(monkeypatch:
     """Whoever gave up waiting leaves a thread behind; the database and the broker need theirs."""
     answers = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait(60) and [])
-    asking = [asyncio.create_task(guard.resolve(f"slow-{number}.test", 80)) for number in range(100)]
+    names = Names()
+    asking = [asyncio.create_task(names.resolve(f"slow-{number}.test", 80)) for number in range(100)]
     try:
         await asyncio.sleep(0)
         async with asyncio.timeout(10):
             assert await asyncio.to_thread(lambda: "done") == "done"
     finally:
         answers.set()
-        await asyncio.gather(*asking)
+        told = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in told] == [list] * MOST_ASKED + [NamesBusy] * (100 - MOST_ASKED)
+
+
+async def test_one_name_is_asked_for_once_however_many_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whoever gives up ends it for nobody else. Once it is answered it is asked for anew."""
+    answers, asked = threading.Event(), []
+
+    def getaddrinfo(host: str, _port: int, **_: object) -> list[object]:
+        asked.append(host)
+        answers.wait(60)
+        return [(0, 0, 0, "", ("192.0.2.1", 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    names = Names(most=2)
+    asking = [asyncio.create_task(names.resolve("slow.test", 80)) for _ in range(10)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    other = asyncio.create_task(names.resolve("other.test", 80))
+    await asyncio.sleep(0)
+    answers.set()
+    assert await asyncio.gather(*asking[1:], other) == [["192.0.2.1"]] * 10
+    assert await names.resolve("slow.test", 80) == ["192.0.2.1"]
+    assert sorted(asked) == ["other.test", "slow.test", "slow.test"]
+
+
+async def test_a_name_that_cannot_be_asked_for_is_no_address() -> None:
+    with pytest.raises(OSError, match="not valid"):
+        await Names().resolve("a" * 64 + ".test", 80)
 
 
 def test_a_target_is_its_origin() -> None:

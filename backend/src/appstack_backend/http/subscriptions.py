@@ -12,6 +12,7 @@ from appstack_backend.http.jobs import END_OF_TIME
 from appstack_backend.repository import subscriptions as repository
 from appstack_backend.repository import tokens
 from appstack_backend.webhooks.guard import AddressRefused, check_url, public_addresses
+from appstack_backend.webhooks.names import NamesBusy
 from appstack_backend.webhooks.sign import new_secret
 
 EVENTS = ("import.finished", "export.finished", "product.changed")
@@ -48,7 +49,7 @@ async def allowed(call: Call, url: str) -> None:
             await public_addresses(parts.hostname or "", parts.port or 443, call.state.settings.webhook_allow_private)
     except AddressRefused as error:
         raise WebhookUrlRefused(str(error)) from None
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, NamesBusy):
         pass
 
 

@@ -17,6 +17,7 @@ from appstack_backend.metrics import WEBHOOKS
 from appstack_backend.repository import subscriptions as repository
 from appstack_backend.settings import Settings
 from appstack_backend.webhooks.guard import AddressRefused, GuardedNetwork, origin
+from appstack_backend.webhooks.names import NamesBusy
 from appstack_backend.webhooks.places import Places
 from appstack_backend.webhooks.sign import headers
 
@@ -55,7 +56,7 @@ class Sender:
         )
 
     async def send(self, url: str, secret: str, message_id: str, body: str) -> Outcome:
-        """One POST; whatever goes wrong is an outcome, not an exception."""
+        """One POST; what goes wrong is an outcome. Raises NamesBusy where its name could not even be asked for."""
         sent: dict[bytes | str, bytes | str] = {
             "content-type": "application/json",
             "user-agent": f"appstack-backend/{__version__}",
@@ -103,17 +104,25 @@ async def deliver(
         await defer(database, row, until, "the target is left alone after failures")
         return
     if not await sender.places.take(target):
-        # The longer one has waited, the less often it asks: many that wait for a slow target would keep all others
-        # busy with being deferred.
-        waited = min(max(row["age_seconds"], 0.0), LONGEST_DEFERRAL_SECONDS)
-        later = datetime.now(UTC) + timedelta(seconds=waited * random.uniform(0.2, 0.8))  # noqa: S311
-        await defer(database, row, later, "other requests to the target are under way")
+        await defer(database, row, later(row), "other requests to the target are under way")
         return
     try:
         outcome = await sender.send(row["url"], row["secret"], str(row["id"]), row["payload"])
+    except NamesBusy:
+        await defer(database, row, later(row), "the names of other targets are being resolved")
+        return
     finally:
         await sender.places.give_back(target)
     await record(database, settings, row, outcome)
+
+
+def later(row: dict[str, Any]) -> datetime:
+    """When a delivery that found no room asks again: the longer it has waited, the less often.
+
+    Many that wait for a slow target would keep all others busy with being deferred.
+    """
+    waited_seconds = min(max(row["age_seconds"], 0.0), LONGEST_DEFERRAL_SECONDS)
+    return datetime.now(UTC) + timedelta(seconds=waited_seconds * random.uniform(0.2, 0.8))  # noqa: S311
 
 
 async def defer(database: Database, row: dict[str, Any], until: datetime, why: str) -> None:

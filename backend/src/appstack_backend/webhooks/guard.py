@@ -4,20 +4,17 @@ A name is resolved once, each of its addresses is checked, and the connection is
 name that resolves differently the next time (DNS rebinding) gains nothing. Redirects are never followed.
 """
 
-import asyncio
 import ipaddress
-import socket
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from urllib.parse import urlsplit
 
 import httpcore
 
+from appstack_backend.webhooks.names import Names
+
 NAT64 = ipaddress.ip_network("64:ff9b::/32")  # both well-known prefixes hide an IPv4 address
 LONGEST_URL = 2_000
-# Of their own: a name whose servers do not answer holds its thread for long, also when nobody waits for it any more.
-RESOLVERS = ThreadPoolExecutor(8, thread_name_prefix="resolver")
+NAMES = Names()
 
 
 class AddressRefused(Exception):
@@ -61,19 +58,9 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or default}"
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host; raises OSError."""
-    try:
-        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(RESOLVERS, ask)
-    except UnicodeError:
-        raise OSError("the host's name is not valid") from None
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
-
-
 async def public_addresses(host: str, port: int, allow_private: bool) -> list[str]:
-    """The addresses of a host, all of them public unless others are allowed. Raises AddressRefused, OSError."""
-    addresses = await resolve(host, port)
+    """The addresses of a host, all public unless others are allowed. Raises AddressRefused, OSError, NamesBusy."""
+    addresses = await NAMES.resolve(host, port)
     if not allow_private and not all(map(is_public, addresses)):
         raise AddressRefused("the host has an address that is not public")
     return addresses
