@@ -101,6 +101,8 @@ def ordinal(pod: str) -> int:
 # One without any data is a first bootstrap, or has lost it: then we wait longer for somebody who has some.
 PATIENCE_SECONDS = 20.0
 PATIENCE_WITHOUT_DATA_SECONDS = 60.0
+# A named master that says nothing is given up later than one that says that it leads nobody: until then, Sentinels act.
+PATIENCE_WITH_SILENCE_SECONDS = 60.0
 
 
 def elected(
@@ -177,3 +179,21 @@ def has_waited_in_vain(
     if named:  # a silent one may serve those whom this one cannot reach ...
         return named in members and not members[named].serves
     return len(members) == group_size  # ... as may anybody, where no Sentinel answers
+
+
+def may_be_given_up(
+    named: str | None,
+    members: Mapping[str, Member],
+    group_size: int,
+    min_replicas: int,
+    lost_seconds: float,
+) -> bool:
+    """Whether a named master that is silent takes no writes any more, if nobody of those that answer is linked to it.
+
+    It may be cut off, and serve its side: but with fewer than `min_replicas` members there it acknowledges nothing.
+    Its node may be gone for good as well, and Sentinels that started later promote nobody (see above).
+    """
+    if named is None or named in members or lost_seconds < PATIENCE_WITH_SILENCE_SECONDS:
+        return False
+    others_there = group_size - len(members) - 1
+    return others_there < min_replicas and not any(member.serves == "master" for member in members.values())

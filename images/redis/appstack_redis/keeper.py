@@ -18,12 +18,13 @@ from appstack_redis.decide import (
     Step,
     has_waited_in_vain,
     may_be_followed,
+    may_be_given_up,
     may_be_promoted,
     named_master,
     next_step,
     undisputed_master,
 )
-from appstack_redis.hand_over import ends_at_once, hand_over
+from appstack_redis.hand_over import ends_at_once, hand_over, replication_of
 from appstack_redis.record import Record
 from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.settings import REDIS_PORT, Group, Settings
@@ -297,12 +298,28 @@ class Keeper:
         named = group.pod_at(address) if address else None
         me, size = self.settings.pod, len(group.redis)
         if self.member.in_sync:
-            if self.server and has_waited_in_vain(me, named, members, size, lost_seconds):
+            if self.server and (
+                has_waited_in_vain(me, named, members, size, lost_seconds)
+                or self.gives_up(group, answers, members, lost_seconds)
+            ):
                 log.warning("nobody leads and nobody was promoted for %.0f s: starting anew", lost_seconds)
                 self.server.terminate()
         elif may_be_promoted(me, named, members, size, group.min_replicas, running_seconds):
             self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
             log.info("nobody leads and this pod holds the newest data: %s", ask_failover(group, self.settings.password))
+
+    def gives_up(
+        self, group: Group, answers: Sequence[Answer], members: Mapping[str, Member], lost_seconds: float
+    ) -> bool:
+        """Whether the master that all Sentinels name is silent for good: nobody who answers has a link to it either."""
+        address = undisputed_master(answers, group.quorum)
+        named = group.pod_at(address) if address else None
+        if not may_be_given_up(named, members, len(group.redis), group.min_replicas, lost_seconds):
+            return False
+        others = [group.redis[pod] for pod, member in members.items() if member.serves and pod != self.settings.pod]
+        # A server that does not say whether it is linked may be.
+        links = [replication_of(each, self.settings.password).get("master_link_status", "up") for each in others]
+        return "up" not in links
 
     def turn_to_master(self, group: Group, facts: Mapping[str, str], answers: Sequence[Answer]) -> bool:
         """Follow another master than so far, where all Sentinels name it; whether it does.

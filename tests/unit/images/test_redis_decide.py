@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from appstack_redis.decide import (
     PATIENCE_SECONDS,
+    PATIENCE_WITH_SILENCE_SECONDS,
     PATIENCE_WITHOUT_DATA_SECONDS,
     Answer,
     Decision,
@@ -13,6 +14,7 @@ from appstack_redis.decide import (
     agreed_master,
     has_waited_in_vain,
     may_be_followed,
+    may_be_given_up,
     may_be_promoted,
     named_master,
     newest_member,
@@ -191,6 +193,35 @@ def test_a_replica_keeps_its_data_in_memory_while_somebody_may_lead(named: str |
 
 def test_a_whole_group_without_sentinels_and_a_master_starts_anew() -> None:
     assert waits_in_vain(None, HELD_HERE, HELD_THERE, Member(B, 4, 90, was_master=True))
+
+
+@pytest.mark.parametrize(
+    ("seen", "size", "gives_up"),
+    [
+        pytest.param([HELD_HERE, HELD_THERE], 3, True, id="all others answer"),
+        pytest.param([HELD_HERE], 2, True, id="this is its only replica"),
+        pytest.param([HELD_HERE], 3, False, id="it may have a replica where it is"),
+        pytest.param([HELD_HERE, HELD_THERE, Member("shop-redis-3", 4, 1)], 5, True, id="one replica is no half"),
+        pytest.param([HELD_HERE, HELD_THERE], 5, False, id="it may have half of the group"),
+        pytest.param([HELD_HERE, Member(C, 5, 1, serves="master")], 3, False, id="another one leads"),
+        pytest.param([HELD_HERE, HELD_THERE, Member(B, 4, 90)], 3, False, id="it answers"),
+    ],
+)
+def test_a_silent_master_is_given_up_where_too_few_are_missing_for_it_to_take_writes(
+    seen: list[Member], size: int, gives_up: bool
+) -> None:
+    def judged(lost: float, named: str | None = B) -> bool:
+        return may_be_given_up(named, group(*seen), size, size // 2, lost)
+
+    assert judged(PATIENCE_WITH_SILENCE_SECONDS + 1) is gives_up
+    assert not judged(PATIENCE_WITH_SILENCE_SECONDS - 1)
+    assert not judged(PATIENCE_WITH_SILENCE_SECONDS + 1, named=None)
+
+
+def test_whoever_gave_a_silent_master_up_is_promoted_by_its_record() -> None:
+    restarted = Member(ME, 4, 100, serves="replica"), Member(C, 4, 80, serves="replica")
+    assert decided(B, *restarted).step is Step.FOLLOW
+    assert may_be_promoted(ME, B, group(*restarted), 3, 1, PATIENCE_SECONDS + 1)
 
 
 @pytest.mark.parametrize(

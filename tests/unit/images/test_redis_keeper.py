@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from appstack_redis import keeper as keeping
 from appstack_redis import record as records
-from appstack_redis.decide import PATIENCE_SECONDS, Answer, Member
+from appstack_redis.decide import PATIENCE_SECONDS, PATIENCE_WITH_SILENCE_SECONDS, Answer, Member
 from appstack_redis.keeper import Keeper
 from appstack_redis.settings import Group, Settings
 
@@ -37,7 +37,7 @@ def test_a_server_that_was_replaced_lets_its_clients_go_at_once(
     asked: list[bytes],
     ended_by: signal.Signals,
 ) -> None:
-    process = subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen(["sleep", "20"])
     listener, heard = socket.create_server(("127.0.0.1", 0)), []
 
     def serve() -> None:
@@ -73,11 +73,47 @@ def test_a_replica_that_waited_in_vain_ends_its_server_and_remembers_the_last_se
     keeper = Keeper(Settings(me, "", tmp_path, tmp_path, tmp_path))
     keeper.member, keeper._lineage, keeper._linked = Member(me, 4, 100, in_sync=True), "a", 1000.0
     keeper._answered = keeper._linked + lost_seconds
-    with subprocess.Popen(["sleep", "60"]) as keeper.server:
+    with subprocess.Popen(["sleep", "20"]) as keeper.server:
         facts = {"master_replid": "a", "slave_repl_offset": "150", "master_host": "10.0.0.2"}
         keeper.observe_lost_replica(group, facts, 900.0)
         assert records.load(keeper.record_path) == records.Record(4, 150)
         if lost_seconds > PATIENCE_SECONDS:
+            assert keeper.server.wait(5) == -signal.SIGTERM
+        else:
+            assert keeper.server.poll() is None
+            keeper.server.kill()
+
+
+@pytest.mark.parametrize(
+    ("named", "link", "restarts"),
+    [
+        pytest.param(3, "down", True, id="nobody is linked to it"),
+        pytest.param(3, "up", False, id="another replica still is"),
+        pytest.param(3, None, False, id="another replica does not say"),
+        pytest.param(1, "down", False, id="one Sentinel alone names it"),
+    ],
+)
+def test_a_replica_starts_anew_where_the_named_master_stays_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: int, link: str | None, restarts: bool
+) -> None:
+    """Its node is gone for good, and the Sentinels that came back later promote nobody."""
+    me, gone, other = (f"shop-redis-{number}" for number in range(3))
+    sentinels = {f"shop-redis-sentinel-{number}": f"10.0.1.{number}" for number in range(3)}
+    group = Group("shop.shop", {me: "10.0.0.1", gone: "10.0.0.2", other: "10.0.0.3"}, sentinels, 1)
+    answers = [Answer(each, "10.0.0.2") for each in list(sentinels)[:named]]
+    monkeypatch.setattr(keeping, "ask_sentinels", lambda *_: answers)
+    monkeypatch.setattr(keeping, "ask_member", lambda *_: None)
+    there = {other: Member(other, 4, 90, serves="replica", in_sync=True)}
+    monkeypatch.setattr(keeping, "ask_members", lambda *_, **__: there)
+    said = {"10.0.0.3": {"master_link_status": link} if link else {}}
+    monkeypatch.setattr(keeping, "replication_of", lambda address, _: said[address])
+    keeper = Keeper(Settings(me, "", tmp_path, tmp_path, tmp_path))
+    keeper.member, keeper._lineage, keeper._linked = Member(me, 4, 100, in_sync=True), "a", 1000.0
+    keeper._answered = keeper._linked + PATIENCE_WITH_SILENCE_SECONDS + 1
+    with subprocess.Popen(["sleep", "20"]) as keeper.server:
+        facts = {"master_replid": "a", "slave_repl_offset": "100", "master_host": "10.0.0.2"}
+        keeper.observe_lost_replica(group, facts, 900.0)
+        if restarts:
             assert keeper.server.wait(5) == -signal.SIGTERM
         else:
             assert keeper.server.poll() is None
