@@ -6,7 +6,6 @@ in force stays.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,15 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.context import Parameters
-from appstack_operator.desired.quantities import bytes_of
+from appstack_operator.desired.parameter_limits import Room, does_not_fit
 from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
 ANNOTATION = "appstack.dev/parameters"
-# What PostgreSQL takes for a size; a number alone counts blocks.
-SIZE = re.compile(r"^ *(\d+) *(B|kB|MB|GB|TB)? *$")
-UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
-BLOCK_BYTES = 8192
 
 
 class Report(BaseModel):
@@ -57,12 +52,12 @@ def settle_parameters(stack: AppStack, seen: Observed, memory_limit: str) -> Par
     live = seen.get("ConfigMap", f"{stack.name}-postgres-config")
     annotations = (live or {}).get("metadata", {}).get("annotations") or {}
     is_new, before = not annotations.get("initialize"), settings_of(annotations.get("config", ""))
-    reports = reports_of(seen.pods("postgres"))
+    reports, room = reports_of(seen.pods("postgres")), Room(memory_limit, postgres.storage.size)
     in_force: dict[str, str] = {}
     proposed: dict[str, str] = {}
     refused: dict[str, str] = {}
     for name, value in sorted(postgres.parameters.items()):
-        if why := does_not_fit(name, value, memory_limit):
+        if why := does_not_fit(name, value, room):
             refused[name] = why
         elif why := reports.refusal(name, value):
             refused[name] = why
@@ -108,15 +103,6 @@ def report_of(pod: Object) -> Report | None:
         return Report.model_validate_json(text) if text else None
     except ValidationError:
         return None
-
-
-def does_not_fit(name: str, value: str, memory_limit: str) -> str:
-    """PostgreSQL would start with more shared buffers than its container may use, and be killed once they fill."""
-    size = SIZE.match(value) if name == "shared_buffers" else None
-    if size is None:
-        return ""
-    size_bytes = int(size[1]) * (UNITS[size[2]] if size[2] else BLOCK_BYTES)
-    return f"more than the memory limit of a member, {memory_limit}" if size_bytes >= bytes_of(memory_limit) else ""
 
 
 def describe_refusals(stack: AppStack, parameters: Parameters) -> str:

@@ -114,6 +114,33 @@ def test_shared_buffers_fit_into_the_memory_limit(value: str, fits: bool) -> Non
     assert (found.in_force == {"shared_buffers": value}) is fits
 
 
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("max_standby_streaming_delay", ["0", "30000", "5min", "300s"], ["-1", "6min", "1h", "300001"]),
+        ("max_wal_size", ["5GB", "5120"], ["5121", "6GB", "1TB"]),
+        ("min_wal_size", ["80MB"], ["5.5GB"]),
+        ("wal_keep_size", ["0", "4GB"], ["8GB", " 9000 MB "]),
+    ],
+)
+def test_what_a_stack_cannot_live_with_is_refused_with_what_to_do(
+    name: str, taken: list[str], refused: list[str]
+) -> None:
+    """PostgreSQL would take all of them; the volume of a stack that says nothing has 10Gi."""
+    for value in taken:
+        assert settled({name: value}, initialized=False).in_force == {name: value}
+    for value in refused:
+        found = settled({name: value}, initialized=False)
+        assert found.in_force.get(name) != value
+        assert found.proposed == {}
+        assert len(found.refused[name].split()) > 5
+
+
+@pytest.mark.parametrize("name", ["max_standby_streaming_delay", "wal_keep_size"])
+def test_what_is_no_value_at_all_is_postgresql_s_to_refuse(name: str) -> None:
+    assert settled({name: "much"}, None).proposed == {name: "much"}
+
+
 @pytest.mark.parametrize("config", ["", "no JSON", "[]", '{"postgresql": null}'])
 def test_a_configuration_that_somebody_spoilt_is_no_obstacle(config: str) -> None:
     live = a_config({})

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from appstack_operator.api.postgres import OWNED_PARAMETERS
+from appstack_operator.desired.parameter_limits import Room, does_not_fit
 from appstack_operator.desired.postgres import (
     build_dynamic_configuration,
     build_patroni_configuration,
     build_postgres,
+    memory_limit,
     settings,
     wal_settings,
 )
@@ -121,6 +123,13 @@ def test_kept_wal_never_fills_the_volume(size: str) -> None:
     kept = wal_settings(volume_megabytes * 2**20)
     most = sum(int(kept[name].removesuffix("MB")) for name in ("max_wal_size", "max_slot_wal_keep_size"))
     assert most <= volume_megabytes // 2
+
+
+@pytest.mark.parametrize("size", ["256Mi", "1Gi", "10Gi", "500Gi"])
+def test_no_setting_of_the_operator_s_is_one_that_it_would_refuse(size: str) -> None:
+    stack = a_stack(postgres={"storage": {"size": size}})
+    room = Room(memory_limit(stack), size)
+    assert [name for name, value in settings(stack, {}).items() if does_not_fit(name, value, room)] == []
 
 
 def test_the_user_s_settings_win_over_the_operator_s() -> None:

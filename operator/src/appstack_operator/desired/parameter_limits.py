@@ -1,0 +1,74 @@
+"""Values of PostgreSQL's settings that PostgreSQL takes and a stack cannot live with, and why. Pure.
+
+A member's own program is asked about all others (parameters.py): it knows no memory limit, no volume and no failover.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from appstack_operator.desired.quantities import bytes_of
+
+# A number and its unit, as PostgreSQL takes them.
+AMOUNT = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s*(\w*)\s*$")
+SIZE_UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+BLOCK_BYTES = 8192
+
+LONGEST_STANDBY_DELAY_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a member has, as quantities."""
+
+    memory: str
+    volume: str
+
+
+def does_not_fit(name: str, value: str, room: Room) -> str:
+    """Why a stack cannot live with this value; empty if it can, or if it is no value at all (PostgreSQL says so)."""
+    judge = JUDGES.get(name)
+    return judge(value, room) if judge else ""
+
+
+def fits_memory(value: str, room: Room) -> str:
+    """PostgreSQL would start with more shared buffers than its container may use, and be killed once they fill."""
+    size_bytes = amount(value, SIZE_UNITS, BLOCK_BYTES)
+    if size_bytes is None or size_bytes < bytes_of(room.memory):
+        return ""
+    return f"more than the memory limit of a member, {room.memory}"
+
+
+def fits_volume(value: str, room: Room) -> str:
+    """WAL that PostgreSQL is told to keep must leave the data its place: a full volume stops every member alike."""
+    size_bytes = amount(value, SIZE_UNITS, SIZE_UNITS["MB"])
+    if size_bytes is None or size_bytes <= bytes_of(room.volume) / 2:
+        return ""
+    return f"more than half of a member's volume, {room.volume}, for WAL alone; raise spec.postgres.storage.size first"
+
+
+def ends_conflicts(value: str, room: Room) -> str:
+    """A replica applies all that it received before it leads, and waits that long for a query in its way."""
+    delay_seconds = amount(value, TIME_UNITS, TIME_UNITS["ms"])
+    if delay_seconds is None or 0 <= delay_seconds <= LONGEST_STANDBY_DELAY_SECONDS:
+        return ""
+    how_long = "for ever" if delay_seconds < 0 else f"for {value}"
+    return f"a query on a replica could hold up its promotion {how_long}; 5min is the most"
+
+
+def amount(value: str, units: Mapping[str, float], unit: float) -> float | None:
+    """The number in a setting; without a unit it counts in `unit`. None where PostgreSQL has to judge."""
+    found = AMOUNT.match(value)
+    if found is None or (found[2] and found[2] not in units):
+        return None
+    return float(found[1]) * (units[found[2]] if found[2] else unit)
+
+
+JUDGES: Mapping[str, Callable[[str, Room], str]] = {
+    "max_standby_streaming_delay": ends_conflicts,
+    "max_wal_size": fits_volume,
+    "min_wal_size": fits_volume,
+    "shared_buffers": fits_memory,
+    "wal_keep_size": fits_volume,
+}
