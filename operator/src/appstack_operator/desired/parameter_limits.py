@@ -1,6 +1,6 @@
 """Values of PostgreSQL's settings that PostgreSQL takes and a stack cannot live with, and why. Pure.
 
-A member's own program is asked about all others (parameters.py): it knows no memory limit, no volume and no failover.
+A member's own program is asked about all others (parameters.py): it knows no memory limit, no volume and no pooler.
 """
 
 import re
@@ -15,6 +15,9 @@ SIZE_UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 BLOCK_BYTES = 8192
 
+DEFAULT_CONNECTIONS = 200
+# Patroni, the agents, the operator, migrations, people, and those that PostgreSQL keeps for superusers.
+LEAST_CONNECTIONS = 25
 LONGEST_STANDBY_DELAY_SECONDS = 300
 
 
@@ -48,6 +51,14 @@ def fits_volume(value: str, room: Room) -> str:
     return f"more than half of a member's volume, {room.volume}, for WAL alone; raise spec.postgres.storage.size first"
 
 
+def leaves_connections(value: str, room: Room) -> str:
+    """What the stack itself needs, and the pooler a few of."""
+    connections = amount(value, {}, 1)
+    if connections is None or connections >= LEAST_CONNECTIONS:
+        return ""
+    return f"the stack itself needs {LEAST_CONNECTIONS} or more; the pooler's share follows this value"
+
+
 def ends_conflicts(value: str, room: Room) -> str:
     """A replica applies all that it received before it leads, and waits that long for a query in its way."""
     delay_seconds = amount(value, TIME_UNITS, TIME_UNITS["ms"])
@@ -65,7 +76,13 @@ def amount(value: str, units: Mapping[str, float], unit: float) -> float | None:
     return float(found[1]) * (units[found[2]] if found[2] else unit)
 
 
+def connections_of(settings: Mapping[str, str]) -> int:
+    """The connections that PostgreSQL takes with these settings; the least there may be where it is written oddly."""
+    return int(amount(settings.get("max_connections", str(DEFAULT_CONNECTIONS)), {}, 1) or LEAST_CONNECTIONS)
+
+
 JUDGES: Mapping[str, Callable[[str, Room], str]] = {
+    "max_connections": leaves_connections,
     "max_standby_streaming_delay": ends_conflicts,
     "max_wal_size": fits_volume,
     "min_wal_size": fits_volume,

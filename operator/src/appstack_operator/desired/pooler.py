@@ -2,6 +2,7 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import RECORD, Context
+from appstack_operator.desired.parameter_limits import connections_of
 from appstack_operator.desired.pods import container_security, host_aliases, placement, pod_security, pull_secrets
 from appstack_operator.desired.stateful import (
     CONFIG_CHECKSUM,
@@ -18,8 +19,9 @@ from appstack_operator.objects import Object, content_hash, labels, metadata, se
 COMPONENT = "postgres-pooler"
 USER_ID = 5432
 PORTS = {"postgres": 5432}
-# Of the primary's connections, for all poolers together: the rest stays for replicas, migrations and people.
-SERVER_CONNECTIONS = 120
+# The most of the primary's connections, for all poolers together, also where it takes more than usual: a pooler follows
+# a new value at once, and the primary only when it is restarted.
+MOST_SERVER_CONNECTIONS = 120
 
 
 def build_pooler(stack: AppStack, context: Context) -> list[Object]:
@@ -41,8 +43,14 @@ def build_configuration(stack: AppStack, context: Context) -> str:
         "pgbouncer.ini.j2",
         host=primary_host(stack, context),
         pool_mode=pooler.pool_mode.value,
-        pool_size=SERVER_CONNECTIONS // pooler.replicas,
+        pool_size=server_connections(stack, context) // pooler.replicas,
     )
+
+
+def server_connections(stack: AppStack, context: Context) -> int:
+    """For all poolers together: three fifths, the rest stays for reading past them, migrations and people."""
+    settings = context.parameters.in_force if context.parameters else stack.spec.postgres.parameters
+    return min(connections_of(settings) * 3 // 5, MOST_SERVER_CONNECTIONS)
 
 
 def primary_host(stack: AppStack, context: Context) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
 from appstack_operator.desired.context import RECORD, Context, Parameters
+from appstack_operator.desired.parameter_limits import DEFAULT_CONNECTIONS
 from appstack_operator.desired.pods import container_security, http_probe, resources
 from appstack_operator.desired.quantities import MEBIBYTE, bytes_of
 from appstack_operator.desired.stateful import (
@@ -155,7 +156,7 @@ def synchronous_mode(stack: AppStack) -> bool | str:
 def settings(stack: AppStack, users: Mapping[str, str], volume_bytes: int | None = None) -> dict[str, str]:
     """postgresql.conf: sized by memory and volume, the user's settings over the operator's."""
     return {
-        "max_connections": "200",
+        "max_connections": str(DEFAULT_CONNECTIONS),
         "max_wal_senders": "10",
         "max_replication_slots": "10",
         "wal_level": "replica",

@@ -117,6 +117,7 @@ def test_shared_buffers_fit_into_the_memory_limit(value: str, fits: bool) -> Non
 @pytest.mark.parametrize(
     ("name", "taken", "refused"),
     [
+        ("max_connections", ["25", "300"], ["24", "1"]),
         ("max_standby_streaming_delay", ["0", "30000", "5min", "300s"], ["-1", "6min", "1h", "300001"]),
         ("max_wal_size", ["5GB", "5120"], ["5121", "6GB", "1TB"]),
         ("min_wal_size", ["80MB"], ["5.5GB"]),
@@ -136,7 +137,7 @@ def test_what_a_stack_cannot_live_with_is_refused_with_what_to_do(
         assert len(found.refused[name].split()) > 5
 
 
-@pytest.mark.parametrize("name", ["max_standby_streaming_delay", "wal_keep_size"])
+@pytest.mark.parametrize("name", ["max_connections", "max_standby_streaming_delay", "wal_keep_size"])
 def test_what_is_no_value_at_all_is_postgresql_s_to_refuse(name: str) -> None:
     assert settled({name: "much"}, None).proposed == {name: "much"}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from appstack_operator.desired.context import Parameters
 from appstack_operator.desired.environment import connection_variables
 from appstack_operator.desired.migrations import build_migrations
 from appstack_operator.desired.pooler import build_configuration, build_pooler
@@ -45,6 +46,20 @@ def test_clients_wait_through_a_failover_instead_of_being_refused() -> None:
 @pytest.mark.parametrize("replicas", [1, 2, 10])
 def test_all_poolers_together_leave_the_primary_connections(replicas: int) -> None:
     assert int(configuration(replicas=replicas)["pgbouncer"]["default_pool_size"]) * replicas <= 150
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 10])
+@pytest.mark.parametrize(("connections", "most"), [(25, 15), (50, 30), (200, 120), (1000, 120)])
+def test_the_poolers_share_follows_a_lower_max_connections(replicas: int, connections: int, most: int) -> None:
+    """A pooler that opens more than PostgreSQL takes is refused, and tells its clients so."""
+    spec = pooled(replicas=replicas)
+    spec["postgres"]["parameters"] = {"max_connections": "7"}
+    taken = a_context(parameters=Parameters(in_force={"max_connections": str(connections)}))
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(build_configuration(a_stack(**spec), taken))
+    size = int(parser["pgbouncer"]["default_pool_size"])
+    assert (size, size * replicas <= most) == (most // replicas, True)
+    assert size > 0
 
 
 def test_the_mode_is_what_the_spec_says() -> None:
