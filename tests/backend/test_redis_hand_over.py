@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from appstack_redis import disk
 from appstack_redis import hand_over as handing
 from appstack_redis.decide import Member
 from appstack_redis.keeper import Keeper
@@ -25,7 +27,7 @@ from tests.backend.kit.redis_group import (
     wait_for_an_heir,
     wait_for_group,
 )
-from tests.backend.kit.servers import PASSWORD
+from tests.backend.kit.servers import PASSWORD, REDIS_USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +137,66 @@ def test_a_replica_has_nothing_to_hand_over(keeper: Keeper, group: RedisGroup) -
     tell(Member(HEIR, 1, 10, serves="master", in_sync=True))
     keeper.connection().call("REPLICAOF", PODS[HEIR], group.port)
     assert not handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+
+
+def limit_files(group: RedisGroup, pod: str, most: str) -> None:
+    """From now on no file of this server can grow beyond this: what a full or broken disk looks like to it."""
+    pid, user = innermost(group.servers[pod].process.pid), str(REDIS_USER)  # as itself: that needs no right
+    itself = ("setpriv", "--reuid", user, "--regid", user, "--clear-groups")
+    subprocess.run([*itself, "prlimit", "--pid", str(pid), f"--fsize={most}:"], check=True)
+
+
+def write_to_file(group: RedisGroup, pod: str) -> None:
+    """Have this server keep an append-only file."""
+    with Connection(PODS[pod], group.port, PASSWORD) as connection:
+        connection.call("CONFIG", "SET", "appendonly", "yes")
+        wait_until(
+            lambda: info(connection, "persistence")["aof_rewrite_in_progress"] == "0", "the first file is written", 30
+        )
+
+
+def test_a_master_whose_disk_keeps_failing_is_replaced_and_nobody_promotes_it(
+    keeper: Keeper, group: RedisGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "LASTING_SECONDS", 3.0)
+    tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
+    write_to_file(group, ME)
+    limit_files(group, ME, "0")
+    keeper.connection().call("SET", "last", "x")
+    wait_until(lambda: not handing.disk_works(PODS[ME], PASSWORD), "the disk fails", 10)
+    with pytest.raises(RedisError, match="MISCONF"):
+        keeper.connection().call("SET", "refused", "x")
+    keeper.observe(60.0)
+    assert info(keeper.connection(), "replication")["role"] == "master", "it may be over in a moment"
+
+    def looks(role: str) -> bool:
+        keeper.observe(60.0)
+        return info(keeper.connection(), "replication")["role"] == role
+
+    wait_until(lambda: looks("slave"), "the master makes room", 20)
+    assert replication(HEIR)["role"] == "master"
+    with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
+        assert connection.call("GET", "last") == "x"
+    keeper.observe(60.0)
+    assert priority(keeper) == "0"
+    limit_files(group, ME, "unlimited")
+    wait_until(lambda: looks("slave") and priority(keeper) == "100", "it may be promoted again", 20)
+
+
+def priority(keeper: Keeper) -> str:
+    return str(keeper.connection().call("CONFIG", "GET", "replica-priority")[1])
+
+
+def test_a_master_whose_disk_fails_stays_where_no_other_disk_works(keeper: Keeper, group: RedisGroup) -> None:
+    """Full disks are full alike: a master that moved on would only add a pause to the errors."""
+    tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
+    write_to_file(group, HEIR)
+    assert handing.disk_works(PODS[HEIR], PASSWORD)
+    limit_files(group, HEIR, "0")
+    keeper.connection().call("SET", "one", "x")
+    wait_until(lambda: not handing.disk_works(PODS[HEIR], PASSWORD), "the disk fails", 10)
+    assert not handing.hand_over(keeper.settings, keeper.connection, PODS[ME], can_lead=handing.disk_works)
+    assert info(keeper.connection(), "replication")["role"] == "master"
 
 
 def test_a_master_follows_its_group_and_waits_for_the_replicas_that_it_will_need(

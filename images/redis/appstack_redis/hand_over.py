@@ -15,15 +15,26 @@ HAND_OVER_SECONDS = 10.0
 CATCH_UP_SECONDS = 7.0  # what is left of those is enough for a failover
 
 
-def hand_over(settings: Settings, own: Callable[[], Connection], announced: str) -> bool:
+def anybody(_address: str, _password: str) -> bool:
+    """Whoever is in sync."""
+    return True
+
+
+def hand_over(
+    settings: Settings,
+    own: Callable[[], Connection],
+    announced: str,
+    can_lead: Callable[[str, str], bool] = anybody,
+) -> bool:
     """While this pod is master and another one can be: hold writes, let it catch up, have it promoted.
 
     Sentinel promotes first and demotes the old master many seconds later. Without the pause it would go on
     to acknowledge writes in between, and all of them would be lost. `own` connects to this pod's server, which others
-    know by its announced address. Returns whether another one leads now.
+    know by its announced address; `can_lead` looks at the others once more. Returns whether another one leads now.
     """
     group, deadline = settings.group(), time.monotonic() + HAND_OVER_SECONDS
-    heirs = [pod for pod, other in ask_members(group, settings.pod).items() if is_heir(other)]
+    in_sync = [pod for pod, other in ask_members(group, settings.pod).items() if is_heir(other)]
+    heirs = [pod for pod in in_sync if can_lead(group.redis[pod], settings.password)]
     offset = pause_writes(own)
     if offset is None or not heirs:
         log.info("nothing to hand over: %s", "this pod is no master" if heirs else "no other could be master")
@@ -79,6 +90,15 @@ def replication_of(address: str, password: str) -> dict[str, str]:
             return info(connection, "replication")
     except (OSError, RedisError):
         return {}
+
+
+def disk_works(address: str, password: str) -> bool:
+    """Whether another member writes its append-only file."""
+    try:
+        with Connection(address, REDIS_PORT, password) as connection:
+            return info(connection, "persistence").get("aof_last_write_status") == "ok"
+    except (OSError, RedisError):
+        return False
 
 
 def wait_until(condition: Callable[[], bool], deadline: float) -> bool:

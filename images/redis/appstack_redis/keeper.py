@@ -24,7 +24,8 @@ from appstack_redis.decide import (
     next_step,
     undisputed_master,
 )
-from appstack_redis.hand_over import ends_at_once, hand_over, replication_of
+from appstack_redis.disk import Disk
+from appstack_redis.hand_over import disk_works, ends_at_once, hand_over, replication_of, wait_until
 from appstack_redis.record import Record
 from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.settings import REDIS_PORT, Group, Settings
@@ -33,6 +34,7 @@ log = logging.getLogger("keeper")
 
 SILENCE_SECONDS = 20.0  # a server that has not answered for so long is not alive
 NEW_MASTER_SECONDS = 5.0  # for so long the other Sentinels may not have heard of a promotion
+AGREED_SECONDS = 3.0  # after that, Sentinels tell a master that it was replaced
 SHUTDOWN_SECONDS = 12.0
 # For so long a pod whose server was replaced stays: who still comes to its address is refused, and asks again at once.
 # An address that is gone swallows the attempt, and costs a client its whole time limit.
@@ -58,6 +60,7 @@ class Keeper:
         self._lineage = ""  # the master_replid whose generation we hold
         self._announced = ""  # the address that others know us by
         self._min_replicas = 0  # what the server was told
+        self._disk = Disk()
 
     def live(self) -> bool:
         """Whether the pod should be left alone: it waits on purpose, or its server answers."""
@@ -205,6 +208,28 @@ class Keeper:
             self.observe_linked_replica(group, facts)
         else:
             self.observe_lost_replica(group, facts, running_seconds)
+        self.observe_disk(group, is_master=facts["role"] == "master")
+
+    def observe_disk(self, group: Group, *, is_master: bool) -> None:
+        """A master that refuses writes for its disk's sake makes room; nobody on such a disk is promoted."""
+        did_fail = self._disk.failing_since is not None
+        if not self._disk.look(info(self.connection(), "persistence"), self._answered):
+            if did_fail and self.member.in_sync:
+                log.info("the disk takes writes again")
+                self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
+            return
+        self.connection().call("CONFIG", "SET", "replica-priority", NEVER_PROMOTE)
+        if is_master and self._disk.is_time_to_hand_over(self._answered):
+            self.leave(group)
+
+    def leave(self, group: Group) -> None:
+        """Let another one lead, where one can: what clients are told meanwhile is an error already."""
+        log.warning("the disk takes no writes: handing over")
+        try:
+            if hand_over(self.settings, self.connection, self._announced, can_lead=disk_works):
+                wait_until(lambda: self.yield_to_successor(group), time.monotonic() + AGREED_SECONDS)
+        finally:
+            self.connection().call("CLIENT", "UNPAUSE")
 
     def keep_announcing(self, group: Group, *, is_replica: bool) -> None:
         """Announce the address of this pod's Service: one that was deleted and made anew has another.
@@ -243,7 +268,7 @@ class Keeper:
         if int(facts["connected_slaves"]) < group.min_replicas and not is_new:
             self.yield_to_successor(group)
 
-    def yield_to_successor(self, group: Group) -> None:
+    def yield_to_successor(self, group: Group) -> bool:
         """Follow the master that most Sentinels name: a master that too many replicas have left may be deposed.
 
         Sentinels would tell it too, but only after 8 seconds.
@@ -252,6 +277,8 @@ class Keeper:
         if address and group.pod_at(address) not in (None, self.settings.pod):
             log.info("most Sentinels name %s: following it", group.pod_at(address))
             self.connection().call("REPLICAOF", address, REDIS_PORT)
+            return True
+        return False
 
     def observe_linked_replica(self, group: Group, facts: dict[str, str]) -> None:
         """A replica that holds its master's data: it takes over the master's generation, and may be promoted."""
