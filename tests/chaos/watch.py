@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 0.5
 ROLE_LABEL = "appstack.dev/role"
+LOOK = "look"  # the kind of a change that says whether there is an answer
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One condition that changed, or (type "role") one role that moved."""
+    """One condition that changed, one role that moved (reason "role"), or whether there is an answer (LOOK)."""
 
     at: float  # monotonic
     kind: str
@@ -57,6 +58,7 @@ class Watch:
         stack = self._ask(prefix)
         pods = self._ask(f"/api/v1/namespaces/{self.site.namespace}/pods?labelSelector={ROLE_LABEL}")
         now = time.monotonic()
+        self._note(now, {LOOK: ("True" if stack else "False", LOOK)})
         if stack:
             self._note(now, conditions_of(stack))
         if pods:

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.history import Action, Operation, Outcome
 from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.watch import Change
+from tests.chaos.watch import LOOK, Change
 
 MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
 CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
@@ -200,6 +200,26 @@ def test_recovery_is_counted_from_the_mending_where_it_came_after_that() -> None
 def test_a_stack_that_never_called_itself_otherwise_recovered_at_once_and_one_that_still_does_not_at_all() -> None:
     assert recovered(CHANGES[:2], MARKS) == 0.0
     assert recovered(CHANGES[:3], MARKS) is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ([(101.0, "False"), (160.0, "True")], None),
+        ([(90.0, "False"), (103.0, "True")], None),
+        ([(101.0, "False")], None),
+        ([(101.0, "False"), (102.5, "True")], 0.0),
+        ([(80.0, "False"), (99.0, "True")], 0.0),
+    ],
+    ids=["while the API server was away", "since before", "to the end", "one look", "before the fault"],
+)
+def test_where_nobody_could_look_it_is_not_known_to_have_stayed_whole(
+    answers: list[tuple[float, str]], found: float | None
+) -> None:
+    looks = [Change(at, LOOK, status, LOOK) for at, status in answers]
+    assert recovered([*CHANGES[:2], *looks], MARKS) == found
+    assert recovered([*looks, *CHANGES], MARKS) == 20.0, "who looked saw it"
+    assert conditions([*CHANGES[:2], *looks], MARKS) == conditions(CHANGES[:2], MARKS)
 
 
 def test_conditions_begin_with_how_it_was_and_roles_are_told_apart() -> None:
