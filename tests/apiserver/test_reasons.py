@@ -35,6 +35,7 @@ from tests.apiserver.kit.troubles import (
     a_refused_parameter,
     a_running_migration,
     a_shared_node,
+    a_silence,
     a_volume_that_cannot_grow,
     an_api_scaled_to_nothing,
     an_autoscaler_without_metrics,
@@ -150,6 +151,7 @@ CASES = {
     R.APPLY_REFUSED: Case("PostgresReady", f"data-{NAME}-postgres-0", a_volume_that_cannot_grow, is_new=True),
     R.CRON_JOB_FAILED: Case("CronJobsReady", f"{NAME}-nightly-1", a_failed_run, because="no such table"),
     R.CRON_JOB_MISSED: Case("CronJobsReady", f"CronJob {NAME}-nightly", later(days=2)),
+    R.PODS_UNREACHABLE: Case("Ready", f"{NAME}-postgres-0", a_silence, status="Unknown"),
     R.STATE_UNKNOWN: Case("Ready", "APIReady", an_api_scaled_to_nothing),
 }
 

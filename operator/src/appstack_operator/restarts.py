@@ -8,6 +8,7 @@ from itertools import chain
 from appstack_operator.api import AppStack
 from appstack_operator.assess.partition import all_speak, sides_of
 from appstack_operator.assess.pods import is_ready
+from appstack_operator.assess.reach import is_cut_off
 from appstack_operator.heirs import heirs
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
@@ -43,8 +44,11 @@ class Restart:
 def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     """Pods that do not run anyway; or one pod of the whole stack, and that only while the others are well.
 
-    PostgreSQL's primary waits for a member that can take over: a ready replica is not always one.
+    PostgreSQL's primary waits for a member that can take over: a ready replica is not always one. Nobody goes while the
+    operator is cut off from them: who leads, and who could, is not known then.
     """
+    if is_cut_off(seen):
+        return
     sets = seen.of_kind("StatefulSet")
     members = {each["metadata"]["name"]: seen.pods(component_of(each)) for each in sets}
     if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):

@@ -13,6 +13,7 @@ import httpx
 from appstack_operator.desired.parameters import ANNOTATION
 from appstack_operator.kinds import STACK
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL
+from appstack_operator.services.redis import TIMEOUT_SECONDS
 from tests.apiserver.kit.cast import NOON
 from tests.apiserver.kit.life import BACKEND, MANAGED_SPEC, NAME
 from tests.apiserver.kit.stage import NODES, Clock, Stage, container_status
@@ -194,6 +195,18 @@ async def a_failed_run(stage: Stage) -> AsyncIterator[None]:
     finally:
         for kind, name in (("Job", f"{NAME}-nightly-1"), ("Pod", f"{NAME}-nightly-1-x")):
             await stage.ask("DELETE", stage.path(kind, name), json=AT_ONCE)
+
+
+@asynccontextmanager
+async def a_silence(stage: Stage) -> AsyncIterator[None]:
+    """Connections are taken, and no service says anything in time."""
+    responders = stage.cast.responders
+    responders.delay_seconds = TIMEOUT_SECONDS + 1
+    try:
+        await stage.look()  # once, the last good answers stand in
+        yield
+    finally:
+        responders.delay_seconds = 0.0
 
 
 @asynccontextmanager

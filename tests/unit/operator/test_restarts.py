@@ -12,7 +12,7 @@ from appstack_operator.desired.stack import build_stack
 from appstack_operator.objects import component_of
 from appstack_operator.observed import PostgresAnswers, PostgresMember, RabbitmqAnswers, RabbitmqNode
 from appstack_operator.plan import Action, Impact, Verb, plan
-from appstack_operator.restarts import REVISION_LABEL, waiting_primary
+from appstack_operator.restarts import REVISION_LABEL, next_restarts, waiting_primary
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack, observed
 from tests.unit.operator.planning import OPEN, everything, plan_for
 
@@ -233,3 +233,20 @@ def test_no_node_is_restarted_for_a_template_while_another_is_apart_or_does_not_
     assert cures(replace(stopped, nodes=stopped.nodes[1:]), old) == [], "one that is no member yet"
     assert cures(rabbitmq_nodes("0", None, "2"), old) == []
     assert cures(RabbitmqAnswers(error="no answer within 2 s"), old) == ["shop-rabbitmq-2"]
+
+
+def test_nobody_is_restarted_while_the_operator_is_cut_off() -> None:
+    objects = members_of_postgres("old", "new")
+    for pod in objects:
+        if pod["kind"] == "Pod" and component_of(pod) in ("redis", "rabbitmq"):
+            pod["metadata"]["labels"][REVISION_LABEL] = "old"
+    stack = a_stack()
+    late: dict[str, Any] = {"error": "no answer within 2 s", "is_late": True}
+
+    def planned(rabbitmq: RabbitmqAnswers) -> list[str]:
+        members = tuple(PostgresMember(f"shop-postgres-{number}", **late) for number in range(2))
+        seen = observed(*objects, postgres=PostgresAnswers(members), rabbitmq=rabbitmq)
+        return [each.pod for each in next_restarts(stack, seen)]
+
+    assert planned(RabbitmqAnswers(**late)) == []
+    assert planned(RabbitmqAnswers(error="refused")) == ["shop-rabbitmq-2"], "that one was reached"

@@ -3,6 +3,7 @@
 from appstack_operator.api import AppStack
 from appstack_operator.api.postgres import SynchronousReplication
 from appstack_operator.assess.deployments import assess_deployment
+from appstack_operator.assess.reach import pods_are_reached
 from appstack_operator.assess.stateful import (
     first_verdict,
     pods_are_ready,
@@ -26,6 +27,11 @@ def members_exist(stack: AppStack, seen: Observed) -> Verdict | None:
 def members_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
     """No member is kept from running by a volume, a node, an image, a crash."""
     return pods_can_start(stack, COMPONENT, seen)
+
+
+def members_are_reached(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The operator is not cut off from the members."""
+    return pods_are_reached(COMPONENT, seen)
 
 
 def one_primary_leads(stack: AppStack, seen: Observed) -> Verdict | None:
@@ -133,6 +139,7 @@ def replicas(seen: Observed) -> list[PostgresMember]:
 CHECKS = (
     members_exist,
     members_can_start,
+    members_are_reached,
     one_primary_leads,
     writes_are_taken,
     members_are_ready,

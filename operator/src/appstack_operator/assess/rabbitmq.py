@@ -2,6 +2,7 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.partition import sides_of
+from appstack_operator.assess.reach import pods_are_reached
 from appstack_operator.assess.stateful import (
     first_verdict,
     pods_are_ready,
@@ -23,6 +24,11 @@ def nodes_exist(stack: AppStack, seen: Observed) -> Verdict | None:
 def nodes_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
     """No pod is kept from running by a volume, a node, an image, a crash."""
     return pods_can_start(stack, COMPONENT, seen)
+
+
+def nodes_are_reached(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The operator is not cut off from the nodes."""
+    return pods_are_reached(COMPONENT, seen)
 
 
 def a_node_answers(stack: AppStack, seen: Observed) -> Verdict | None:
@@ -112,6 +118,7 @@ def pod_of(node_name: str) -> str:
 CHECKS = (
     nodes_exist,
     nodes_can_start,
+    nodes_are_reached,
     a_node_answers,
     majority_runs,
     nodes_see_each_other,

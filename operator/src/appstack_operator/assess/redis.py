@@ -1,6 +1,7 @@
 """Is Redis well? An ordered chain of small checks: the first verdict is what the SRE reads. Pure."""
 
 from appstack_operator.api import AppStack
+from appstack_operator.assess.reach import pods_are_reached
 from appstack_operator.assess.stateful import (
     first_verdict,
     pods_are_ready,
@@ -24,6 +25,11 @@ def members_exist(stack: AppStack, seen: Observed) -> Verdict | None:
 def pods_of_both_can_start(stack: AppStack, seen: Observed) -> Verdict | None:
     """No pod is kept from running by a volume, a node, an image, a crash."""
     return pods_can_start(stack, COMPONENT, seen) or pods_can_start(stack, SENTINEL, seen)
+
+
+def pods_of_both_are_reached(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The operator is not cut off from the pods."""
+    return pods_are_reached(COMPONENT, seen) or pods_are_reached(SENTINEL, seen)
 
 
 def sentinels_answer(stack: AppStack, seen: Observed) -> Verdict | None:
@@ -153,6 +159,7 @@ def instance_of(pod: str | None, seen: Observed) -> RedisInstance | None:
 CHECKS = (
     members_exist,
     pods_of_both_can_start,
+    pods_of_both_are_reached,
     sentinels_answer,
     master_is_agreed,
     master_is_one_of_ours,

@@ -1,7 +1,7 @@
 """All verdicts about a stack, and the few that sum them up. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.availability import assess_availability
@@ -25,6 +25,7 @@ from appstack_operator.assess.postgres import (
     writes_are_taken,
 )
 from appstack_operator.assess.rabbitmq import assess_rabbitmq, majority_runs, publishers_are_not_held_back
+from appstack_operator.assess.reach import pods_are_reached
 from appstack_operator.assess.redis import assess_redis, master_is_up, master_takes_writes
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
@@ -49,6 +50,8 @@ class Assessment:
     # pooler that nobody goes through yet.
     harmless: frozenset[str] = frozenset()
     idle: frozenset[str] = frozenset()  # components that serve nobody yet
+    # Condition -> why nobody can tell whether that part serves; known causes of something else may stand in `verdicts`.
+    unseen: Mapping[str, Verdict] = field(default_factory=dict)
     missing_inputs: Verdict | None = None  # a Secret of the user's that is missing, useless, or leads nowhere
 
 
@@ -93,6 +96,7 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         old_pods_are_gone(stack, seen),
         harmless=frozenset(edits) | blind | passed,
         idle=frozenset({POOLER}) if is_passed else frozenset(),
+        unseen={name: unseen for name, part in COMPONENTS.items() if (unseen := pods_are_reached(part, seen))},
         missing_inputs=missing,
     )
 
@@ -131,16 +135,23 @@ def rabbitmq_serves(stack: AppStack, seen: Observed) -> bool:
 
 def assess_ready(assessment: Assessment) -> Verdict:
     """Whether a user is served: reads, writes, background work."""
-    for name in SERVING:
-        if assessment.serves[name]:
-            continue
-        migration = assessment.verdicts["MigrationsApplied"]
-        cause = migration if name == "APIReady" and not migration.is_true else assessment.verdicts[name]
-        if cause.is_true and cause.reason is Reason.NOT_DECLARED:
-            return Verdict.false(Reason.NOT_DECLARED, f"nobody is served: {cause.message}")
-        message = cause.message if not cause.is_true else f"{name}: no instance serves, and yet: {cause.message}"
-        return Verdict.false(cause.reason if not cause.is_true else Reason.STATE_UNKNOWN, message)
-    return Verdict.true(Reason.HEALTHY, "users are served: reads, writes, background work")
+    causes = [why_not_served(name, assessment) for name in SERVING if not assessment.serves[name]]
+    well = Verdict.true(Reason.HEALTHY, "users are served: reads, writes, background work")
+    # What is known to be away comes before what nobody can see.
+    return min(causes, key=lambda cause: cause.status == "Unknown", default=well)
+
+
+def why_not_served(name: str, assessment: Assessment) -> Verdict:
+    """What keeps one part from serving, or from being seen."""
+    if unseen := assessment.unseen.get(name):
+        return unseen
+    migration = assessment.verdicts["MigrationsApplied"]
+    cause = migration if name == "APIReady" and not migration.is_true else assessment.verdicts[name]
+    if not cause.is_true:
+        return Verdict.false(cause.reason, cause.message)
+    if cause.reason is Reason.NOT_DECLARED:
+        return Verdict.false(Reason.NOT_DECLARED, f"nobody is served: {cause.message}")
+    return Verdict.false(Reason.STATE_UNKNOWN, f"{name}: no instance serves, and yet: {cause.message}")
 
 
 def contradiction(seen: Observed, assessment: Assessment) -> str:

@@ -100,6 +100,10 @@ class Reason(StrEnum):
     CRON_JOB_MISSED = "CronJobMissed", "A run of a scheduled job is overdue."
 
     # The operator itself
+    PODS_UNREACHABLE = (
+        "PodsUnreachable",
+        "The operator is cut off from the data services' pods: how they are is not known.",
+    )
     STATE_UNKNOWN = (
         "StateUnknown",
         "No check found a cause, and yet nobody serves: what was seen contradicts itself.",
@@ -124,6 +128,11 @@ class Verdict:
     def false(cls, reason: Reason, message: str) -> Self:
         """It does not hold, and the message says which object and why."""
         return cls("False", reason, message)
+
+    @classmethod
+    def unknown(cls, reason: Reason, message: str) -> Self:
+        """Nobody can tell, and the message says why."""
+        return cls("Unknown", reason, message)
 
     @property
     def is_true(self) -> bool:

@@ -8,14 +8,16 @@ from appstack_operator.desired.workers import component_of_worker
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, metadata
 
 MONITORING = "monitoring.coreos.com/v1"
-# Condition that is not True -> how long that may last, how urgent it is, what it means.
+# Condition, what it is (1 True, 0 False, -1 Unknown) -> how long that may last, how urgent it is, what it means.
 ALERTS = (
     ("Ready", 0, "1m", "critical", "users of the stack are not served"),
+    ("Ready", -1, "5m", "critical", "nobody can tell whether users are served: the operator is cut off from the pods"),
     ("HighlyAvailable", 0, "15m", "warning", "the next loss of a pod or node ends the service"),
     ("Stalled", 1, "5m", "warning", "the stack does not move on by itself: somebody has to act"),
     ("MigrationsApplied", 0, "15m", "warning", "the database does not have the schema of the wanted image"),
     ("CronJobsReady", 0, "15m", "warning", "a scheduled job failed or was missed"),
 )
+NAMES = {1: "{}", 0: "Not{}", -1: "{}Unknown"}  # of the alert
 
 
 def build_monitoring(stack: AppStack) -> list[Object]:
@@ -56,7 +58,7 @@ def build_rules(stack: AppStack) -> Object:
     place = f'namespace="{stack.namespace}",stack="{stack.name}"'
     alerts = [
         build_alert(
-            f"AppStack{condition if value else f'Not{condition}'}",
+            f"AppStack{NAMES[value].format(condition)}",
             f'appstack_condition{{{place},condition="{condition}"}} == {value}',
             lasts,
             severity,
