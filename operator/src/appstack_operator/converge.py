@@ -36,8 +36,9 @@ from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.events import build_events, build_ignored, build_moves
 from appstack_operator.gates import set_gates
-from appstack_operator.held_back import edits_that_wait, may_begin, stack_for_now, verdicts_of_waiting
+from appstack_operator.held_back import edits_that_wait, may_begin, verdicts_of_waiting
 from appstack_operator.kinds import STACK, Ref
+from appstack_operator.leaving import stack_for_now
 from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG

@@ -1,0 +1,89 @@
+"""How many members a data service keeps where fewer are asked for: whoever leads has a successor that stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from appstack_operator.assess.stack import assess_stack
+from appstack_operator.held_back import verdicts_of_waiting
+from appstack_operator.leaving import stack_for_now, why_members_stay
+from appstack_operator.observed import PostgresAnswers, PostgresMember
+from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
+from tests.unit.operator.planning import everything
+
+
+def a_member(number: int, **facts: Any) -> PostgresMember:
+    """A synchronous standby that streams, unless told otherwise."""
+    return PostgresMember(
+        f"shop-postgres-{number}",
+        **{"role": "replica", "state": "streaming", "is_sync": True, "lag_bytes": 0, **facts},
+    )
+
+
+LEADS: dict[str, Any] = {"role": "primary", "state": "running", "is_sync": False}
+BROKEN = {"state": "starting", "is_sync": False}
+
+
+def shrunk(*members: PostgresMember, to: int, pods: int | None = None, is_made: bool = True) -> tuple[int, str]:
+    """How many members are asked for, where so many run and fewer are wanted; and what is said of the others."""
+    objects = everything(postgres={"instances": len(members)})
+    for each in objects:
+        each["status"] = {"observedGeneration": 1}
+        if each["metadata"]["name"] == "shop-postgres-config" and is_made:
+            each["metadata"]["annotations"]["initialize"] = "7"
+    stack = a_stack(postgres={"instances": to})
+    there = [a_pod(stack, "postgres", number) for number in range(len(members) if pods is None else pods)]
+    seen = observed(*objects, *there, postgres=PostgresAnswers(members))
+    assert stack_for_now(stack, seen).spec.postgres.instances >= to
+    return stack_for_now(stack, seen).spec.postgres.instances, why_members_stay(stack, seen)
+
+
+@pytest.mark.parametrize(
+    ("members", "count", "why"),
+    [
+        pytest.param([LEADS, {}], 1, "one by one", id="a replica goes"),
+        pytest.param([{}, LEADS], 1, "one by one", id="the primary hands over as it goes"),
+        pytest.param([BROKEN, LEADS], 2, "shop-postgres-1 is primary and stays", id="nobody else holds the data"),
+        pytest.param([{"error": "no answer"}, LEADS], 2, "shop-postgres-0: no answer", id="nobody else answers"),
+        pytest.param([{}, {}], 2, "shop-postgres-1 stays until one of the members leads", id="nobody leads"),
+        pytest.param([{**LEADS, "state": "starting"}, {}], 2, "until one of the members leads", id="it does not run"),
+        pytest.param([LEADS, BROKEN], 1, "one by one", id="what is broken may go"),
+    ],
+)
+def test_postgresql_keeps_its_last_member_while_nobody_else_can_lead(
+    members: list[dict[str, Any]], count: int, why: str
+) -> None:
+    asked, said = shrunk(*(a_member(number, **facts) for number, facts in enumerate(members)), to=1)
+    assert asked == count
+    assert said.startswith("instances 2 -> 1: ")
+    assert why in said
+
+
+def test_members_go_one_by_one() -> None:
+    five = [a_member(0, **LEADS), *(a_member(number) for number in range(1, 5))]
+    assert shrunk(*five, to=2)[0] == 4
+    assert shrunk(*five, to=2, pods=6) == (5, "instances 5 -> 2: another member is still on its way out")
+
+
+def test_where_there_is_no_database_yet_members_go_at_once() -> None:
+    assert shrunk(*(a_member(number, **BROKEN) for number in range(3)), to=1, is_made=False) == (1, "")
+
+
+def test_what_waits_is_said_after_what_is_wrong() -> None:
+    stack = a_stack(postgres={"instances": 1})
+    objects = everything(postgres={"instances": 2})
+    for each in objects:
+        each["status"] = {"observedGeneration": 1, "updateRevision": "1"}
+        if each["metadata"]["name"] == "shop-postgres-config":
+            each["metadata"]["annotations"]["initialize"] = "7"
+    pods = [a_pod(stack, "postgres", number) for number in range(2)]
+    for first, status in (({}, "True"), (BROKEN, "False")):
+        answers = PostgresAnswers((a_member(0, **first), a_member(1, **LEADS)))
+        seen = observed(*objects, *pods, **{**healthy_answers(stack), "postgres": answers})
+        before = assess_stack(stack, seen, a_context())
+        said = verdicts_of_waiting(stack, seen, a_context(), before)["postgres"]
+        assert said.status == status
+        assert said.message.startswith("" if status == "True" else before.verdicts["PostgresReady"].message)
+        assert "instances 2 -> 1: " in said.message
