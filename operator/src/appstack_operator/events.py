@@ -5,6 +5,7 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.status import Condition
+from appstack_operator.assess.stateful import was_ever_complete
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.kinds import EVENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
@@ -77,11 +78,6 @@ def build_ignored(stack: AppStack, former: AppStack | None, now: datetime) -> It
 def build_moves(stack: AppStack, moves: Iterable[str], now: datetime) -> Iterator[Object]:
     """One event for each pod that is sent to another node."""
     return (build_event(stack, "HighlyAvailable", POD_MOVED, each, now, is_warning=False) for each in moves)
-
-
-def was_ever_complete(before: Sequence[Condition]) -> bool:
-    """Whether some generation of the spec was once rolled out as a whole: only then Ready speaks for one."""
-    return any(condition.type == "Ready" and condition.observed_generation for condition in before)
 
 
 def is_worrying(condition: Condition, *, was_complete: bool) -> bool:

@@ -17,6 +17,7 @@ from appstack_operator.objects import Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action, Verb
 from appstack_operator.restarts import waiting_primary
+from appstack_operator.volumes import members_with_volumes
 
 # The passwords that the pods of the API and of the workers hold.
 HELD_BY_BACKEND = {"postgres_app": "postgres", "rabbitmq": "rabbitmq"}
@@ -42,8 +43,9 @@ def verdicts_of_waiting(
 
 def sentences_of_waiting(stack: AppStack, seen: Observed, context: Context) -> Iterator[tuple[str, str]]:
     """Component -> what waits, for what."""
-    if why := why_members_stay(stack, seen):
-        yield "postgres", why
+    for component in members_with_volumes(stack):
+        if why := why_members_stay(component, stack, seen):
+            yield component, why
     if primary := waiting_primary(stack, seen):
         until = f"it is replaced once another member can take over: {why_not(stack, seen)}"
         yield "postgres", f"{primary} is primary and of the old template; {until}"

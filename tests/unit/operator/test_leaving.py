@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from appstack_operator.api.status import Condition
+from appstack_operator.assess.redis import sentinels_know_only_ours
 from appstack_operator.assess.stack import assess_stack
 from appstack_operator.held_back import verdicts_of_waiting
 from appstack_operator.leaving import stack_for_now, why_members_stay
-from appstack_operator.observed import PostgresAnswers, PostgresMember
+from appstack_operator.observed import PostgresAnswers, PostgresMember, RedisAnswers, RedisInstance, SentinelAnswer
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
 from tests.unit.operator.planning import everything
 
@@ -37,7 +39,7 @@ def shrunk(*members: PostgresMember, to: int, pods: int | None = None, is_made: 
     there = [a_pod(stack, "postgres", number) for number in range(len(members) if pods is None else pods)]
     seen = observed(*objects, *there, postgres=PostgresAnswers(members))
     assert stack_for_now(stack, seen).spec.postgres.instances >= to
-    return stack_for_now(stack, seen).spec.postgres.instances, why_members_stay(stack, seen)
+    return stack_for_now(stack, seen).spec.postgres.instances, why_members_stay("postgres", stack, seen)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,77 @@ def test_what_waits_is_said_after_what_is_wrong() -> None:
         assert said.status == status
         assert said.message.startswith("" if status == "True" else before.verdicts["PostgresReady"].message)
         assert "instances 2 -> 1: " in said.message
+
+
+def a_redis(number: int, **facts: Any) -> RedisInstance:
+    """A replica that follows, unless told otherwise."""
+    return RedisInstance(f"shop-redis-{number}", **{"role": "slave", "link_up": True, **facts})
+
+
+MASTER: dict[str, Any] = {"role": "master", "link_up": False}
+UNLINKED = {"link_up": False}
+
+
+def shrunk_redis(*facts: dict[str, Any], to: int, pods: int | None = None, is_new: bool = False) -> tuple[int, str]:
+    """How many Redis members are asked for, where so many run and fewer are wanted; and what is said of the others."""
+    objects = everything(redis={"replicas": len(facts)})
+    for each in objects:
+        each["status"] = {"observedGeneration": 1}
+    stack = a_stack(redis={"replicas": to})
+    if not is_new:
+        complete = Condition(
+            type="Ready", status="True", reason="Healthy", message="", last_transition_time="", observed_generation=1
+        )
+        stack = stack.model_copy(update={"status": stack.status.model_copy(update={"conditions": [complete]})})
+    there = [a_pod(stack, "redis", number) for number in range(len(facts) if pods is None else pods)]
+    instances = tuple(a_redis(number, **each) for number, each in enumerate(facts))
+    master = next((each.pod for each in instances if each.role == "master"), "")
+    sentinels = (SentinelAnswer("shop-redis-sentinel-0", master=master),) if master else ()
+    seen = observed(*objects, *there, redis=RedisAnswers(sentinels, instances))
+    return stack_for_now(stack, seen).spec.redis.replicas, why_members_stay("redis", stack, seen)
+
+
+@pytest.mark.parametrize(
+    ("facts", "to", "count", "why"),
+    [
+        pytest.param([MASTER, {}, {}], 1, 2, "one by one", id="a replica goes"),
+        pytest.param([{}, {}, MASTER], 1, 2, "one by one", id="the master hands over as it goes"),
+        pytest.param([UNLINKED, {}, MASTER], 1, 3, "shop-redis-0: no link", id="who stays does not follow"),
+        pytest.param([UNLINKED, MASTER], 1, 2, "until 1 of those that stay follow shop-redis-1", id="the last step"),
+        pytest.param([{"error": "no answer"}, MASTER], 1, 2, "shop-redis-0: no answer", id="who stays does not answer"),
+        pytest.param([MASTER, UNLINKED, {}], 1, 2, "one by one", id="who leads stays, and needs nobody"),
+        pytest.param([{}, {}, {}, MASTER, {}], 3, 4, "one by one", id="enough of those that stay follow"),
+        pytest.param([{}, {}, UNLINKED, MASTER, {}], 3, 4, "one by one", id="one is to lead, one to follow"),
+        pytest.param(
+            [{}, UNLINKED, UNLINKED, MASTER, {}], 3, 5, "until 2 of those that stay", id="it would refuse writes"
+        ),
+        pytest.param([{}, {}, {}], 1, 3, "until the Sentinels agree", id="nobody leads"),
+    ],
+)
+def test_redis_keeps_its_last_member_while_those_that_stay_cannot_do_without(
+    facts: list[dict[str, Any]], to: int, count: int, why: str
+) -> None:
+    asked, said = shrunk_redis(*facts, to=to)
+    assert asked == count
+    assert said.startswith(f"replicas {len(facts)} -> {to}: ")
+    assert why in said
+
+
+def test_a_redis_member_waits_for_the_one_before_it() -> None:
+    assert shrunk_redis(MASTER, {}, {}, {}, to=3, pods=5) == (
+        4,
+        "replicas 4 -> 3: another member is still on its way out",
+    )
+
+
+def test_where_no_redis_has_led_yet_members_go_at_once() -> None:
+    assert shrunk_redis(*({"role": "", "link_up": False} for _ in range(5)), to=3, is_new=True) == (3, "")
+
+
+def test_who_is_still_to_go_is_no_stranger_to_the_sentinels() -> None:
+    stack = a_stack(redis={"replicas": 3})
+    known = SentinelAnswer("shop-redis-sentinel-0", master="shop-redis-0", replicas=4)
+    seen = observed(*everything(redis={"replicas": 5}), redis=RedisAnswers((known,)))
+    assert sentinels_know_only_ours(stack, seen) is None
+    gone = observed(*everything(redis={"replicas": 3}), redis=RedisAnswers((known,)))
+    assert sentinels_know_only_ours(stack, gone) is not None

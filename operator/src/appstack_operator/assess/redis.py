@@ -107,9 +107,11 @@ def sentinels_know_only_ours(stack: AppStack, seen: Observed) -> Verdict | None:
     What is gone is forgotten within a minute by the agents beside the Sentinels; a stranger stays.
     """
     redis = stack.spec.redis
+    live = seen.get("StatefulSet", f"{stack.name}-{COMPONENT}")
+    members = max(redis.replicas, live["spec"]["replicas"] if live else 0)  # more while some are still to go
     for answer in answers(seen):
         surplus = [
-            (answer.replicas, redis.replicas - 1, "replicas"),
+            (answer.replicas, members - 1, "replicas"),
             (answer.other_sentinels, redis.sentinels - 1, "other Sentinels"),
         ]
         for known, wanted, what in surplus:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from appstack_operator.api import AppStack
+from appstack_operator.api.status import Condition
 from appstack_operator.assess.pods import condition, is_ready, pods_can_run, pods_stay_up, ready_count
 from appstack_operator.assess.refusals import pods_are_admitted
 from appstack_operator.assess.verdict import Reason, Verdict
@@ -56,6 +57,11 @@ def was_complete(stack: AppStack) -> bool:
     """Whether this generation of the spec was once rolled out as a whole."""
     ready = next((each for each in stack.status.conditions if each.type == "Ready"), None)
     return ready is not None and ready.observed_generation >= stack.metadata.generation
+
+
+def was_ever_complete(conditions: Iterable[Condition]) -> bool:
+    """Whether some generation of the spec was once rolled out as a whole: only then Ready speaks for one."""
+    return any(condition.type == "Ready" and condition.observed_generation for condition in conditions)
 
 
 def is_late(pod: Object, seen: Observed) -> bool:
