@@ -276,6 +276,20 @@ def test_no_repair_lets_a_new_image_through_a_closed_gate() -> None:
     assert plan_for(before, closed, backend={"image": "shop:2"}) == []
 
 
+def test_a_gate_that_closes_in_a_rollout_leaves_it_to_itself() -> None:
+    """What has begun goes on, by Kubernetes alone; what is drift in it is put right; a way back waits for the gate."""
+    closed = Gates(dict.fromkeys((Stage.MIGRATIONS, Stage.BACKEND, Stage.CRON_JOBS), "waits"))
+    begun = everything(backend={"image": "shop:2"})
+    api = next(obj for obj in begun if (obj["kind"], obj["metadata"]["name"]) == ("Deployment", "shop-api"))
+    api["status"] = {"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2}
+    assert plan_for(begun, closed, backend={"image": "shop:2"}) == []
+    assert plan_for(begun, closed, backend={"image": "shop:1"}) == []
+    give_image_to_somebody_else(begun)
+    (action,) = plan_for(begun, closed, backend={"image": "shop:2"})
+    assert (action.verb, str(action.target)) == (Verb.APPLY, "Deployment shop-api")
+    assert plan_for(begun, closed, backend={"image": "shop:1"}) == [], "what was applied before is not known any more"
+
+
 def test_behind_a_closed_gate_what_is_gone_is_not_made_again() -> None:
     closed = Gates({Stage.BACKEND: "waits", Stage.CRON_JOBS: "waits"})
     left = [obj for obj in everything() if obj["kind"] != "Deployment"]
