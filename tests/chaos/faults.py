@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import time
@@ -18,7 +19,7 @@ from tests.chaos.clients.redis import fail_over
 from tests.chaos.site import OPERATOR, OPERATOR_NAME, Object, Site, Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 FILLER = "chaos-filler"
 PATRONI = "/etc/patroni/patroni.yml"
@@ -98,19 +99,33 @@ def crash(site: Site, victim: Victim) -> Callable[[], None]:
 
 def drain(site: Site, victim: Victim) -> Callable[[], None]:
     """The node is emptied as before its maintenance; the strike lasts until it is empty."""
-    words = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=240s")
+    return drain_in_turn(site, [victim.node])
+
+
+def drain_replica_first(site: Site, victim: Victim) -> Callable[[], None]:
+    """The node of PostgreSQL's replica is emptied, and the primary's as soon as the first is open again."""
+    others = (pod for pod in site.pods("postgres") if pod["metadata"]["name"] != victim.pod)
+    return drain_in_turn(site, [next(pod["spec"]["nodeName"] for pod in others), victim.node])
+
+
+def drain_in_turn(site: Site, nodes: Sequence[str]) -> Callable[[], None]:
+    """Empty one node after the other, each open again before the next; the last one as it is mended."""
+    kubectl = shlex.join((str(binaries.program("kubectl")), f"--kubeconfig={site.kubeconfig}"))
+    options = "--ignore-daemonsets --delete-emptydir-data --timeout=240s"
+    steps = [f"{kubectl} drain {node} {options}; {kubectl} uncordon {node}" for node in nodes]
     # In the background: what happens meanwhile is what is measured.
     drain_ = subprocess.Popen(
-        [str(binaries.program("kubectl")), f"--kubeconfig={site.kubeconfig}", "drain", victim.node, *words],
+        ["sh", "-ec", "; ".join(steps).rpartition(";")[0]],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
     def mend() -> None:
-        code = drain_.wait(300)
-        site.kubectl("uncordon", victim.node)
+        code = drain_.wait(300 * len(nodes))
+        for node in nodes:
+            site.kubectl("uncordon", node)
         if code:
-            raise Trouble(f"the drain of {victim.node} ended with {code}")
+            raise Trouble(f"the drain of {', then '.join(nodes)} ended with {code}")
 
     return mend
 

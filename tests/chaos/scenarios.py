@@ -140,6 +140,8 @@ def node_faults() -> list[Scenario]:
         *each("node-crashed", *crash, is_core=True),
         *each("node-crashed-two", *crash, **both),
         *each("node-drained", "node drained", faults.drain, **planned, is_core=True),
+        made("nodes-drained", "two nodes drained, one after the other", faults.drain_replica_first, **planned,
+             role="nodes of the replica and the primary"),
         made("tenfold", "node cut off for 45 s while the load grows tenfold", faults.partition(), tenfold=True),
         made(
             "control-asynchronous", "node cut off for 45 s, synchronous replication off", faults.partition(),

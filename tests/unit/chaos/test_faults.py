@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.chaos import processes
 from tests.chaos.__main__ import why_not
-from tests.chaos.faults import are_replaced
-from tests.chaos.site import wait_until
+from tests.chaos.faults import are_replaced, drain, drain_replica_first
+from tests.chaos.site import Trouble, Victim, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def pod(uid: str, image: str, component: str = "redis", *, ready: bool = True) -> dict[str, Any]:
@@ -41,6 +44,34 @@ def test_an_upgrade_is_done_when_every_pod_is_another_one_of_the_new_image(
     now: list[dict[str, Any]], replaced: bool
 ) -> None:
     assert are_replaced(BEFORE, now, "r:2") is replaced
+
+
+@pytest.mark.parametrize(("strike", "nodes"), [(drain, ["a"]), (drain_replica_first, ["b", "a"])])
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_nodes_are_drained_one_after_the_other_and_open_again_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strike: Any, nodes: list[str], ends_well: bool
+) -> None:
+    done, program = tmp_path / "done", tmp_path / "kubectl"
+    program.write_text(
+        f'#!/bin/sh\necho "$2 $3" >> {done}\n[ "$2 $3" != "drain {nodes[0]}" ] || {str(ends_well).lower()}\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr("appstack_lab.binaries.program", lambda _: program)
+    pods = [
+        {"metadata": {"name": f"shop-postgres-{number}"}, "spec": {"nodeName": node}}
+        for number, node in enumerate("ab")
+    ]
+    opened: list[tuple[str, ...]] = []
+    site = SimpleNamespace(kubeconfig="k", pods=lambda _: pods, kubectl=lambda *words: opened.append(words))
+    mend = strike(site, Victim("shop-postgres-0", "a", "", (), ""))
+    if ends_well:
+        mend()
+        assert done.read_text().split("\n")[:-1] == ["drain b", "uncordon b", "drain a"][-2 * len(nodes) + 1 :]
+    else:
+        with pytest.raises(Trouble, match="ended with 1"):
+            mend()
+        assert done.read_text() == f"drain {nodes[0]}\n"
+    assert opened == [("uncordon", node) for node in nodes]
 
 
 def test_processes_that_a_killed_run_left_stopped_are_found_and_go_on() -> None:
