@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from appstack_redis import ask, hand_over, probes
 from appstack_redis import keeper as keeping
-from appstack_redis.resp import Connection, info
+from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.settings import Settings
 
 from tests.backend.kit.processes import wait_until
@@ -36,9 +36,32 @@ COMMON = f"requirepass {PASSWORD}\nmasterauth {PASSWORD}\ndir /scratch\nsave ''\
 class RedisGroup:
     """Servers that run, by pod, and the ports of Redis and of the Sentinels."""
 
+    folder: Path
     port: int
     sentinel_port: int
     servers: dict[str, Server]
+
+    def start_again(self, name: str) -> None:
+        """One that was stopped, with the configuration that it left."""
+        mode = ("--sentinel",) if name in SENTINELS else ()
+        self.servers[name] = Box("redis", REDIS_USER, self.folder / name).start(*SERVER, "/scratch/redis.conf", *mode)
+
+    def add(self, name: str, line: str) -> None:
+        """A line of the configuration that it starts with next."""
+        with (self.folder / name / "scratch" / "redis.conf").open("a") as file:
+            file.write(f"{line}\n")
+
+    def is_refused_by(self, sentinel: str) -> bool:
+        """Whether this Sentinel has looked at the replicas of a master that is down, and finds none to promote."""
+        try:
+            with Connection(sentinel, self.sentinel_port, PASSWORD) as connection:
+                told = connection.call("SENTINEL", "REPLICAS", "shop.shop")
+                if "0" in {dict(zip(each[::2], each[1::2], strict=True))["master-link-down-time"] for each in told}:
+                    return False
+                connection.call("SENTINEL", "FAILOVER", "shop.shop")
+        except (OSError, RedisError) as error:
+            return "NOGOODSLAVE" in str(error)
+        return False
 
 
 @contextmanager
@@ -66,7 +89,7 @@ def redis_group(
             text = f"port {sentinel_port}\nbind {address}\ndir /scratch\n{told}{watch}"
             box = Box("redis", REDIS_USER, folder / name)
             running[name] = box.start("redis-server", box.write("redis.conf", text), "--sentinel")
-        yield RedisGroup(port, sentinel_port, running)
+        yield RedisGroup(folder, port, sentinel_port, running)
     finally:
         for server in running.values():
             server.stop()
