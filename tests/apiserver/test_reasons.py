@@ -114,7 +114,9 @@ CASES = {
         finds_nothing=True,
     ),
     R.REPLICA_MISSING: Case("APIReady", POD, told("Pod", POD, conditions=[NOT_READY])),
-    R.ROLLOUT_STUCK: Case("APIReady", API, told("Deployment", API, conditions=[STUCK], observedGeneration=1000)),
+    R.ROLLOUT_STUCK: Case(  # a spec that was changed just now has that time still before it
+        "APIReady", API, later(told("Deployment", API, conditions=[STUCK], observedGeneration=1000), minutes=6)
+    ),
     R.SHARED_NODE: Case("HighlyAvailable", NODES[0], a_shared_node),
     R.NO_PRIMARY: Case("PostgresReady", f"{NAME}-postgres-0", answered(f"{NAME}-postgres-0", role="replica")),
     R.NO_SYNC_STANDBY: Case("PostgresReady", "replica", answered(f"{NAME}-postgres-1", sync_standby=False)),
