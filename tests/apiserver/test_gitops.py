@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,10 @@ async def say_of_progress(stage: Stage, status: str, reason: str) -> None:
         await stage.put_status("Deployment", name, seen)
 
 
-async def test_a_rollout_that_cannot_succeed_fails_when_its_time_is_up(world: World, api: Api) -> None:
+async def test_a_rollout_that_cannot_succeed_fails_when_its_time_is_up(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converge, "datetime", Clock)
     async with staging(world, api, "gitops-stuck") as stage:
         await stage.make_stack(SPEC)
         await stage.reach_health()
@@ -153,11 +157,13 @@ async def test_a_rollout_that_cannot_succeed_fails_when_its_time_is_up(world: Wo
         await stage.look()
         assert await seen(stage) == MOVING, "within its deadline"
         await say_of_progress(stage, "False", "ProgressDeadlineExceeded")
+        monkeypatch.setattr(Clock, "ahead", timedelta(minutes=6))
         conditions = await stage.look()
         assert await seen(stage) == Seen("Failed", is_waited_for=True, argo_cd="Degraded")
         assert all("shop:2 is not there" in each for each in await messages(stage))
         assert conditions["Ready"]["status"] == "True", "the old version serves"
 
+        monkeypatch.setattr(Clock, "ahead", timedelta())  # the next change has its own time
         await stage.change_spec(backend={"image": "shop:3"})
         assert await seen(stage) == MOVING
         await stage.look()
