@@ -40,7 +40,7 @@ def test_memory_is_flat_while_files_grow(backend: Backend) -> None:
     processes = backend.start_api(), backend.start_worker()
     api = backend.client()
     peaks = []
-    for megabytes in (3, 30):
+    for megabytes in (3, 150):
         job = api.feed(wide_rows(megabytes))
         assert (job["state"], job["rows"]["imported"]) == ("succeeded", megabytes * 500)
         peaks.append([peak_mebibytes(process) for process in processes])
