@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from appstack_operator.converge import BUSY_SECONDS
 from appstack_operator.kinds import BY_NAME
+from appstack_operator.services.redis import TIMEOUT_SECONDS
 from tests.apiserver.kit.cast import MERGE
+from tests.apiserver.kit.life import MANAGED_SPEC
+from tests.apiserver.kit.stage import staging
 
 if TYPE_CHECKING:
     import httpx
 
-    from tests.apiserver.kit.life import Life
+    from appstack_operator.client import Api
+    from tests.apiserver.kit.life import Life, World
 
 WRITING = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 # The API server renews a Lease of its own, which says that it lives.
@@ -77,3 +82,18 @@ async def test_what_patroni_notes_in_its_pod_wakes_no_pass(life: Life) -> None:
         return life.proxy.passes > passes
 
     await life.settle(a_pass_has_come)
+
+
+async def test_an_operator_that_has_just_begun_takes_a_first_late_answer_for_no_news(world: World, api: Api) -> None:
+    async with staging(world, api, "late-after-start") as shop:
+        await shop.make_stack(MANAGED_SPEC)
+        await shop.reach_health()
+        known = await shop.look()
+        shop.operator.looks.clear()
+        world.responders.delay_seconds = TIMEOUT_SECONDS + 1
+        try:
+            assert await shop.look() == known
+            assert shop.delay_seconds == BUSY_SECONDS
+            assert await shop.look() != known, "who is silent twice is silent"
+        finally:
+            world.responders.delay_seconds = 0.0

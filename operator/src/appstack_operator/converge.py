@@ -76,11 +76,13 @@ class Operator:
     settings: Settings
     scaling: ScalingMemory = field(default_factory=ScalingMemory)
     looks: dict[Key, Look] = field(default_factory=dict)  # of the last pass over each stack
+    heard_late: set[Key] = field(default_factory=set)  # stacks whose first pass ended without an answer
     turns: Turns = field(default_factory=lambda: Turns(PASSES_AT_ONCE))
 
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
         self.looks.pop((namespace, name), None)
+        self.heard_late.discard((namespace, name))
         self.scaling.forget(namespace, name)
         metrics.show_conditions(namespace, name, {})
 
@@ -128,6 +130,10 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     before = operator.looks.get((namespace, name))
     answers = before.answers if before else AnswerMemory()
     seen = await observe(api, stack, fresh, now, answers)
+    if before is None and seen.is_heard_late and (namespace, name) not in operator.heard_late:
+        # One late answer is not silence yet, and a process that has just begun has no former one to stand in for it.
+        operator.heard_late.add((namespace, name))
+        return BUSY_SECONDS
     context = build_context(stack, seen, fresh, settings)
     if not stack.spec.paused:
         context = replace(context, waiting_edits=edits_that_wait(stack, seen, context))

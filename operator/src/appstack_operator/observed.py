@@ -169,6 +169,12 @@ class Observed:
         """When the stack's own spec was changed last; the beginning of all time where that is not known."""
         return max((at for (kind, _), at in self.moments.items() if kind == "AppStack"), default=EVER)
 
+    @property
+    def is_heard_late(self) -> bool:
+        """Whether somebody who was asked let the question run into its time."""
+        asked = (*self.postgres.members, *self.redis.sentinels, *self.redis.instances, self.rabbitmq)
+        return any(answer.error and answer.is_late for answer in asked)
+
     def get(self, kind: str, name: str) -> Object | None:
         """An object of the stack, or None."""
         return self.objects.get(kind, {}).get(name)
