@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from tests.apiserver.kit.server import BareCluster
 
 OUTPUTS = Path(__file__).parents[1] / "outputs"
-# Ages and hashes differ from run to run.
-CHANGING = ((r"\b\d+[smhd]\b", "AGE"), (r"shop-migrate-[0-9a-f]{10}", "shop-migrate-HASH"))
+# Ages and hashes differ from run to run, generations with the tests before.
+CHANGING = (
+    (r"\b\d+[smhd]\b", "AGE"),
+    (r"\b(generation|is at) \d+", r"\1 N"),
+    (r"shop-migrate-[0-9a-f]{10}", "shop-migrate-HASH"),
+)
 
 
 @dataclass(frozen=True, slots=True)
