@@ -14,9 +14,8 @@ from pydantic import ValidationError
 from appstack_operator import metrics
 from appstack_operator.api import AppStack, AppStackStatus
 from appstack_operator.api.status import Condition, SummaryStatus
-from appstack_operator.apply import Failure, apply, is_ours
+from appstack_operator.apply import apply
 from appstack_operator.assess.conditions import Work
-from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.assess.pooler import pooler_is_the_door
 from appstack_operator.assess.stack import (
     Assessment,
@@ -26,12 +25,12 @@ from appstack_operator.assess.stack import (
     contradiction,
 )
 from appstack_operator.assess.status import build_status
-from appstack_operator.assess.verdict import Reason, Verdict
+from appstack_operator.assess.verdict import Reason
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
-from appstack_operator.desired.context import Context, Credentials, Parameters
+from appstack_operator.desired.context import Context, Credentials
 from appstack_operator.desired.credentials import known_credentials
-from appstack_operator.desired.parameters import describe_proposals, describe_refusals, settle_parameters
+from appstack_operator.desired.parameters import settle_parameters
 from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.events import build_events, build_ignored, build_moves
@@ -39,29 +38,33 @@ from appstack_operator.gates import set_gates
 from appstack_operator.held_back import edits_that_wait, may_begin, verdicts_of_waiting
 from appstack_operator.kinds import STACK, Ref
 from appstack_operator.leaving import stack_for_now
+from appstack_operator.left_to_do import (
+    BUSY_SECONDS,
+    next_look,
+    pending_work,
+    phase_of,
+    unsettled_parameters,
+    verdicts_of,
+)
 from appstack_operator.lifecycle import end, hold
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
-from appstack_operator.objects import API_VERSION, Object, content_hash
+from appstack_operator.objects import API_VERSION, Object
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
-from appstack_operator.plan import Action, Verb, plan, plan_move
+from appstack_operator.plan import Verb, plan, plan_move
 from appstack_operator.probe import Look
 from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.services.passwords import rotate_passwords
 from appstack_operator.settings import Settings
 from appstack_operator.spread import look_seconds
 from appstack_operator.turns import PASSES_AT_ONCE, Turns
-from appstack_operator.volumes import growing, volumes_as_they_are
+from appstack_operator.volumes import volumes_as_they_are
 from appstack_operator.wakeups import Key
 
 logger = logging.getLogger(__name__)
 
 ALPHABET = string.ascii_letters + string.digits
-# While something is under way, services are asked this often: not all that they do shows in Kubernetes.
-BUSY_SECONDS = 3.0
-# What stalls a stack may be repaired where nobody wakes us: a Secret of the user's has no label of ours.
-STALLED_SECONDS = 60.0
 # How soon to look again whether PostgreSQL has ended, in a stack that is being deleted.
 ENDING_SECONDS = 2.0
 CRASHED_SECONDS = 15.0
@@ -175,31 +178,6 @@ def only_nodes_are_shared(stack: AppStack, seen: Observed, assessment: Assessmen
     return available.reason is Reason.SHARED_NODE
 
 
-def phase_of(uid: str) -> float:
-    """A stack's own moment in every period, from 0 to 1: always the same for the stack, another one for the next."""
-    return int(content_hash(uid, 8), 16) / 16**8
-
-
-def next_look(
-    settings: Settings, status: AppStackStatus, failures: Sequence[Failure], now: datetime, phase: float
-) -> float:
-    """Soon while something is under way, ever more rarely the longer it takes, and rarely at rest.
-
-    What changes in Kubernetes wakes us anyway; this is for what only the services know.
-    """
-    if any(failure.is_passing and failure.is_urgent for failure in failures):
-        return BUSY_SECONDS
-    moving = next((each for each in status.conditions if each.type == "Reconciling"), None)
-    if moving is None:
-        is_stalled = any(each.type == "Stalled" for each in status.conditions)
-        if is_stalled:
-            return min(settings.resync_seconds, STALLED_SECONDS)
-        # At its own moment: hundreds that became ready together, or were all looked at after a start, come one by one.
-        return settings.resync_seconds - (now.timestamp() - phase * settings.resync_seconds) % settings.resync_seconds
-    age_seconds = (now - datetime.fromisoformat(moving.last_transition_time)).total_seconds()
-    return min(max(BUSY_SECONDS, age_seconds / 20), settings.resync_seconds)
-
-
 def generate_credentials() -> Credentials:
     """Passwords for Secrets that are still to be made: letters and digits, safe in URLs and files."""
     names = Credentials.__dataclass_fields__
@@ -222,52 +200,6 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,
     )
-
-
-def unsettled_parameters(stack: AppStack, seen: Observed, context: Context) -> list[str]:
-    """Settings of PostgreSQL that are not in force yet: not looked at, refused, or waiting for a restart."""
-    parameters = context.parameters or Parameters()
-    restarts = [f"{each.pod} waits for a restart" for each in seen.postgres.members if each.pending_restart]
-    found = [describe_proposals(parameters), describe_refusals(stack, parameters), *restarts]
-    return [each for each in found if each]
-
-
-def pending_work(stack: AppStack, seen: Observed, actions: Sequence[Action], waiting: Sequence[str]) -> list[str]:
-    """What is still to be done, in sentences; empty when what was seen is what is wanted.
-
-    Users put the stack's label on what is theirs, too; that may be as unfinished as it likes.
-    """
-    rollouts = [
-        f"{kind} {obj['metadata']['name']} is being rolled out"
-        for kind, is_complete in (("Deployment", is_rolled_out), ("StatefulSet", is_current))
-        for obj in seen.of_kind(kind)
-        if is_ours(stack, obj) and not is_complete(obj)
-    ]
-    return [*(str(action) for action in actions), *waiting, *rollouts, *growing(stack, seen)]
-
-
-def is_current(stateful_set: Object) -> bool:
-    """Whether all pods of a StatefulSet are ready and of its newest template."""
-    status = stateful_set.get("status", {})
-    wanted = stateful_set["spec"].get("replicas", 1)
-    # With OnDelete, currentRevision never moves on; the number of updated pods tells.
-    is_updated = status.get("updateRevision") == status.get("currentRevision") or (
-        status.get("updatedReplicas", 0) == wanted
-    )
-    return bool(
-        status.get("observedGeneration", 0) >= stateful_set["metadata"].get("generation", 0)
-        and status.get("readyReplicas", 0) == wanted
-        and is_updated
-    )
-
-
-def verdicts_of(failures: Sequence[Failure]) -> dict[str, Verdict]:
-    """Component -> why its objects could not be written; what may pass by itself is not worth a verdict."""
-    return {
-        failure.component: Verdict.false(failure.reason, failure.message)
-        for failure in reversed(failures)
-        if not failure.is_passing
-    }
 
 
 async def report(

@@ -9,9 +9,9 @@ import pytest
 
 from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.verdict import Reason
-from appstack_operator.converge import unsettled_parameters
 from appstack_operator.desired.parameters import ANNOTATION, settle_parameters
 from appstack_operator.desired.postgres import build_dynamic_configuration, build_postgres
+from appstack_operator.left_to_do import unsettled_parameters
 from appstack_operator.plugin.forecast import as_if_taken
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, made, observed
 
