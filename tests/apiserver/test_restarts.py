@@ -150,3 +150,29 @@ async def test_the_last_member_stays_while_it_alone_can_lead(world: World, api: 
         await stage.reach_health()
         assert await uids(stage, "shop-postgres-") == {first: before[first]}
         assert (await stage.look())["PostgresReady"]["reason"] == "Healthy"
+
+
+async def test_redis_members_go_one_by_one_and_only_while_who_stays_follows(world: World, api: Api) -> None:
+    async with staging(world, api, "fewer-redis") as stage:
+        await stage.make_stack({**SPEC, "redis": {"replicas": 5, "sentinels": 3}})
+        await stage.reach_health()
+
+        async def asked() -> int:
+            conditions = await stage.look()
+            messages.append(conditions["RedisReady"]["message"])
+            return int((await stage.get("StatefulSet", "shop-redis"))["spec"]["replicas"])
+
+        messages: list[str] = []
+        await stage.change_spec(redis={"replicas": 3})
+        unlinked = answered("shop-redis-1", "shop-redis-2", master_link_status="down")
+        async with unlinked(stage):
+            assert await asked() == 5
+            assert "replicas 5 -> 3: shop-redis-4 stays until 1 of those that stay follow shop-redis-0" in messages[-1]
+        assert await asked() == 4
+        assert await asked() == 4, "the controller has still to take it away"
+        await stage.cast.play()
+        assert await asked() == 3
+        await stage.cast.play()
+        await stage.look()
+        left = {pod for pod in await uids(stage, "shop-redis-") if "sentinel" not in pod}
+        assert left == {"shop-redis-0", "shop-redis-1", "shop-redis-2"}

@@ -212,7 +212,8 @@ class Responders:
                 return f"-NOQUORUM {said}\r\n".encode()
             return b"+OK 3 usable Sentinels. Quorum and failover authorization can be reached\r\n"
         if command.startswith("INFO"):
-            return bulk(replication(is_master=member.pod == master, replicas=replicas))
+            facts = replication(is_master=member.pod == master, replicas=replicas) | self.trouble(member)
+            return bulk("# Replication\r\n" + "".join(f"{key}:{value}\r\n" for key, value in facts.items()))
         return b"+OK\r\n" if command.startswith("CLIENT ") else b"-ERR unknown command\r\n"
 
 
@@ -221,7 +222,7 @@ def addresses(second: int) -> Iterator[str]:
     return (f"127.{second}.{number // 250 % 250 + 1}.{number % 250 + 1}" for number in count(random.randint(0, 50_000)))
 
 
-def replication(*, is_master: bool, replicas: int) -> str:
+def replication(*, is_master: bool, replicas: int) -> dict[str, Any]:
     """INFO replication."""
     counts = {"connected_slaves": replicas} | ({"min_slaves_good_slaves": replicas} if replicas else {})
     facts: dict[str, Any] = {"role": "master", **counts, "master_repl_offset": WAL_POSITION}
@@ -233,7 +234,7 @@ def replication(*, is_master: bool, replicas: int) -> str:
             "connected_slaves": 0,
             "master_repl_offset": WAL_POSITION,
         }
-    return "# Replication\r\n" + "".join(f"{key}:{value}\r\n" for key, value in facts.items())
+    return facts
 
 
 async def read_command(reader: asyncio.StreamReader) -> list[str]:
