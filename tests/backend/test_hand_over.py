@@ -32,6 +32,8 @@ def test_a_replica_that_is_not_synchronous_yet_is_waited_for(
     monkeypatch.setattr(patroni_api, "PORT", primary.rest_port)
     monkeypatch.setattr(hand_over, "NOTE", tmp_path / "note")
     monkeypatch.setattr(hand_over, "checkpoint", lambda: primary.execute("CHECKPOINT"))
+    said: list[str] = []
+    monkeypatch.setattr(hand_over, "say", said.append)
     try:
         primary.start(with_agent=False)
         wait_until(lambda: primary.states().get(primary.name) == "leader running", "a primary", START_SECONDS)
@@ -39,7 +41,8 @@ def test_a_replica_that_is_not_synchronous_yet_is_waited_for(
         wait_until(lambda: replica.name in primary.states(), "another member", START_SECONDS)
         assert not primary.states()[replica.name].startswith("sync_standby")
         hand_over.main()
-        wait_until(lambda: replica.states().get(replica.name) == "leader running", "the replica leads")
+        assert [f'over to "{replica.name}"' in text for text in said] == [True], said
+        wait_until(lambda: replica.states().get(replica.name) == "leader running", "the replica leads", START_SECONDS)
     finally:
         replica.stop()
         primary.stop()
