@@ -188,14 +188,15 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
     """What the builders need beside the stack."""
     services = seen.of_kind("Service")
     addresses = {each["metadata"]["name"]: str(each["spec"].get("clusterIP", "")) for each in services}
+    volumes = volumes_as_they_are(stack, seen)
     return Context(
         images=settings.images,
         credentials=known_credentials(stack, seen, fresh),
         addresses={name: address for name, address in addresses.items() if address not in ("", "None")},
         external={component: data for component, data in seen.external.items() if data is not None},
         references=seen.references,
-        parameters=settle_parameters(stack, seen, memory_limit(stack)),
-        volume_bytes=volumes_as_they_are(stack, seen),
+        parameters=settle_parameters(stack, seen, memory_limit(stack), volumes["postgres"]),
+        volume_bytes=volumes,
         pooler_is_door=pooler_is_the_door(stack, seen),
         operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,

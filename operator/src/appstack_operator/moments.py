@@ -25,5 +25,6 @@ def changes_of(obj: Object, part: str) -> list[datetime]:
     return [
         datetime.fromisoformat(each["time"])
         for each in entries
-        if each.get("time") and part in each.get("fieldsV1", {})
+        # An autoscaler that changes a number again and again has no new wish each time.
+        if each.get("time") and part in each.get("fieldsV1", {}) and each.get("subresource") != "scale"
     ]

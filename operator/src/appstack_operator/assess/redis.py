@@ -81,12 +81,17 @@ def master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
     return Verdict.false(Reason.REPLICA_MISSING, f"{how_many} {seen.redis.master} closely, so it refuses writes")
 
 
-def disks_take_writes(stack: AppStack, seen: Observed) -> Verdict | None:
-    """Every append-only file is written: a master whose is not refuses all writes (MISCONF), and answers PING."""
-    for instance in sorted(seen.redis.instances, key=lambda each: each.role != "master"):
-        if instance.disk_fails and instance.role == "master":
-            said = f"{instance.pod} is master and refuses writes: its disk takes no writes"
-            return Verdict.false(Reason.MASTER_DISPUTED, said)
+def disk_of_master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The master can write its append-only file: else it refuses all writes (MISCONF), and answers PING."""
+    master = instance_of(seen.redis.master, seen)
+    if master is None or not master.disk_fails:
+        return None
+    return Verdict.false(Reason.MASTER_DISPUTED, f"{master.pod} is master and refuses writes: its disk takes no writes")
+
+
+def disks_of_replicas_take_writes(stack: AppStack, seen: Observed) -> Verdict | None:
+    """Every append-only file is written."""
+    for instance in seen.redis.instances:
         if instance.disk_fails:
             said = f"{instance.pod} holds in memory alone what it receives: its disk takes no writes"
             return Verdict.false(Reason.REPLICA_LAGGING, said)
@@ -167,7 +172,8 @@ CHECKS = (
     master_is_one_of_ours,
     master_is_up,
     master_takes_writes,
-    disks_take_writes,
+    disk_of_master_takes_writes,
+    disks_of_replicas_take_writes,
     failover_is_possible,
     members_are_ready,
     sentinels_know_only_ours,

@@ -26,7 +26,12 @@ from appstack_operator.assess.postgres import (
 )
 from appstack_operator.assess.rabbitmq import assess_rabbitmq, majority_runs, publishers_are_not_held_back
 from appstack_operator.assess.reach import pods_are_reached
-from appstack_operator.assess.redis import assess_redis, master_is_up, master_takes_writes
+from appstack_operator.assess.redis import (
+    assess_redis,
+    disk_of_master_takes_writes,
+    master_is_up,
+    master_takes_writes,
+)
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import Context
 from appstack_operator.desired.pooler import COMPONENT as POOLER
@@ -123,7 +128,8 @@ def redis_serves(stack: AppStack, seen: Observed) -> bool:
     """Whether the master that the Sentinels agree on says that it is one, and takes writes."""
     if stack.spec.redis.mode is Mode.EXTERNAL:
         return external_serves("redis", stack, seen, api_serves=api_serves(stack, seen))
-    return not (master_is_up(stack, seen) or master_takes_writes(stack, seen))
+    checks = (master_is_up, master_takes_writes, disk_of_master_takes_writes)
+    return not any(check(stack, seen) for check in checks)
 
 
 def rabbitmq_serves(stack: AppStack, seen: Observed) -> bool:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from appstack_operator.desired.quantities import bytes_of
+from appstack_operator.desired.quantities import bytes_of, mebibytes
 
-# A number and its unit, as PostgreSQL takes them.
-AMOUNT = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s*(\w*)\s*$")
+# What begins like a number; and a number and its unit as we read them. PostgreSQL takes other spellings too (0x10000,
+# 4e1GB, .9TB, 010 for eight): whoever writes so shall not pass by the limits.
+NUMBER = re.compile(r"^\s*[+-]?\.?\d")
+AMOUNT = re.compile(r"^\s*([+-]?(?:0|[1-9]\d*)(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 SIZE_UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 BLOCK_BYTES = 8192
@@ -23,16 +25,20 @@ LONGEST_STANDBY_DELAY_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a member has, as quantities."""
+    """What a member has."""
 
-    memory: str
-    volume: str
+    memory: str  # a quantity
+    volume_bytes: int  # of the smallest, as it is
 
 
 def does_not_fit(name: str, value: str, room: Room) -> str:
-    """Why a stack cannot live with this value; empty if it can, or if it is no value at all (PostgreSQL says so)."""
+    """Why a stack cannot live with this value; empty if it can, or if its unit is none (PostgreSQL says so)."""
     judge = JUDGES.get(name)
-    return judge(value, room) if judge else ""
+    if judge is None:
+        return ""
+    if NUMBER.match(value) and not AMOUNT.match(value):
+        return "not judged in this spelling: write it as a plain number with its unit, like 512MB or 30s"
+    return judge(value, room)
 
 
 def fits_memory(value: str, room: Room) -> str:
@@ -43,12 +49,23 @@ def fits_memory(value: str, room: Room) -> str:
     return f"more than the memory limit of a member, {room.memory}"
 
 
-def fits_volume(value: str, room: Room) -> str:
-    """WAL that PostgreSQL is told to keep must leave the data its place: a full volume stops every member alike."""
+def fits_half_of_the_volume(value: str, room: Room) -> str:
+    """WAL between two checkpoints must leave the data its place: a full volume stops every member alike."""
+    return fits_volume(value, room, 2, "half")
+
+
+def fits_a_quarter_of_the_volume(value: str, room: Room) -> str:
+    """WAL that is kept for replicas comes on top of that."""
+    return fits_volume(value, room, 4, "a quarter")
+
+
+def fits_volume(value: str, room: Room, parts: int, share: str) -> str:
+    """Whether WAL takes no more than its share of the smallest volume that a member has now."""
     size_bytes = amount(value, SIZE_UNITS, SIZE_UNITS["MB"])
-    if size_bytes is None or size_bytes <= bytes_of(room.volume) / 2:
+    if size_bytes is None or size_bytes <= room.volume_bytes / parts:
         return ""
-    return f"more than half of a member's volume, {room.volume}, for WAL alone; raise spec.postgres.storage.size first"
+    volume = mebibytes(room.volume_bytes)
+    return f"more than {share} of a member's volume, which has {volume}, for WAL alone; grow storage.size first"
 
 
 def leaves_connections(value: str, room: Room) -> str:
@@ -84,8 +101,8 @@ def connections_of(settings: Mapping[str, str]) -> int:
 JUDGES: Mapping[str, Callable[[str, Room], str]] = {
     "max_connections": leaves_connections,
     "max_standby_streaming_delay": ends_conflicts,
-    "max_wal_size": fits_volume,
-    "min_wal_size": fits_volume,
+    "max_wal_size": fits_half_of_the_volume,
+    "min_wal_size": fits_half_of_the_volume,
     "shared_buffers": fits_memory,
-    "wal_keep_size": fits_volume,
+    "wal_keep_size": fits_a_quarter_of_the_volume,
 }

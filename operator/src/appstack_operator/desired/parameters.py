@@ -44,7 +44,7 @@ class Reports:
         return bool(self.voters) and all(each.checked.get(name) == value for each in self.voters)
 
 
-def settle_parameters(stack: AppStack, seen: Observed, memory_limit: str) -> Parameters:
+def settle_parameters(stack: AppStack, seen: Observed, memory_limit: str, volume_bytes: int) -> Parameters:
     """The user's settings, sorted by what is known of them; before there is a database, nobody can be asked."""
     postgres = stack.spec.postgres
     if postgres.mode is not Mode.MANAGED:
@@ -52,7 +52,7 @@ def settle_parameters(stack: AppStack, seen: Observed, memory_limit: str) -> Par
     live = seen.get("ConfigMap", f"{stack.name}-postgres-config")
     annotations = (live or {}).get("metadata", {}).get("annotations") or {}
     is_new, before = not annotations.get("initialize"), settings_of(annotations.get("config", ""))
-    reports, room = reports_of(seen.pods("postgres")), Room(memory_limit, postgres.storage.size)
+    reports, room = reports_of(seen.pods("postgres")), Room(memory_limit, volume_bytes)
     in_force: dict[str, str] = {}
     proposed: dict[str, str] = {}
     refused: dict[str, str] = {}

@@ -239,6 +239,14 @@ def of_a_new_spec(seen: Observed) -> Observed:
     return replace(seen, moments={**seen.moments, ("AppStack", "shop"): NOW - timedelta(minutes=5)})
 
 
+def test_an_autoscaler_of_the_stack_gives_a_rollout_no_more_time() -> None:
+    applied = {"manager": "kubectl", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}}
+    scaled = {**applied, "manager": "autoscaler", "subresource": "scale", "time": "2026-01-02T00:00:00Z"}
+    stack = {"metadata": {"managedFields": [applied, scaled]}}
+    (moment,) = moments_of({"AppStack": {"shop": stack}}).values()
+    assert moment.day == 1
+
+
 def a_late_pod(seconds: float, **status: Any) -> Observed:
     """A Redis that has not been ready for that long."""
     since = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -48,6 +48,7 @@ REQUIRED: dict[str, Any] = {"postgres": {"synchronousReplication": "Required"}}
         pytest.param(REQUIRED, {"postgres": alone("running")}, False, Reason.NO_SYNC_STANDBY, id="commits wait"),
         pytest.param({}, {"postgres": alone("starting")}, False, Reason.NO_PRIMARY, id="the server starts"),
         pytest.param({}, {"redis": {"good_replicas": 0}}, False, Reason.REPLICA_MISSING, id="Redis refuses"),
+        pytest.param({}, {"redis": {"disk_fails": True}}, False, Reason.MASTER_DISPUTED, id="Redis' disk is full"),
         pytest.param({}, {"rabbitmq": {"alarms": ("disk",)}}, False, Reason.PUBLISHERS_BLOCKED, id="a full disk"),
     ],
 )

@@ -9,10 +9,13 @@ import pytest
 
 from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.verdict import Reason
+from appstack_operator.converge import build_context
 from appstack_operator.desired.parameters import ANNOTATION, settle_parameters
 from appstack_operator.desired.postgres import build_dynamic_configuration, build_postgres
 from appstack_operator.left_to_do import unsettled_parameters
+from appstack_operator.placeholders import placeholder_credentials
 from appstack_operator.plugin.forecast import as_if_taken
+from appstack_operator.settings import Settings
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, made, observed
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 WHY = 'invalid value for parameter "log_timezone": "Nowhere"'
 BAD = {"log_timezone": "Nowhere"}
 GOOD = {"work_mem": "9MB"}
+VOLUME_BYTES = 10 * 2**30
+SETTINGS = Settings(image_backend="b:1", image_postgres="p:17", image_redis="r:8", image_rabbitmq="m:4")
 
 
 def report(checked: dict[str, str], **refused: str) -> str:
@@ -48,7 +53,7 @@ def settled(
 ) -> Parameters:
     stack = a_stack(postgres={"parameters": wanted})
     members = changes.pop("members", [a_member(number, text) for number, text in enumerate(said)])
-    return settle_parameters(stack, observed(a_config(before or {}, **changes), *members), "1Gi")
+    return settle_parameters(stack, observed(a_config(before or {}, **changes), *members), "1Gi", VOLUME_BYTES)
 
 
 def test_the_first_settings_are_there_before_any_member() -> None:
@@ -119,9 +124,9 @@ def test_shared_buffers_fit_into_the_memory_limit(value: str, fits: bool) -> Non
     [
         ("max_connections", ["25", "300"], ["24", "1"]),
         ("max_standby_streaming_delay", ["0", "30000", "5min", "300s"], ["-1", "6min", "1h", "300001"]),
-        ("max_wal_size", ["5GB", "5120"], ["5121", "6GB", "1TB"]),
+        ("max_wal_size", ["5GB", "5120", "+5120"], ["5121", "6GB", "1TB", "4e1GB", ".9TB", "0x10000", "010"]),
         ("min_wal_size", ["80MB"], ["5.5GB"]),
-        ("wal_keep_size", ["0", "4GB"], ["8GB", " 9000 MB "]),
+        ("wal_keep_size", ["0", "2GB"], ["3GB", " 9000 MB "]),
     ],
 )
 def test_what_a_stack_cannot_live_with_is_refused_with_what_to_do(
@@ -137,6 +142,20 @@ def test_what_a_stack_cannot_live_with_is_refused_with_what_to_do(
         assert len(found.refused[name].split()) > 5
 
 
+def test_wal_goes_by_the_volume_that_is_there_not_by_the_one_that_is_asked_for() -> None:
+    stack = a_stack(postgres={"storage": {"size": "100Gi"}, "parameters": {"max_wal_size": "40GB"}})
+    small = a_claim("10Gi")
+    context = build_context(stack, observed(a_config({}), small), placeholder_credentials(), SETTINGS)
+    assert context.parameters is not None
+    assert "half of a member's volume, which has 10240Mi" in context.parameters.refused["max_wal_size"]
+
+
+def a_claim(capacity: str) -> Object:
+    metadata = {"name": "data-shop-postgres-0", "labels": {"appstack.dev/component": "postgres"}}
+    asked, has = {"resources": {"requests": {"storage": "100Gi"}}}, {"capacity": {"storage": capacity}}
+    return {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": asked, "status": has}
+
+
 @pytest.mark.parametrize("name", ["max_connections", "max_standby_streaming_delay", "wal_keep_size"])
 def test_what_is_no_value_at_all_is_postgresql_s_to_refuse(name: str) -> None:
     assert settled({name: "much"}, None).proposed == {name: "much"}
@@ -147,7 +166,7 @@ def test_a_configuration_that_somebody_spoilt_is_no_obstacle(config: str) -> Non
     live = a_config({})
     live["metadata"]["annotations"]["config"] = config
     seen = observed(live, a_member(0, report(GOOD)))
-    assert settle_parameters(a_stack(postgres={"parameters": GOOD}), seen, "1Gi").in_force == GOOD
+    assert settle_parameters(a_stack(postgres={"parameters": GOOD}), seen, "1Gi", VOLUME_BYTES).in_force == GOOD
 
 
 def proposal_in(parameters: Parameters) -> Object:

@@ -20,6 +20,7 @@ from appstack_operator.desired.postgres import (
     settings,
     wal_settings,
 )
+from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.objects import ROLE_LABEL, STACK_LABEL
 from tests.unit.operator.factories import a_context, a_stack
 
@@ -128,7 +129,7 @@ def test_kept_wal_never_fills_the_volume(size: str) -> None:
 @pytest.mark.parametrize("size", ["256Mi", "1Gi", "10Gi", "500Gi"])
 def test_no_setting_of_the_operator_s_is_one_that_it_would_refuse(size: str) -> None:
     stack = a_stack(postgres={"storage": {"size": size}})
-    room = Room(memory_limit(stack), size)
+    room = Room(memory_limit(stack), bytes_of(size))
     assert [name for name, value in settings(stack, {}).items() if does_not_fit(name, value, room)] == []
 
 
