@@ -189,24 +189,31 @@ def url_of_master(environment: Mapping[str, str]) -> str:
 
 
 class RabbitMQ:
-    """One RabbitMQ 4 node in a folder; it may be killed and started again."""
+    """One RabbitMQ 4 node in a folder; it may be killed and started again.
 
-    def __init__(self, folder: Path) -> None:
-        self._box = Box("rabbitmq", RABBITMQ_USER, folder)
+    Nodes that share an `epmd` (its port) find each other, and a new one joins the node that it is to `join`.
+    """
+
+    def __init__(self, folder: Path, epmd: int = 0, join: str = "") -> None:
+        self._box, self._folder = Box("rabbitmq", RABBITMQ_USER, folder), folder
         self._server: Server | None = None
-        self.port, distribution, epmd = free_port(), free_port(), free_port()
+        self.port, distribution, epmd = free_port(), free_port(), epmd or free_port()
+        self.name = f"test{self.port}@localhost"
+        nodes = enumerate([self.name, *([join] if join else [])], 1)
         self.url = f"amqp://app:{PASSWORD}@127.0.0.1:{self.port}/%2F"
         self._box.write(
             "rabbitmq.conf",
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlisteners.tcp.2 = {SECOND_ADDRESS}:{self.port}\n"
             f"default_user = app\ndefault_pass = {PASSWORD}\n"
             "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n"
-            "disk_free_limit.absolute = 50MB\n",
+            "disk_free_limit.absolute = 50MB\n"
+            + "".join(f"cluster_formation.classic_config.nodes.{number} = {node}\n" for number, node in nodes),
         )
+        self._box.write(".erlang.cookie", PASSWORD)
         self._box.write("enabled_plugins", "[].\n")
         self._environment = {
             "HOME": "/scratch",
-            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": distribution,
             "ERL_EPMD_PORT": epmd,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -223,9 +230,29 @@ class RabbitMQ:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        settings = (f"{name}={value}" for name, value in self._environment.items())
-        self._server = self._box.start("env", PATH, *settings, "rabbitmq-server")
-        wait_for(self.is_up, self._server, "RabbitMQ")
+        wait_for(self.is_up, self.begin(), "RabbitMQ")
+
+    def begin(self) -> Server:
+        """Start it."""
+        self._server = self._box.start("env", PATH, *self._settings(), "rabbitmq-server")
+        return self._server
+
+    def _settings(self) -> list[str]:
+        return [f"{name}={value}" for name, value in self._environment.items()]
+
+    def control(self, *words: str) -> str:
+        """What rabbitmqctl says, run beside it."""
+        beside = Box("rabbitmq", RABBITMQ_USER, self._folder / "beside")
+        beside.write(".erlang.cookie", PASSWORD)
+        return beside.run("env", PATH, *self._settings(), "rabbitmqctl", "--node", self.name, *words)
+
+    def log(self) -> str:
+        """What it has said."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def lose_volume(self) -> None:
+        """Everything it knew."""
+        shutil.rmtree(self._folder / "scratch" / "data")
 
     def is_up(self) -> bool:
         return answers(self.port, b"AMQP\x00\x00\x09\x01", b"\x00\x0a\x00\x0a")
