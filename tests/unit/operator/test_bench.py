@@ -23,7 +23,7 @@ def measured(**changed: float) -> dict[str, Any]:
         first, _, last = path.partition(".")
         figures.setdefault(first, {})
         figures[first] = {**figures[first], last: 1.0} if last else 1.0
-    rest = {"cpu_percent": 1.0, "passes": 0.0, "writes": 0.0}
+    rest = {"cpu_percent": 1.0, "passes_in_ten_minutes": 0.0, "writes": 0.0}
     return {**figures, "rest_with_polling": rest, "writes_after_restart": 0.0, **changed}
 
 
