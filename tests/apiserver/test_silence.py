@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from appstack_operator.converge import BUSY_SECONDS
 from appstack_operator.kinds import BY_NAME
+from appstack_operator.left_to_do import BUSY_SECONDS
 from appstack_operator.services.redis import TIMEOUT_SECONDS
 from tests.apiserver.kit.cast import MERGE
 from tests.apiserver.kit.life import MANAGED_SPEC
