@@ -240,5 +240,5 @@ def test_a_target_that_is_slow_and_answers_keeps_no_other_waiting(backend: Backe
             assert api.http.put(f"/v1/products/A{number}", json=THING).is_success
             wait_until(lambda: len(healthy.got) > number, "the healthy target hears of it", 30)  # noqa: B023
             seconds.append(time.monotonic() - began)
-        assert max(seconds) < 3, seconds
+        assert max(seconds) < 15, seconds  # behind the slow one's 600, two seconds each, it would be minutes
         wait_until(lambda: slow.got, "the slow one hears as well", 30)

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -128,15 +129,16 @@ async def test_a_calm_stack_is_asked_everything_after_a_while(monkeypatch: pytes
 async def test_empty_queues_are_asked_half_as_often_as_those_where_something_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def shortest_pause(length: int) -> float:
-        """A busy machine makes pauses longer, never shorter."""
+    async def pauses(length: int) -> list[float]:
+        """Between two questions, the shortest first."""
         async with a_broker(monkeypatch) as broker:
             broker.length = length
             assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1), 1.0)
-            return min(after - before for before, after in pairwise(broker.asked_at))
+            return sorted(after - before for before, after in pairwise(broker.asked_at))
 
-    assert await shortest_pause(0) > 1.8 * LOOK_SECONDS
-    assert await shortest_pause(1) < 1.8 * LOOK_SECONDS
+    # On a busy machine one question comes late and the next one in time: the shortest pause says little of the others.
+    assert median(await pauses(0)) > 1.8 * LOOK_SECONDS
+    assert (await pauses(1))[0] < 1.8 * LOOK_SECONDS
 
 
 async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
