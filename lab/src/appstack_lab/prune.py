@@ -94,7 +94,7 @@ def remove_leftovers() -> None:
     """Remove what builds that were killed have left: layers that no image names, and what was only half there."""
     cache = paths.cache()
     named = {layer_directory(layer) for layers in stored_images().values() for layer in layers}
-    half = (*cache.glob("layers/*.partial"), *cache.glob("rootfs/*.partial"), *cache.glob("contexts/*"))
+    half = (*cache.glob("rootfs/*.partial"), *cache.glob("contexts/*"))
     for directory in {*half, *cache.glob("layers/*")} - named:
         if time.time() - directory.stat().st_mtime > STAGE_SECONDS:  # younger ones may be somebody's work
             shutil.rmtree(directory)

@@ -32,8 +32,9 @@ POD_NAME = re.compile(rf"{OPERATOR}-[a-z0-9]+-[a-z0-9]{{5}}")
 DEPLOYMENT = (f"deployment/{OPERATOR}", "-n", OPERATOR_NAMESPACE)
 # Of all pods: only the one that holds the Lease has much to say.
 LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=10")
-OURS = "appstack.dev/made-by=make-up"
-LABELS_OF_NAMESPACE = {"appstack.dev/made-by": "make-up", "pod-security.kubernetes.io/enforce": "restricted"}
+MADE_BY = {"appstack.dev/made-by": "make-up"}
+OURS = ",".join(f"{name}={value}" for name, value in MADE_BY.items())
+LABELS_OF_NAMESPACE = {**MADE_BY, "pod-security.kubernetes.io/enforce": "restricted"}
 # A helm that was killed leaves a release that is pending for ever; a living one needs seconds.
 PENDING = f"owner=helm,name={OPERATOR},status in (pending-install,pending-upgrade,pending-rollback)"
 PENDING_SECONDS = 60
