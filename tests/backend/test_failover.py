@@ -69,7 +69,7 @@ def test_a_former_primary_that_stands_alone_is_not_read_for_long(
             wait_until(lambda: http.get("/v1/products").is_success and process.metrics().get(served), "it serves")
             server.restart_as(standby=True)
             wait_until(lambda: http.get("/v1/products").is_success, "as a replica it serves while a failover lasts")
-            wait_until(lambda: http.get("/v1/products").status_code == 503, "then it is too old", 20)
+            wait_until(lambda: http.get("/v1/products").status_code == 503, "then it is too old")
             assert [http.get("/v1/products").status_code for _ in range(10)] == [503] * 10
             server.restart_as(standby=False)
             wait_until(lambda: http.get("/v1/products").is_success, "a primary serves again")
@@ -165,7 +165,7 @@ def test_the_cache_follows_the_sentinels_to_a_new_master(
     wait_until(lambda: fails_over(sentinel), "a Sentinel agrees to fail over")
     wait_until(lambda: master(sentinel) != old, "another one is master")
     before = hits()
-    wait_until(lambda: hits() > before + 3, "the product is cached again", 20)
+    wait_until(lambda: hits() > before + 3, "the product is cached again")
 
 
 @pytest.fixture

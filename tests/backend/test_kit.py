@@ -31,8 +31,8 @@ def test_a_killed_test_run_leaves_no_server(tmp_path: Path) -> None:
         assert answers(port, ping, b"PONG")
         run.kill()
         run.wait()
-    wait_until(lambda: not answers(port, ping, b"PONG"), "Redis is gone", 5)
-    wait_until(lambda: str(tmp_path) not in mounted(), "nothing is mounted", 5)
+    wait_until(lambda: not answers(port, ping, b"PONG"), "Redis is gone")
+    wait_until(lambda: str(tmp_path) not in mounted(), "nothing is mounted")
 
 
 def test_a_killed_test_run_leaves_no_shared_memory(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_killed_test_run_leaves_no_shared_memory(tmp_path: Path) -> None:
         used = {path.name for path in Path(f"/proc/{servers[0]}/root/dev/shm").iterdir()}
         run.kill()
         run.wait()
-    wait_until(lambda: not Path(f"/proc/{servers[0]}").exists(), "PostgreSQL is gone", 5)
+    wait_until(lambda: not Path(f"/proc/{servers[0]}").exists(), "PostgreSQL is gone")
     assert used
     assert used.isdisjoint(path.name for path in Path("/dev/shm").iterdir())
 

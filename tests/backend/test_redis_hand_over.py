@@ -49,7 +49,7 @@ def keeper(tmp_path: Path, group: RedisGroup) -> Iterator[Keeper]:
     keeper = Keeper(settings_of(ME, tmp_path))
     keeper._announced = PODS[ME]
     wait_for_group(keeper)
-    wait_until(lambda: replication(HEIR).get("master_link_status") == "up", "the replica is linked", 30)
+    wait_until(lambda: replication(HEIR).get("master_link_status") == "up", "the replica is linked")
     wait_for_an_heir(group)
     yield keeper
     keeper.disconnect()
@@ -81,7 +81,7 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(keepe
     tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
     writer = Writer(group.port)
     writer.start()
-    wait_until(lambda: writer.acknowledged > 100, "rows are written", 30)
+    wait_until(lambda: writer.acknowledged > 100, "rows are written")
     assert handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
     assert replication(HEIR)["role"] == "master"
     assert handing.ends_at_once(keeper.connection)
@@ -151,7 +151,7 @@ def write_to_file(group: RedisGroup, pod: str) -> None:
     with Connection(PODS[pod], group.port, PASSWORD) as connection:
         connection.call("CONFIG", "SET", "appendonly", "yes")
         wait_until(
-            lambda: info(connection, "persistence")["aof_rewrite_in_progress"] == "0", "the first file is written", 30
+            lambda: info(connection, "persistence")["aof_rewrite_in_progress"] == "0", "the first file is written"
         )
 
 
@@ -163,7 +163,7 @@ def test_a_master_whose_disk_keeps_failing_is_replaced_and_nobody_promotes_it(
     write_to_file(group, ME)
     limit_files(group, ME, "0")
     keeper.connection().call("SET", "last", "x")
-    wait_until(lambda: not handing.disk_works(PODS[ME], PASSWORD), "the disk fails", 10)
+    wait_until(lambda: not handing.disk_works(PODS[ME], PASSWORD), "the disk fails")
     with pytest.raises(RedisError, match="MISCONF"):
         keeper.connection().call("SET", "refused", "x")
     keeper.observe(60.0)
@@ -173,14 +173,14 @@ def test_a_master_whose_disk_keeps_failing_is_replaced_and_nobody_promotes_it(
         keeper.observe(60.0)
         return info(keeper.connection(), "replication")["role"] == role
 
-    wait_until(lambda: looks("slave"), "the master makes room", 20)
+    wait_until(lambda: looks("slave"), "the master makes room")
     assert replication(HEIR)["role"] == "master"
     with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
         assert connection.call("GET", "last") == "x"
     keeper.observe(60.0)
     assert priority(keeper) == "0"
     limit_files(group, ME, "unlimited")
-    wait_until(lambda: looks("slave") and priority(keeper) == "100", "it may be promoted again", 20)
+    wait_until(lambda: looks("slave") and priority(keeper) == "100", "it may be promoted again")
 
 
 def priority(keeper: Keeper) -> str:
@@ -194,7 +194,7 @@ def test_a_master_whose_disk_fails_stays_where_no_other_disk_works(keeper: Keepe
     assert handing.disk_works(PODS[HEIR], PASSWORD)
     limit_files(group, HEIR, "0")
     keeper.connection().call("SET", "one", "x")
-    wait_until(lambda: not handing.disk_works(PODS[HEIR], PASSWORD), "the disk fails", 10)
+    wait_until(lambda: not handing.disk_works(PODS[HEIR], PASSWORD), "the disk fails")
     assert not handing.hand_over(keeper.settings, keeper.connection, PODS[ME], can_lead=handing.disk_works)
     assert info(keeper.connection(), "replication")["role"] == "master"
 

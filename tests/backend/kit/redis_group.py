@@ -105,8 +105,8 @@ def settings_of(pod: str, folder: Path) -> Settings:
 def wait_for_group(keeper: Keeper) -> None:
     """Until all Sentinels know the master, and the keeper's own server answers."""
     group = keeper.settings.group()
-    wait_until(lambda: len(ask.ask_sentinels(group, PASSWORD)) == len(SENTINELS), "all Sentinels know the master", 30)
-    wait_until(lambda: is_answered(keeper), "the server answers", 30)
+    wait_until(lambda: len(ask.ask_sentinels(group, PASSWORD)) == len(SENTINELS), "all Sentinels know the master")
+    wait_until(lambda: is_answered(keeper), "the server answers")
 
 
 def wait_for_an_heir(group: RedisGroup) -> None:
