@@ -1,9 +1,10 @@
-"""One stack bound to the services of another as External: it serves, and recovers when the other one fails over."""
+"""One stack bound to the services of another as External: it serves, scales, is renewed, and bears their failover."""
 
 from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +12,18 @@ import pytest
 from tests.cluster.kit.kube import wait_until
 from tests.cluster.kit.stack import Stack
 from tests.cluster.test_failover import import_is_accepted, names_with_role
+from tests.cluster.test_import_end_to_end import stock_locked
+from tests.feeds.debian import as_csv, package_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from tests.cluster.kit.kube import Kube
+    from tests.cluster.kit.kube import Kube, Object
 
 HANG_LIMIT_SECONDS = 150
 NAME = "bound"
+ROWS = 20_000
+FAILING = "import sys; print('adds a column'); sys.exit('no room for it')"
 
 
 def secrets(shop: Stack) -> dict[str, dict[str, str]]:
@@ -53,7 +58,8 @@ def bound(shop: Stack, kube: Kube) -> Iterator[Stack]:
     """A stack that brings nothing but its backend."""
     for name, data in secrets(shop).items():
         apply_secret(kube, shop.namespace, name, data)
-    pool = {"name": "bulk", "queues": ["bulk"], "autoscaling": {"minReplicas": 1, "maxReplicas": 2}}
+    autoscaling = {"minReplicas": 1, "maxReplicas": 2, "messagesPerReplica": 1, "scaleDownStabilizationSeconds": 10}
+    pool = {"name": "bulk", "queues": ["bulk"], "autoscaling": autoscaling}
     spec = {
         "backend": {"api": {"replicas": 1}, "workers": [pool]},
         **{each: external(each) for each in ("postgres", "redis", "rabbitmq")},
@@ -75,6 +81,61 @@ def test_it_serves_and_reads_the_backlog_of_the_external_broker(bound: Stack) ->
     assert pool["name"] == "bulk"
     with bound.api() as api:
         assert import_is_accepted(api)
+
+
+def test_its_workers_follow_the_backlog_and_no_row_is_lost_when_they_go(bound: Stack, shop: Stack, kube: Kube) -> None:
+    def workers() -> int:
+        replicas: int = kube.get("deployment", f"{NAME}-worker-bulk", "-n", bound.namespace)["spec"]["replicas"]
+        return replicas
+
+    wait_until(lambda: workers() == 1, "nothing is to be done", HANG_LIMIT_SECONDS)
+    feed = package_index()[:ROWS]
+    with bound.api() as api:
+        with stock_locked(shop, kube):  # no chunk can be finished: all of them are the backlog
+            job = api.post_feed(as_csv(feed))
+            wait_until(lambda: workers() == 2, "a second worker is wanted", HANG_LIMIT_SECONDS)
+        wait_until(lambda: workers() == 1, "it is calm, and one worker is enough", 2 * HANG_LIMIT_SECONDS)
+        job = api.wait_for_job(job["id"])
+    assert job["state"] == "succeeded"
+    assert job["rows"] == {"received": len(feed), "imported": len(feed), "rejected": 0}
+
+
+def renew(bound: Stack, kube: Kube, version: str, migrate: Sequence[str]) -> None:
+    """Another version of the backend: for the operator a changed environment is one, as another image is."""
+    backend = {"env": [{"name": "VERSION", "value": version}], "migrations": {"command": migrate}}
+    patch = json.dumps({"spec": {"backend": backend}})
+    kube.run("patch", "appstack", NAME, "-n", bound.namespace, "--type=merge", "-p", patch)
+
+
+def version(pod: Object) -> str | None:
+    (container,) = pod["spec"]["containers"]
+    return next((each["value"] for each in container["env"] if each["name"] == "VERSION"), None)
+
+
+def test_a_failed_migration_leaves_the_old_version_serving_and_the_next_one_is_a_fresh_try(
+    bound: Stack, kube: Kube
+) -> None:
+    bound.wait_until_settled()
+    components = ("api", "worker-bulk")
+    old = {pod["metadata"]["uid"] for component in components for pod in bound.pods(component)}
+    renew(bound, kube, "2", ["python", "-c", FAILING])
+    found = bound.wait_for("MigrationsApplied", "False", "MigrationFailed", 2 * HANG_LIMIT_SECONDS)
+    assert "no room for it" in found["message"]
+    assert bound.condition("Stalled")["reason"] == "MigrationFailed"
+    assert {pod["metadata"]["uid"] for component in components for pod in bound.pods(component)} == old
+    with bound.api() as api:
+        assert import_is_accepted(api)
+
+    renew(bound, kube, "3", [])
+    bound.wait_for("MigrationsApplied")
+    bound.wait_until_settled()
+    jobs = kube.items("jobs", "-n", bound.namespace, "-l", f"appstack.dev/stack={NAME},appstack.dev/component=migrate")
+    migrated = max(job["status"]["completionTime"] for job in jobs if job["status"].get("succeeded"))
+    for component in components:
+        pods = [pod for pod in bound.pods(component) if not pod["metadata"].get("deletionTimestamp")]
+        assert {version(pod) for pod in pods} == {"3"}
+        begun = [datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) for pod in pods]
+        assert min(begun) >= datetime.fromisoformat(migrated), "no pod is renewed before its migration has succeeded"
 
 
 def test_it_recovers_when_the_external_postgresql_fails_over(bound: Stack, shop: Stack, kube: Kube) -> None:
