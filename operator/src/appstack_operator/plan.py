@@ -17,7 +17,7 @@ from appstack_operator.kinds import CHILDREN, Ref
 from appstack_operator.objects import COMPONENT_LABEL, ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
-from appstack_operator.restarts import is_leading, is_old, next_restarts, ordinal_of
+from appstack_operator.restarts import is_leading, is_old, next_restarts, ordinal_of, sets_of
 from appstack_operator.spread import MOVED, next_move
 from appstack_operator.volumes import growths, size_of_template, template_is_old, with_claims_of
 
@@ -87,7 +87,7 @@ def forecast(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: G
     """All that a spec leads to, stage by stage: the passes to come will do it. Closed gates are those that stay so."""
     planned = (plan_with_volumes(stack, item, seen, gates, is_forecast=True) for item in wanted)
     writes = list(chain.from_iterable(planned))
-    restarts = list(plan_restarts_to_come(writes, seen))
+    restarts = list(plan_restarts_to_come(stack, writes, seen))
     return sorted(chain(writes, restarts, plan_prunes(stack, wanted, seen)), key=lambda action: action.stage)
 
 
@@ -370,9 +370,9 @@ def plan_move(stack: AppStack, seen: Observed) -> list[Action]:
     return [Action(Verb.EVICT, Ref.of(move.pod), Impact.ROLLING, move.why, Stage.DATA_SERVICES, note, uid)]
 
 
-def plan_restarts_to_come(writes: Sequence[Action], seen: Observed) -> Iterator[Action]:
+def plan_restarts_to_come(stack: AppStack, writes: Sequence[Action], seen: Observed) -> Iterator[Action]:
     """Pods of data services that an older template still runs once these writes are done: who leads comes last."""
-    for stateful_set in seen.of_kind("StatefulSet"):
+    for stateful_set in sets_of(stack, seen):
         write = next((each for each in writes if each.target == Ref.of(stateful_set)), None)
         is_new = write is not None and write.impact >= Impact.ROLLING
         old = [pod for pod in seen.pods(component_of(stateful_set)) if is_new or is_old(pod, stateful_set)]

@@ -8,7 +8,7 @@ from itertools import chain
 from appstack_operator.api import AppStack
 from appstack_operator.assess.partition import all_speak, sides_of
 from appstack_operator.assess.pods import is_ready
-from appstack_operator.assess.reach import is_cut_off
+from appstack_operator.assess.reach import COMPONENTS, is_cut_off
 from appstack_operator.heirs import heirs
 from appstack_operator.objects import ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
@@ -49,7 +49,7 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     """
     if is_cut_off(seen):
         return
-    sets = seen.of_kind("StatefulSet")
+    sets = sets_of(stack, seen)
     members = {each["metadata"]["name"]: seen.pods(component_of(each)) for each in sets}
     if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):
         return
@@ -67,6 +67,12 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
         may_go = [each for each in sorted(old, key=in_order) if not waits(each, stack, seen)]
         # The cure first: a node of the larger side, restarted for a template, would leave no majority to the others.
         yield from (partitioned(seen) or may_go)[:1]
+
+
+def sets_of(stack: AppStack, seen: Observed) -> list[Object]:
+    """The StatefulSets of the data services: users put the stack's label on what is theirs, too."""
+    found = (seen.get("StatefulSet", f"{stack.name}-{component}") for component in COMPONENTS)
+    return [each for each in found if each is not None]
 
 
 def waits(restart: Restart, stack: AppStack, seen: Observed) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from appstack_operator.desired.stack import build_stack
-from appstack_operator.objects import component_of
+from appstack_operator.objects import STACK_LABEL, component_of
 from appstack_operator.observed import PostgresAnswers, PostgresMember, RabbitmqAnswers, RabbitmqNode
 from appstack_operator.plan import Action, Impact, Verb, plan
 from appstack_operator.restarts import REVISION_LABEL, next_restarts, waiting_primary
@@ -233,6 +233,24 @@ def test_no_node_is_restarted_for_a_template_while_another_is_apart_or_does_not_
     assert cures(replace(stopped, nodes=stopped.nodes[1:]), old) == [], "one that is no member yet"
     assert cures(rabbitmq_nodes("0", None, "2"), old) == []
     assert cures(RabbitmqAnswers(error="no answer within 2 s"), old) == ["shop-rabbitmq-2"]
+
+
+def theirs(*, ready: bool = True) -> list[Object]:
+    """A StatefulSet of the user's under the label of the stack, whose pod a partition of it keeps at its old template."""
+    meta = {"name": "search", "namespace": "shop", "uid": "s", "labels": {STACK_LABEL: "shop"}, "generation": 1}
+    status = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old"}
+    pod = a_pod(a_stack(), "", ready=ready)
+    labels = {STACK_LABEL: "shop", REVISION_LABEL: "old"}
+    pod["metadata"] |= {"name": "search-0", "uid": "theirs", "labels": labels}
+    made: Object = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": {"replicas": 1}}
+    return [{**made, "status": status}, pod]
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_pods_of_a_users_own_set_are_not_ours_to_restart_and_hold_nothing_up(*, ready: bool) -> None:
+    assert plan_for([*members_of_postgres("new", "new"), *theirs(ready=ready)]) == []
+    ours = restarts([*members_of_postgres("new", "old", primary=1), *theirs(ready=ready)], replica())
+    assert [each.target.name for each in ours] == ["shop-postgres-1"]
 
 
 def test_nobody_is_restarted_while_the_operator_is_cut_off() -> None:
