@@ -1,6 +1,7 @@
 """The kinds of objects that a stack is made of: where they live in the API, in which order they are made."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from appstack_operator.api.base import GROUP, KIND, PLURAL, VERSION
 from appstack_operator.objects import Object
@@ -25,7 +26,11 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str, name: str = "") -> str:
-        """The address of the collection (of all namespaces if none is named), or of one object."""
+        """The address of the collection (of all namespaces if none is named), or of one object.
+
+        A name stays one step of it: behind a `#` no query would be sent, and so no dryRun=All.
+        """
+        namespace, name = quote(namespace, safe=""), quote(name, safe="")
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         collection = f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
         return f"{collection}/{name}" if name else collection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -10,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
 from appstack_operator.client import Api, ApiError, address_in_cluster
-from appstack_operator.kinds import Ref
+from appstack_operator.kinds import STACK, Ref
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,6 +60,20 @@ async def test_the_server_is_told_when_a_write_is_no_longer_wanted(server: Recor
     await api.patch(SERVICE, {})
     await api.close()
     assert server.requests[0].query["timeout"] == "4500ms"
+
+
+@pytest.mark.parametrize("name", ["shop#", "shop?x", "../../kube-system/secrets/x", "shop/status"])
+async def test_a_name_is_a_name_whatever_is_in_it(server: Recorder, name: str) -> None:
+    """Behind a # no dryRun=All would be sent: a manifest of somebody else's may bear any name."""
+    api = server.api(may_write=False)
+    path = STACK.path("shop", name)
+    await api.dry_run("PATCH", path, STACK, {})
+    await api.get(Ref("Secret", name, name))
+    await api.close()
+    patch, get = server.requests
+    assert patch.query["dryRun"] == "All"
+    assert patch.raw_path.partition("?")[0] == f"{STACK.path('shop')}/{quote(name, safe='')}"
+    assert get.raw_path == f"/api/v1/namespaces/{quote(name, safe='')}/secrets/{quote(name, safe='')}"
 
 
 @pytest.mark.parametrize(
