@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from kubernetes.aio import client, config
+from yaml import YAMLError
 
 from appstack_operator import __version__
 from appstack_operator.client import Api, ApiError
@@ -29,8 +30,10 @@ async def connect(kubeconfig: str | None, context: str | None) -> tuple[Api, str
     try:
         await config.load_kube_config(path, context, configuration, persist_config=False)  # type: ignore[no-untyped-call]
         contexts, active = config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
-    except (config.ConfigException, OSError, ValueError) as error:
+    except (config.ConfigException, OSError, ValueError, YAMLError) as error:
         raise UserError(f"kubeconfig {path}: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:  # YAML, and of another shape
+        raise UserError(f"kubeconfig {path}: this is no kubeconfig ({error!r})") from error
     chosen = next((each for each in contexts if each["name"] == context), active)
     return readonly(configuration), chosen["context"].get("namespace") or "default"
 

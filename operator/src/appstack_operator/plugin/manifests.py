@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import yaml
 
@@ -19,7 +19,8 @@ def read_stacks(files: Sequence[str], stdin: TextIO) -> tuple[list[Object], list
         if document.get("kind") == KIND:
             stacks.append(checked(name, document))
         else:
-            others.append(f"{document.get('kind')} {(document.get('metadata') or {}).get('name', '')}".strip())
+            meta = document.get("metadata")
+            others.append(f"{document.get('kind')} {meta.get('name', '') if isinstance(meta, dict) else ''}".strip())
     if not stacks:
         found = f"; it holds {', '.join(others)}" if others else ""
         raise UserError(f"{', '.join(files)}: no AppStack in it{found}")
@@ -38,11 +39,16 @@ def read(name: str, stdin: TextIO) -> Iterator[Object]:
         raise UserError(f"{where} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {error}") from error
-    for document in documents:
+    yield from objects_of(documents, where)
+
+
+def objects_of(documents: Any, where: str) -> Iterator[Object]:
+    """The objects of documents, and of lists among them."""
+    for document in documents if isinstance(documents, list) else [documents]:
         if not isinstance(document, dict) or "kind" not in document:
             raise UserError(f"{where}: not a Kubernetes object: it needs apiVersion, kind, metadata")
         if document["kind"] == "List":
-            yield from document.get("items") or []
+            yield from objects_of(document.get("items") or [], where)
         else:
             yield document
 
