@@ -23,6 +23,8 @@ from appstack_operator.scaling import ScalingMemory, scale_workers
 from appstack_operator.settings import Settings
 from appstack_operator.spread import describe_move
 
+GOING = "the stack is being deleted: whatever its spec says, nothing more is done; apply it again once it is gone"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -43,11 +45,12 @@ class Forecast:
     notes: Sequence[str] = ()
     missing: Verdict | None = None  # what of the user's the stack would wait for
     taken: Verdict | None = None  # a volume of somebody else's that has the name of one of ours
+    is_going: bool = False  # it is being deleted
 
     @property
     def is_blocked(self) -> bool:
         """Whether somebody has to act before the change can be carried out."""
-        return self.missing is not None or self.taken is not None
+        return self.missing is not None or self.taken is not None or self.is_going
 
     @property
     def impact(self) -> Impact:
@@ -63,17 +66,19 @@ def build_forecast(stack: AppStack, live: Object | None, seen: Observed, setting
     context = context_of(stack, seen, settings)
     missing = assess_stack(stack, seen, context).missing_inputs
     gates = Gates({stage: missing.message for stage in Stage if stage >= Stage.ENVIRONMENT} if missing else {})
-    changes = [Change(action, differences_of(action, known, seen)) for action in forecast(stack, wanted, seen, gates)]
+    is_going = live is not None and "deletionTimestamp" in live["metadata"]
+    actions = [] if is_going else forecast(stack, wanted, seen, gates)
+    changes = [Change(action, differences_of(action, known, seen)) for action in actions]
     dumped = [each.spec.model_dump(by_alias=True, mode="json", exclude_none=True) for each in stacks_of(live, stack)]
     spec = compare_manifests({"spec": dumped[0]}, {"spec": dumped[1]}) if live else []
-    notes = notes_of(stack, missing, context.parameters)
+    notes = [*[GOING] * is_going, *notes_of(stack, missing, context.parameters)]
     # Nobody is moved before all else is well: that is for the operator to say, who asks the services.
     if live and not changes and only_nodes_are_shared(live) and (move := describe_move(stack, seen)):
         notes.append(move)
     taken = next(iter(claims_are_free(stack, seen).values()), None)
     if taken:
         notes.append(f"{taken.reason.value}: {taken.message}")
-    return Forecast(stack, live is None, spec, changes, notes, missing, taken)
+    return Forecast(stack, live is None, spec, changes, notes, missing, taken, is_going)
 
 
 def only_nodes_are_shared(live: Object) -> bool:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from appstack_operator.plugin.commands import ExitCode, code_of
 from appstack_operator.plugin.forecast import build_forecast
 from appstack_operator.settings import Settings
 from tests.unit.operator.factories import a_stack, observed
 
 SETTINGS = Settings(image_backend="b:1", image_postgres="p:17", image_redis="r:8", image_rabbitmq="m:4")
+
+
+def test_a_stack_that_is_being_deleted_is_no_fine_place_for_a_change() -> None:
+    stack = a_stack(backend={"image": "shop:2"})
+    live = a_stack().model_dump(by_alias=True, mode="json", exclude_none=True)
+    assert not build_forecast(stack, live, observed(), SETTINGS).is_blocked
+    live["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+    forecast = build_forecast(stack, live, observed(), SETTINGS)
+    assert code_of(forecast) is ExitCode.DISRUPTIVE
+    assert list(forecast.changes) == []
+    assert "the stack is being deleted" in forecast.notes[0]
 
 
 def test_a_volume_of_somebody_elses_is_told_before_anything_is_made() -> None:
