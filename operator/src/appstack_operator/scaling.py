@@ -31,7 +31,7 @@ class Need:
 
 @dataclass(slots=True)
 class ScalingMemory:
-    """The needs of the last minutes of each pool. Lost with a restart, which only makes scaling down wait anew."""
+    """The needs of the last minutes of each pool. Lost with a restart, or while nothing can be read: a calm begins anew."""
 
     needs: dict[Key, list[Need]] = field(default_factory=dict)
 
@@ -43,20 +43,27 @@ class ScalingMemory:
 
 def scale_workers(stack: AppStack, seen: Observed, memory: ScalingMemory) -> dict[str, int]:
     """Pool -> number of workers, for the pools with autoscaling."""
-    return {
-        pool.name: scale_pool(stack, pool, pool.autoscaling, seen, memory)
-        for pool in workers_of(stack)
-        if pool.autoscaling
-    }
+    numbers = {}
+    for pool in workers_of(stack):
+        if pool.autoscaling:
+            numbers[pool.name] = scale_pool(stack, pool, pool.autoscaling, seen, memory)
+        else:
+            memory.needs.pop(key_of(stack, pool), None)
+    return numbers
+
+
+def key_of(stack: AppStack, pool: Worker) -> Key:
+    """Where a pool's needs are remembered."""
+    return stack.namespace, stack.name, pool.name
 
 
 def scale_pool(stack: AppStack, pool: Worker, bounds: WorkerAutoscaling, seen: Observed, memory: ScalingMemory) -> int:
     """The number for one pool; an unreadable backlog changes nothing."""
     current = replicas_of(stack, pool, bounds, seen)
-    backlog = backlog_of(pool, seen)
+    backlog, key = backlog_of(pool, seen), key_of(stack, pool)
     if backlog is None:
+        memory.needs.pop(key, None)
         return clamp(current, bounds)
-    key = (stack.namespace, stack.name, pool.name)
     in_hand = sum(seen.rabbitmq.in_hand.get(queue, 0) for queue in pool.queues)
     # A pool that is seen for the first time may have its number for a good reason: that counts as a need.
     least = needed(bounds, backlog) if key in memory.needs else max(needed(bounds, backlog), current)

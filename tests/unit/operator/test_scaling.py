@@ -92,6 +92,21 @@ def test_an_unreadable_backlog_changes_nothing() -> None:
     assert decisions(a_look(None, current=5)) == [5]
 
 
+def test_after_an_outage_of_the_broker_the_calm_time_begins_anew() -> None:
+    """An empty queue just then says little of the time before, of which nobody knows anything."""
+    blind = [a_look(None, current=6, after_seconds=seconds) for seconds in (10, 300)]
+    calm = [a_look({}, current=6, after_seconds=seconds) for seconds in (310, 369, 372)]
+    assert decisions(a_look({"bulk": 60}), *blind, *calm) == [6, 6, 6, 6, 6, 2]
+
+
+def test_a_pool_that_is_scaled_again_keeps_what_it_was_given_meanwhile() -> None:
+    memory = ScalingMemory()
+    scale_workers(STACK, a_look({}), memory)
+    by_hand = a_stack(backend={"workers": [{"name": "bulk", "queues": ["bulk"], "replicas": 6}]})
+    assert scale_workers(by_hand, a_look({}, current=6, after_seconds=300), memory) == {}
+    assert scale_workers(STACK, a_look({}, current=6, after_seconds=600), memory) == {"bulk": 6}
+
+
 def test_after_a_restart_of_the_operator_nobody_is_taken_away_at_once() -> None:
     assert decisions(a_look({}, current=6)) == [6]
 
