@@ -17,6 +17,7 @@ import pytest
 from appstack_backend import broker, schema
 from tests.backend.kit import servers
 from tests.backend.kit.processes import ADMIN_TOKEN, Backend
+from tests.backend.kit.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,25 @@ def backend(dsn: str, redis: dict[str, str], rabbitmq: str, tmp_path: Path) -> I
     backend = Backend(settings(dsn, redis, rabbitmq), tmp_path)
     yield backend
     backend.stop()
+
+
+@pytest.fixture(scope="module")
+def world(
+    postgres: str, migrated: str, redis: dict[str, str], rabbitmq: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A backend of a module's own, which receives one upload at a time and waits little for its database."""
+    asyncio.run(purge_queues(rabbitmq))
+    name = f"test_{uuid4().hex}"
+    dsn = new_database(postgres, name, template=migrated)
+    environment = settings(dsn, redis, rabbitmq) | {"IMPORT_MAX_UPLOADS": "1", "DATABASE_PATIENCE_SECONDS": "5"}
+    backend = Backend(environment, tmp_path_factory.mktemp("world"))
+    try:
+        backend.start_api()
+        backend.start_worker()
+        yield World(backend, backend.client(), dsn, {})
+    finally:
+        backend.stop()
+        drop_database(postgres, name)
 
 
 def settings(dsn: str, redis: dict[str, str], rabbitmq: str) -> dict[str, str]:

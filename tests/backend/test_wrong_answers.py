@@ -12,9 +12,9 @@ import pytest
 
 from tests.backend.kit import feeds
 from tests.backend.kit.impostor import impostor
+from tests.backend.kit.odd import NOBODY, THING, assert_no_leak, odd_request
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.servers import url_of_master
-from tests.backend.test_errors import NOBODY, THING, assert_no_leak, odd_request
 
 if TYPE_CHECKING:
     import httpx
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from tests.backend.kit.impostor import Lie
     from tests.backend.kit.processes import Api, Backend, Process
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 INSIDE = b"SELECT secret FROM tokens; /opt/app/db.py 127.0.0.1:5432"
 NOISE = random.Random(3).randbytes(500)
-SLOW_SECONDS = 20.0
+SLOW_SECONDS = 60.0  # a limit for hangs
 
 
 def postgres_says(kind: bytes, body: bytes) -> bytes:
@@ -145,9 +145,9 @@ def test_no_client_hears_what_a_lying_service_says(backend: Backend, name: str) 
                 assert name == "DATABASE_URL" or answer.is_success, answer.text
                 return service.told >= parts
 
-            wait_until(is_told, f"it is told: {what}", 120)
+            wait_until(is_told, f"it is told: {what}")
         service.tell(None)
-        wait_until(lambda: is_well(api, process), "all is well again", 60)
+        wait_until(lambda: is_well(api, process), "all is well again")
 
 
 def the_usual(api: Api) -> list[dict[str, Any]]:
