@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.backend.kit import feeds
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.test_queries import application
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 def test_every_failure_is_a_problem_with_its_code(api: Api, backend: Backend) -> None:
     http = api.http
-    anonymous = httpx.Client(base_url=f"http://127.0.0.1:{backend.api_port}")
+    anonymous = httpx.Client(base_url=f"http://127.0.0.1:{backend.api_port}", timeout=PATIENCE_SECONDS)
     nobody = "00000000-0000-0000-0000-000000000000"
     assert code(anonymous.get("/v1/products")) == (401, "TOKEN_MISSING")
     assert code(anonymous.get("/v1/products", headers={"Authorization": "Bearer x"})) == (401, "TOKEN_INVALID")
@@ -72,7 +72,9 @@ def test_tokens_have_scopes_and_can_be_revoked(api: Api, backend: Backend, dsn: 
         stored = conn.execute("SELECT tokens::text FROM tokens").fetchone()
     assert stored is not None and token["token"] not in stored[0]
     reader = httpx.Client(
-        base_url=f"http://127.0.0.1:{backend.api_port}", headers={"Authorization": f"Bearer {token['token']}"}
+        base_url=f"http://127.0.0.1:{backend.api_port}",
+        headers={"Authorization": f"Bearer {token['token']}"},
+        timeout=PATIENCE_SECONDS,
     )
     assert reader.get("/v1/products").status_code == 200
     assert code(reader.post("/v1/imports", content=b"x")) == (403, "SCOPE_MISSING")
@@ -142,7 +144,7 @@ def test_without_redis_everything_works_and_nothing_is_slow(backend: Backend) ->
     assert api.feed((feeds.HEADER + "A/1,Thing,c,s,1.50,EUR,3,main\n").encode())["state"] == "succeeded"
     seconds = sorted(api.http.get("/v1/products/A/1").elapsed.total_seconds() for _ in range(50))
     assert shows(api, "1.50")
-    assert seconds[25] < 0.05
+    assert seconds[25] < 0.25, "who waits for Redis waits for a second"
 
 
 def test_jobs_run_twice_at_once(api: Api, backend: Backend, dsn: str) -> None:
@@ -156,7 +158,7 @@ def test_jobs_run_twice_at_once(api: Api, backend: Backend, dsn: str) -> None:
             conn.execute(f"UPDATE {table} SET created_at = now() - interval '1 year'".encode())
     for name in ("purge-expired", "refresh-statistics", "sweep-outbox"):
         both = [backend.start("job", name) for _ in range(2)]
-        assert [process.popen.wait(60) for process in both] == [0, 0], name
+        assert [process.popen.wait(PATIENCE_SECONDS) for process in both] == [0, 0], name
     assert api.pages("/v1/jobs") == []
     with psycopg.connect(dsn) as conn:
         assert conn.execute("SELECT count(*) FROM import_chunks").fetchone() == (0,)
@@ -165,13 +167,13 @@ def test_jobs_run_twice_at_once(api: Api, backend: Backend, dsn: str) -> None:
 
 def test_sigterm_drains_the_api(backend: Backend) -> None:
     """Unready at once, serving for the pause, then gone; no request in between fails."""
-    process = backend.start_api(DRAIN_PAUSE_SECONDS="1.5")
+    process = backend.start_api(DRAIN_PAUSE_SECONDS="6")  # so long, that a busy machine gets three answers
     http = backend.client().http
     process.popen.terminate()
     wait_until(lambda: http.get("/readyz").status_code == 503, "it is unready")
     assert code(http.get("/readyz")) == (503, "SHUTTING_DOWN")
     assert http.get("/v1/products").status_code == 200
-    assert process.popen.wait(10) == 0
+    assert process.popen.wait(PATIENCE_SECONDS) == 0
 
 
 def test_the_api_describes_itself(api: Api) -> None:

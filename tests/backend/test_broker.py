@@ -62,5 +62,5 @@ async def test_nobody_waits_long_for_a_goodbye(rabbitmq: str, monkeypatch: pytes
         connection = await broker.connect(rabbitmq.replace(str(port), str(closed)), "test")
         begun = time.monotonic()
         await broker.close(connection)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 30, "for ever, if it waited"
         assert connection.is_closed

@@ -160,7 +160,7 @@ async def test_a_write_that_redis_was_not_told_of_is_made_up_for_when_it_answers
     await writer.remember("00000000000000FF", catalogue=True)
     assert await get(reader, source) == b"old", "nobody could know"
     await wire.mend()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while await get(reader, source) != b"new":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert (await reader.look("caller")).needed_lsn == "00000000000000FF"

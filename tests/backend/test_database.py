@@ -28,7 +28,7 @@ PID = "SELECT pg_backend_pid() AS pid"
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """One connection, for which nobody waits long."""
-    database = Database(dsn, "test", size=1, patience_seconds=10)
+    database = Database(dsn, "test", size=1, patience_seconds=60)
     await database.open()
     yield database
     await database.close()
@@ -68,7 +68,7 @@ async def test_the_first_connection_to_a_new_primary_ends_those_to_the_former_on
         servers.postgres(tmp_path / "former") as former,
         servers.replica(tmp_path / "successor", former) as successor,
     ):
-        database = Database(former.dsn, "test", size=2, patience_seconds=10)
+        database = Database(former.dsn, "test", size=2, patience_seconds=60)
         await database.open()
         try:
             async with database.transaction(), database.transaction():
@@ -92,7 +92,7 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
         servers.replica(tmp_path / "replica", primary) as replica,
     ):
         database = Database(replica.dsn, "test", size=1, patience_seconds=0.2)
-        follower = Database(replica.dsn, "test", size=1, patience_seconds=0.2, may_follow=True)
+        follower = Database(replica.dsn, "test", size=1, patience_seconds=60, may_follow=True)
         await database.open()
         await follower.open()
         try:
@@ -108,11 +108,11 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
             with psycopg.connect(replica.dsn, autocommit=True) as conn:
                 conn.execute("SELECT pg_promote()")
             await database._pool.putconn(kept)
-            assert await database.run(pid, patience_seconds=5) == kept.info.backend_pid
+            assert await database.run(pid, patience_seconds=60) == kept.info.backend_pid
             await database.execute("CREATE TABLE written_by_the_successor AS SELECT generate_series(1, 1000)")
             needed = await Reads(database, follower, 1).lsn()
             assert await fetch_fresh(follower, needed, pid), "nothing is fresher than the primary"
-            former = Database(primary.dsn, "test", size=1, patience_seconds=5)
+            former = Database(primary.dsn, "test", size=1, patience_seconds=60)
             await former.open()
             assert await fetch_fresh(former, needed, pid) is None, "it takes itself for the primary, and is old"
             await former.close()
@@ -123,7 +123,7 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
 
 async def leads_to(database: Database, port: int) -> bool:
     """Whether both connections of a pool soon lead there; new ones are made in the background."""
-    for _ in range(400):
+    for _ in range(2_400):  # a limit for hangs
         if await ports(database) == {port}:
             return True
         await asyncio.sleep(0.05)

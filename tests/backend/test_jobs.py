@@ -15,7 +15,7 @@ from appstack_backend.jobs.run import TRY_LOCK
 from appstack_backend.repository import exports, rescue
 from tests.backend.conftest import purge_queues
 from tests.backend.kit import feeds
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.kit.receiver import receiver
 from tests.backend.test_webhooks import PRIVATE, THING, deliveries, subscribe
 
@@ -32,7 +32,7 @@ def api(backend: Backend) -> Api:
 def run_twice(backend: Backend, name: str, **environment: str) -> list[dict[str, object]]:
     """Run a job twice at once; what a sweep told of each that did something: the second may find the first at it."""
     both = [backend.start("job", name, **environment) for _ in range(2)]
-    assert [process.popen.wait(120) for process in both] == [0, 0], both[0].log.read_text()
+    assert [process.popen.wait(PATIENCE_SECONDS) for process in both] == [0, 0], both[0].log.read_text()
     return [line for process in both for line in process.lines() if line["event"] == "swept"]
 
 
@@ -61,15 +61,15 @@ def test_a_run_beside_another_one_ends_without_work(api: Api, backend: Backend, 
     with psycopg.connect(dsn) as conn:
         conn.execute(TRY_LOCK, ("purge-expired",))
         second = backend.start("job", "purge-expired")
-        assert second.popen.wait(60) == 0
+        assert second.popen.wait(PATIENCE_SECONDS) == 0
         told = [line["event"] for line in second.lines()]
         assert "purged" not in told
         assert "another run of this job is at work; nothing is left to do" in told
         other = backend.start("job", "refresh-statistics")
-        assert other.popen.wait(60) == 0
+        assert other.popen.wait(PATIENCE_SECONDS) == 0
         assert "job done" in [line["event"] for line in other.lines()]
     later = backend.start("job", "purge-expired")
-    assert later.popen.wait(60) == 0
+    assert later.popen.wait(PATIENCE_SECONDS) == 0
     assert "purged" in [line["event"] for line in later.lines()]
 
 

@@ -40,13 +40,21 @@ def test_a_killed_test_run_leaves_no_shared_memory(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "it runs\n"
-        servers = [pid for pid in descendants(run.pid) if Path(f"/proc/{pid}/comm").read_text() == "postgres\n"]
+        servers = [pid for pid in descendants(run.pid) if name_of(pid) == "postgres"]
         used = {path.name for path in Path(f"/proc/{servers[0]}/root/dev/shm").iterdir()}
         run.kill()
         run.wait()
     wait_until(lambda: not Path(f"/proc/{servers[0]}").exists(), "PostgreSQL is gone")
     assert used
     assert used.isdisjoint(path.name for path in Path("/dev/shm").iterdir())
+
+
+def name_of(pid: int) -> str:
+    """The name of a process; empty once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def mounted() -> str:

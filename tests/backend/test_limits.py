@@ -13,7 +13,7 @@ import psycopg
 import redis
 
 from tests.backend.kit import feeds
-from tests.backend.kit.processes import ADMIN_TOKEN, wait_until
+from tests.backend.kit.processes import ADMIN_TOKEN, PATIENCE_SECONDS, wait_until
 from tests.backend.kit.receiver import receiver
 from tests.backend.kit.servers import url_of_master
 from tests.backend.test_api import code
@@ -31,7 +31,7 @@ def test_who_guesses_tokens_is_stopped_and_nobody_else_is(backend: Backend) -> N
     backend.start_api(AUTH_FAILURES_PER_MINUTE="3", TRUSTED_PROXIES="1")
     api = backend.client()
     token = api.http.post("/v1/tokens", json={"name": "n", "scopes": ["read"]}).json()["token"]
-    with httpx.Client(base_url=api.http.base_url) as anybody:
+    with httpx.Client(base_url=api.http.base_url, timeout=PATIENCE_SECONDS) as anybody:
 
         def tried(token: str, address: str) -> httpx.Response:
             # What a client itself says of its origin stands first, and is not believed.
@@ -136,7 +136,7 @@ def test_searches_leave_connections_to_others(backend: Backend, dsn: str) -> Non
         with psycopg.connect(dsn, autocommit=True) as other:
             waiting = "SELECT count(*) = 2 FROM pg_locks WHERE NOT granted AND relation = 'products'::regclass"
             wait_until(lambda: (other.execute(waiting).fetchone() or (False,))[0], "two of them wait in PostgreSQL")
-        assert http.get("/v1/jobs", timeout=20).is_success
+        assert http.get("/v1/jobs").is_success
         assert not any(search.done() for search in searches)
         conn.rollback()
         assert [search.result().status_code for search in searches] == [200] * 20
@@ -161,7 +161,7 @@ def drip(port: int, path: str, media_type: str, first: bytes) -> tuple[float, by
 
 
 def test_who_sends_byte_by_byte_keeps_no_place_for_ever(backend: Backend) -> None:
-    backend.start_api(IMPORT_MAX_UPLOADS="1", IMPORT_PATIENCE_SECONDS="2", BODY_SECONDS="2")
+    backend.start_api(IMPORT_MAX_UPLOADS="1", IMPORT_PATIENCE_SECONDS="5", BODY_SECONDS="2")
     backend.start_worker()
     api = backend.client()
     with ThreadPoolExecutor(3) as threads:
@@ -172,11 +172,13 @@ def test_who_sends_byte_by_byte_keeps_no_place_for_ever(backend: Backend) -> Non
                 ("/v1/imports", "text/csv", feeds.as_csv(feeds.rows(3, seed=61))),
             )
         )
-        wait_until(lambda: api.post(feeds.as_csv([])).status_code == 503, "the only place is taken")
+        # Whoever asks for the place before would take it away from that one.
+        wait_until(lambda: api.pages("/v1/jobs"), "the upload has begun")
+        assert api.post(feeds.as_csv([])).status_code == 503, "the only place is taken"
         wait_until(lambda: api.post(feeds.as_csv([])).status_code == 202, "the place is free again")
         for asked, wanted in ((json, b"BODY_TOO_SLOW"), (upload, b"202 Accepted")):
             seconds, answer = asked.result()
-            assert wanted in answer and 2 <= seconds < 30, (seconds, answer)
+            assert wanted in answer and 2 <= seconds < 60, (seconds, answer)
     (cut,) = (job for job in api.pages("/v1/jobs") if job["rows"]["received"])
     assert (cut["code"], cut["error"]["message"]) == ("IMPORT_TRUNCATED", "the body came too slowly")
     assert cut["rows"]["received"] == 3, "the complete rows are kept"
@@ -184,14 +186,14 @@ def test_who_sends_byte_by_byte_keeps_no_place_for_ever(backend: Backend) -> Non
 
 def test_who_sends_enough_may_take_pauses(backend: Backend) -> None:
     """Each of them shorter than the patience, all together longer."""
-    backend.start_api(IMPORT_PATIENCE_SECONDS="2")
+    backend.start_api(IMPORT_PATIENCE_SECONDS="5")
     backend.start_worker()
 
     def pieces() -> Iterator[bytes]:
         body = feeds.as_csv(feeds.rows(1_000, seed=62))
         for at in range(0, len(body), len(body) // 5 + 1):
             yield body[at : at + len(body) // 5 + 1]
-            time.sleep(0.7)
+            time.sleep(1.2)
 
     assert backend.client().feed(pieces())["rows"]["received"] == 1_000
 
@@ -240,5 +242,5 @@ def test_a_target_that_is_slow_and_answers_keeps_no_other_waiting(backend: Backe
             assert api.http.put(f"/v1/products/A{number}", json=THING).is_success
             wait_until(lambda: len(healthy.got) > number, "the healthy target hears of it")  # noqa: B023
             seconds.append(time.monotonic() - began)
-        assert max(seconds) < 15, seconds  # behind the slow one's 600, two seconds each, it would be minutes
+        assert max(seconds) < 60, seconds  # behind the slow one's 600, two seconds each, it would be minutes
         wait_until(lambda: slow.got, "the slow one hears as well")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
@@ -10,16 +11,17 @@ import pytest
 
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.rootfs import Box, free_port
-from tests.backend.kit.servers import RABBITMQ_USER, RabbitMQ
+from tests.backend.kit.servers import RABBITMQ_USER, RabbitMQ, answers, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-START_SECONDS = 120
+START_SECONDS = 240
 WAIT_SECONDS = 15  # where nothing is missing, nodes are up within 8
 # Killed before, a node has not written down yet which queues it has a copy of, and starts with an empty one.
 SETTLED_SECONDS = 5
+NAMES = b"\x00\x01n"  # asks epmd which nodes it knows
 QUEUE: dict[str, Any] = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 3}
 
 
@@ -29,6 +31,8 @@ def nodes(tmp_path: Path) -> Iterator[list[RabbitMQ]]:
     port = free_port()
     box = Box("rabbitmq", RABBITMQ_USER, tmp_path / "names")
     names = box.start("epmd", "-port", str(port), "-address", "127.0.0.1")
+    # Else the first node starts one of its own, which dies with it.
+    wait_for(partial(answers, port, NAMES, port.to_bytes(4)), names, "epmd")
     first = RabbitMQ(tmp_path / "0", port)
     found = [first, *(RabbitMQ(tmp_path / str(number), port, first.name) for number in (1, 2))]
     try:

@@ -11,7 +11,7 @@ import aio_pika
 import psycopg
 
 from tests.backend.kit import feeds
-from tests.backend.kit.processes import ADMIN_TOKEN, wait_until
+from tests.backend.kit.processes import ADMIN_TOKEN, PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,5 +207,5 @@ def test_a_letter_that_is_dropped_is_printed_and_gone(backend: Backend, rabbitmq
 def test_nothing_is_sent_back_or_dropped_by_accident(backend: Backend) -> None:
     for action in ("resend", "drop"):
         process = backend.start("dead-letters", action, "bulk")
-        assert process.popen.wait(60) == 2
+        assert process.popen.wait(PATIENCE_SECONDS) == 2
         assert "--all" in process.log.read_text()

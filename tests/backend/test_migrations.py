@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,7 +12,7 @@ import pytest
 from appstack_backend import schema
 from appstack_backend.schema import Migration
 from tests.backend.conftest import settings
-from tests.backend.kit.processes import Backend, wait_until
+from tests.backend.kit.processes import PATIENCE_SECONDS, Backend, wait_until
 from tests.backend.kit.rootfs import free_port
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ INDEX = Migration(
     "CREATE INDEX CONCURRENTLY by_id ON things (id);\n",
 )
 COLUMN = Migration(3, "0003_column", "ALTER TABLE things ADD COLUMN name text;")
+WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'things'::regclass"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def versions(dsn: str) -> list[int]:
 
 def test_two_migrators_at_once_apply_each_version_once(unmigrated: Backend) -> None:
     both = [unmigrated.start("migrate") for _ in range(2)]
-    assert [process.popen.wait(60) for process in both] == [0, 0]
+    assert [process.popen.wait(PATIENCE_SECONDS) for process in both] == [0, 0]
     applied = [line["applied"] for process in both for line in process.lines() if "applied" in line]
     assert sorted(map(len, applied)) == [0, len(schema.load_migrations())]
     assert versions(unmigrated.environment["DATABASE_URL"]) == [m.version for m in schema.load_migrations()]
@@ -58,7 +58,7 @@ def test_migrators_at_once_build_an_index_concurrently(empty_dsn: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert sorted(map(len, done)) == [0, 0, 3]
     with psycopg.connect(empty_dsn) as conn:
         assert conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_id'::regclass").fetchone() == (
@@ -83,14 +83,11 @@ def test_a_migration_waits_briefly_for_locks_and_tries_again(empty_dsn: str, mon
     with psycopg.connect(empty_dsn) as reader, psycopg.connect(empty_dsn, autocommit=True) as other:
         reader.execute("SELECT count(*) FROM things")  # and stays in its transaction
         migrator.start()
-        time.sleep(1)
-        began = time.monotonic()
-        other.execute("SELECT count(*) FROM things")
-        waited_seconds = time.monotonic() - began
-        assert versions(empty_dsn) == [1]
-    migrator.join(30)
+        wait_until(lambda: other.execute(WAITS).fetchone(), "the migration waits for the reader")
+        other.execute("SET statement_timeout = '30s'; SELECT count(*) FROM things")  # queues behind it, and passes
+        assert versions(empty_dsn) == [1], "before the reader has ended"
+    migrator.join(PATIENCE_SECONDS)
     assert versions(empty_dsn) == [1, 3]
-    assert waited_seconds < 1, "a query must not queue behind a migration for longer than its lock timeout"
 
 
 def test_an_api_is_unready_until_the_schema_is_there_and_alive_all_the_time(unmigrated: Backend) -> None:
@@ -98,18 +95,22 @@ def test_an_api_is_unready_until_the_schema_is_there_and_alive_all_the_time(unmi
     process = unmigrated.start("api", API_HOST="127.0.0.1", API_PORT=str(port))
     try:
         wait_until(lambda: is_alive(port), "the API lives")
-        wait_until(lambda: "1, 2" in httpx.get(f"http://127.0.0.1:{port}/readyz").json().get("detail", ""), "it tells")
-        answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
+        wait_until(lambda: "1, 2" in ask(port, "readyz").json().get("detail", ""), "it tells")
+        answer = ask(port, "readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "SCHEMA_NOT_READY")
         unmigrated.run("migrate")
-        wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, "it is ready")
+        wait_until(lambda: ask(port, "readyz").status_code == 200, "it is ready")
     finally:
         process.kill()
 
 
+def ask(port: int, what: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}/{what}", timeout=PATIENCE_SECONDS)
+
+
 def is_alive(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == httpx.codes.OK
+        return ask(port, "livez").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 

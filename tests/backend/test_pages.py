@@ -42,7 +42,7 @@ def searches() -> Iterator[tuple[dict[str, str], str | None]]:
 async def database(dsn: str) -> AsyncIterator[Database]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(FILL)
-    database = Database(dsn, "test", size=3, patience_seconds=5)
+    database = Database(dsn, "test", size=3, patience_seconds=60)
     await database.open()
     yield database
     await database.close()

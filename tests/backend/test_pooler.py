@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HANG_LIMIT_SECONDS = 60.0
+HANG_LIMIT_SECONDS = 120.0
 REFUSED = "server login has been failing"
 # Longer than one look of a client that would be refused at once.
 AWAY_SECONDS = 2.0

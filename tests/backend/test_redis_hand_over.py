@@ -17,7 +17,7 @@ from appstack_redis.decide import Member
 from appstack_redis.keeper import Keeper
 from appstack_redis.resp import Connection, RedisError, info
 
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.kit.redis_group import (
     PODS,
     SENTINELS,
@@ -70,14 +70,18 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Connection("127.0.0.1", self.port, PASSWORD, 30.0) as connection:
+            with Connection("127.0.0.1", self.port, PASSWORD, PATIENCE_SECONDS) as connection:
                 while connection.call("SET", f"row-{self.acknowledged}", "x") == "OK":
                     self.acknowledged += 1
         except (OSError, RedisError) as error:
             self.ended_by = str(error)
 
 
-def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(keeper: Keeper, group: RedisGroup) -> None:
+def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(
+    keeper: Keeper, group: RedisGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing, "HAND_OVER_SECONDS", PATIENCE_SECONDS)  # a pod has ten seconds, a busy machine more
+    monkeypatch.setattr(handing, "CATCH_UP_SECONDS", PATIENCE_SECONDS / 2)
     tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
     writer = Writer(group.port)
     writer.start()
@@ -85,10 +89,10 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(keepe
     assert handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
     assert replication(HEIR)["role"] == "master"
     assert handing.ends_at_once(keeper.connection)
-    assert group.servers[ME].process.wait(5) == 0
-    writer.join(5)
+    assert group.servers[ME].process.wait(PATIENCE_SECONDS) == 0
+    writer.join(PATIENCE_SECONDS)
     assert writer.ended_by, "the client was let go"
-    with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
+    with group.server(HEIR) as connection:
         assert connection.call("DBSIZE") >= writer.acknowledged
 
 
@@ -109,8 +113,8 @@ def test_a_replica_that_is_behind_is_not_promoted_by_a_planned_stop(
     assert "no replica holds everything" in caplog.text
     # The plain stop that follows waits for it once more.
     os.kill(innermost(group.servers[ME].process.pid), signal.SIGTERM)
-    group.servers[ME].process.wait(15)
-    with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
+    group.servers[ME].process.wait(PATIENCE_SECONDS)
+    with group.server(HEIR) as connection:
         assert connection.call("DBSIZE") == 100
 
 
@@ -122,7 +126,7 @@ def innermost(pid: int) -> int:
 
 def flags_at(sentinel: str, group: RedisGroup) -> str:
     """What a Sentinel thinks of the master."""
-    with Connection(sentinel, group.sentinel_port, PASSWORD) as connection:
+    with group.sentinel(sentinel) as connection:
         told = connection.call("SENTINEL", "MASTER", "shop.shop")
     return str(dict(zip(told[::2], told[1::2], strict=True))["flags"])
 
@@ -148,7 +152,7 @@ def limit_files(group: RedisGroup, pod: str, most: str) -> None:
 
 def write_to_file(group: RedisGroup, pod: str) -> None:
     """Have this server keep an append-only file."""
-    with Connection(PODS[pod], group.port, PASSWORD) as connection:
+    with group.server(pod) as connection:
         connection.call("CONFIG", "SET", "appendonly", "yes")
         wait_until(
             lambda: info(connection, "persistence")["aof_rewrite_in_progress"] == "0", "the first file is written"
@@ -175,7 +179,7 @@ def test_a_master_whose_disk_keeps_failing_is_replaced_and_nobody_promotes_it(
 
     wait_until(lambda: looks("slave"), "the master makes room")
     assert replication(HEIR)["role"] == "master"
-    with Connection(PODS[HEIR], group.port, PASSWORD) as connection:
+    with group.server(HEIR) as connection:
         assert connection.call("GET", "last") == "x"
     keeper.observe(60.0)
     assert priority(keeper) == "0"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from appstack_redis import ask
 from appstack_redis import hand_over as handing
 from appstack_redis.decide import PATIENCE_SECONDS, PATIENCE_WITH_SILENCE_SECONDS, Member
 from appstack_redis.keeper import Keeper
-from appstack_redis.resp import Connection, info
+from appstack_redis.resp import info
 
 from tests.backend.kit.processes import wait_until
 from tests.backend.kit.redis_group import (
@@ -25,7 +26,7 @@ from tests.backend.kit.servers import PASSWORD
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+pytestmark = pytest.mark.timeout(900)
 
 GONE, ME, OTHER = PODS
 DOWN_AFTER_MILLISECONDS = 500
@@ -46,7 +47,7 @@ def test_replicas_that_no_sentinel_promotes_any_more_start_anew_and_one_of_them_
         wait_for_group(keeper)
         wait_for_an_heir(running)
         for address in SENTINELS.values():
-            with Connection(address, running.sentinel_port, PASSWORD) as sentinel:
+            with running.sentinel(address) as sentinel:
                 sentinel.call("SENTINEL", "SET", "shop.shop", "down-after-milliseconds", DOWN_AFTER_MILLISECONDS)
         for name in (*SENTINELS, GONE):
             running.servers[name].stop()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from appstack_redis import ask, spin
 from appstack_redis.resp import Connection
 
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.kit.redis_group import PODS, SENTINELS, redis_group, settings_of, wait_for_an_heir
 from tests.backend.kit.servers import PASSWORD
 
@@ -29,7 +29,7 @@ def links(group: RedisGroup) -> dict[str, set[str]]:
     }
     found = {}
     for address, port in places.items():
-        with Connection(address, port, PASSWORD) as connection:
+        with Connection(address, port, PASSWORD, PATIENCE_SECONDS) as connection:
             me = f"name=sentinel-{run_id(group)[:8]}"
             lines = [line for line in connection.call("CLIENT", "LIST").splitlines() if me in line]
             found[address] = {line.split()[0] for line in lines}
@@ -37,7 +37,7 @@ def links(group: RedisGroup) -> dict[str, set[str]]:
 
 
 def run_id(group: RedisGroup) -> str:
-    with Connection(SENTINELS[ME], group.sentinel_port, PASSWORD) as connection:
+    with group.sentinel(SENTINELS[ME]) as connection:
         return str(connection.call("SENTINEL", "MYID"))
 
 
@@ -61,7 +61,7 @@ def test_all_its_connections_are_new_and_its_master_stays(tmp_path: Path, monkey
         wait_until(lambda: all(links(group).values()), "it is connected to everybody again")
         after = links(group)
         assert all(after[place].isdisjoint(before[place]) for place in before)
-        with Connection(SENTINELS[ME], group.sentinel_port, PASSWORD) as connection:
+        with group.sentinel(SENTINELS[ME]) as connection:
             told = connection.call("SENTINEL", "MASTER", "shop.shop")
         assert dict(zip(told[::2], told[1::2], strict=True))["flags"] == "master"
         assert "+sdown" not in group.servers[ME].log.read_text()

@@ -51,7 +51,7 @@ def reads(backend: Backend) -> dict[str, float]:
 def other_caller(backend: Backend) -> httpx.Client:
     token = backend.client().http.post("/v1/tokens", json={"name": "o", "scopes": ["read"]}).json()["token"]
     return httpx.Client(
-        base_url=f"http://127.0.0.1:{backend.api_port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        base_url=f"http://127.0.0.1:{backend.api_port}", headers={"Authorization": f"Bearer {token}"}, timeout=60
     )
 
 
@@ -85,9 +85,7 @@ def test_a_writer_avoids_a_replica_that_lags_and_a_reader_does_not(
     assert reader.get("/v1/products/B").json()["sku"] == "B", (
         "the cache never takes an answer older than its generation"
     )
-    wait_until(
-        lambda: skus(reader) == ["A", "B"], "nobody reads from a replica that lags for longer than the limit", 25
-    )
+    wait_until(lambda: skus(reader) == ["A", "B"], "nobody reads from a replica that lags for longer than the limit")
 
 
 def test_a_token_ends_when_it_is_revoked_however_old_the_replica_is(
@@ -120,7 +118,7 @@ def test_an_export_is_read_from_a_fresh_replica_and_not_from_a_stale_one(
     pair: tuple[servers.Postgres, servers.Postgres], backend: Backend
 ) -> None:
     backend.start_api()
-    worker = backend.start_worker(EXPORT_REPLICA_WAIT_SECONDS="1")
+    worker = backend.start_worker(EXPORT_REPLICA_WAIT_SECONDS="5")
     api, feed = backend.client(), feeds.rows(1_200, seed=72)
     api.feed(feeds.as_csv(feed))
 

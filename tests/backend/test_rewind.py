@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[2] / "images" / "postgres" / "agent"))
 import rewind
 
-HANG_SECONDS = 60.0
+HANG_SECONDS = 120.0
 SETTINGS = "wal_log_hints = on\nwal_keep_size = 256MB\n"  # as in a stack
 
 

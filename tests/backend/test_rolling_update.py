@@ -48,6 +48,12 @@ class Service:
     ready: set[int] = field(default_factory=set)
     ends: threading.Event = field(default_factory=threading.Event)
 
+    def one_that_is_ready(self) -> int:
+        """Somebody is, sooner or later."""
+        while not (ready := tuple(self.ready)):
+            self.ends.wait(0.1)
+        return random.choice(ready)
+
     def watch(self) -> None:
         while not self.ends.wait(0.1):
             self.ready = {port for port in tuple(self.ports) if is_ready(port)}
@@ -72,7 +78,7 @@ class Client:
     def run(self) -> None:
         connection: HTTPConnection | None = None
         while not self.service.ends.is_set():
-            connection = connection or HTTPConnection("127.0.0.1", random.choice([*self.service.ready]), timeout=30)
+            connection = connection or HTTPConnection("127.0.0.1", self.service.one_that_is_ready(), timeout=60)
             answer = self.send(connection, *REQUESTS[self.answers % len(REQUESTS)])
             self.answers += 1
             if answer is None or answer.will_close or not self.keeps_connection:
@@ -115,7 +121,10 @@ def traffic(service: Service) -> Iterator[list[Client]]:
 
 def test_no_request_fails_while_every_api_is_replaced(backend: Backend) -> None:
     """One after the other is told to stop, as the Deployment does it: a new one first, then the old one goes."""
-    service, unlimited = Service(), {"RATE_LIMIT_PER_SECOND": "0", "DRAIN_PAUSE_SECONDS": "3"}
+    service, unlimited = (
+        Service(),
+        {"RATE_LIMIT_PER_SECOND": "0", "DRAIN_PAUSE_SECONDS": "8"},
+    )  # until the Service has forgotten it
     olds = [(backend.start_api(**unlimited), backend.api_port) for _ in range(2)]
     assert backend.client().http.put("/v1/products/A", json=THING).is_success
     service.ports |= {port for _, port in olds}

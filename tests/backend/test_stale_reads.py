@@ -68,7 +68,7 @@ async def greet(*caches: Cache) -> None:
 
 
 async def is_known_again(one: Cache) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not (await one.look("caller")).is_known:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -120,13 +120,13 @@ async def test_a_write_is_told_without_a_redis_that_stays_away(cache: Callable[.
     began = asyncio.get_running_loop().time()
     for _ in range(50):
         await writer.remember(NO_LSN, catalogue=True)
-    assert asyncio.get_running_loop().time() - began < 1.0, "only the first ones waited"
+    assert asyncio.get_running_loop().time() - began < 5, "only the first ones waited: all together would have for ten"
 
 
 @pytest.fixture
 def fragile(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Redis with Sentinels that may be broken."""
-    with servers.redis(tmp_path / "redis") as environment:
+    with servers.redis(tmp_path / "redis", down_after_seconds=3) as environment:
         yield environment
 
 
@@ -150,7 +150,7 @@ async def test_what_a_failover_lost_is_not_read_from_the_new_master(
             assert (await replica.get(entry[0]) or b"").endswith(b"old")  # type: ignore[arg-type]
             await old.shutdown(nosave=True, now=True, force=True)
             answers = set()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while (await replica.role())[0] != b"master":
                     answers.add(await get(reader, source))
             held: Any = await replica.get(entry[0])
@@ -162,7 +162,7 @@ async def test_what_a_failover_lost_is_not_read_from_the_new_master(
 
 async def replica_of(master: redis_client.Redis, environment: dict[str, str]) -> redis_client.Redis:
     """Its replica, once it has caught up."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             _, position, replicas = await master.role()
             if replicas and int(replicas[0][2]) >= int(position) > 0:
@@ -181,7 +181,7 @@ async def test_an_idle_process_leaves_a_master_that_is_none_any_more(
     async with redis_client.Redis.from_url(fragile["REDIS_URL"]) as raw:
         await replica_of(raw, fragile)
         await raw.execute_command("FAILOVER")  # type: ignore[no-untyped-call]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while (await one.look("caller")).is_known:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await raw.role())[0] == b"slave"
@@ -198,7 +198,7 @@ def test_a_change_that_an_api_could_not_tell_of_is_told_by_its_event(backend: Ba
     assert apart.put("/v1/products/A", json={**THING, "name": "new"}).is_success
     assert reader.get("/v1/products/A").json()["name"] == "old", "nobody could know"
     backend.start_worker()
-    wait_until(lambda: reader.get("/v1/products/A").json()["name"] == "new", "the event tells of it", 60)
+    wait_until(lambda: reader.get("/v1/products/A").json()["name"] == "new", "the event tells of it")
 
 
 async def test_a_chunk_whose_worker_died_after_its_commit_is_told_when_it_comes_again(
@@ -213,7 +213,7 @@ async def test_a_chunk_whose_worker_died_after_its_commit_is_told_when_it_comes_
         assert await apply_chunk(conn, ChunkRef(UUID(job["id"]), 0, is_redelivered=False)) == 1
     assert api.http.get("/v1/products/A").json()["name"] == "old", "nobody could know"
     backend.start_worker("bulk")  # without the queue of events
-    wait_until(lambda: api.http.get("/v1/products/A").json()["name"] == "new", "the message comes again", 60)
+    wait_until(lambda: api.http.get("/v1/products/A").json()["name"] == "new", "the message comes again")
 
 
 @pytest.mark.parametrize("path", ["/v1/imports/{}", "/v1/jobs"])

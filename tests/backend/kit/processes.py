@@ -58,12 +58,13 @@ class Process:
         return self.popen.wait(PATIENCE_SECONDS)
 
     def lines(self) -> list[Json]:
-        """What it logged."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """What it logged, as far as it has written whole lines."""
+        written = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in written.splitlines() if line.startswith("{")]
 
     def metrics(self) -> dict[str, float]:
         """Its figures by series name."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
+        text = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=PATIENCE_SECONDS).text
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 

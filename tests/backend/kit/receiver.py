@@ -25,6 +25,7 @@ class Receiver:
     statuses: list[int] = field(default_factory=lambda: [200])
     location: str = ""
     got: list[tuple[dict[str, str], str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # when each came
 
     @property
     def bodies(self) -> list[Any]:
@@ -48,6 +49,7 @@ def receiver(*statuses: int, location: str = "", seconds: float = 0.0) -> Iterat
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            state.times.append(time.monotonic())
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             time.sleep(seconds)
             state.got.append(({name.lower(): value for name, value in self.headers.items()}, body))

@@ -12,7 +12,7 @@ from appstack_redis import keeper as keeping
 from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.settings import Settings
 
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.kit.rootfs import Box, Server, free_port
 from tests.backend.kit.servers import PASSWORD, REDIS_USER
 
@@ -51,10 +51,18 @@ class RedisGroup:
         with (self.folder / name / "scratch" / "redis.conf").open("a") as file:
             file.write(f"{line}\n")
 
+    def sentinel(self, address: str) -> Connection:
+        """A connection that is patient with a busy machine."""
+        return Connection(address, self.sentinel_port, PASSWORD, PATIENCE_SECONDS)
+
+    def server(self, pod: str) -> Connection:
+        """The same to a Redis."""
+        return Connection(PODS[pod], self.port, PASSWORD, PATIENCE_SECONDS)
+
     def is_refused_by(self, sentinel: str) -> bool:
         """Whether this Sentinel has looked at the replicas of a master that is down, and finds none to promote."""
         try:
-            with Connection(sentinel, self.sentinel_port, PASSWORD) as connection:
+            with self.sentinel(sentinel) as connection:
                 told = connection.call("SENTINEL", "REPLICAS", "shop.shop")
                 if "0" in {dict(zip(each[::2], each[1::2], strict=True))["master-link-down-time"] for each in told}:
                     return False
@@ -112,14 +120,12 @@ def wait_for_group(keeper: Keeper) -> None:
 def wait_for_an_heir(group: RedisGroup) -> None:
     """Until every Sentinel could promote a replica: it asks each server what it is only once in ten seconds."""
     wait_until(
-        lambda: all(knows_an_heir(each, group.sentinel_port) for each in SENTINELS.values()),
-        "all Sentinels have met a replica",
-        60,
+        lambda: all(knows_an_heir(each, group) for each in SENTINELS.values()), "all Sentinels have met a replica"
     )
 
 
-def knows_an_heir(sentinel: str, port: int) -> bool:
-    with Connection(sentinel, port, PASSWORD) as connection:
+def knows_an_heir(sentinel: str, group: RedisGroup) -> bool:
+    with group.sentinel(sentinel) as connection:
         told = connection.call("SENTINEL", "REPLICAS", "shop.shop")
     replicas = [dict(zip(each[::2], each[1::2], strict=True)) for each in told]
     return any(replica["master-link-status"] == "ok" for replica in replicas)

@@ -35,6 +35,7 @@ wait $!
 """
 
 LOWEST_PORT = 16_000  # above what the machine's own services are likely to have
+_given: set[int] = set()
 
 
 @cache
@@ -46,12 +47,18 @@ def rootfs(image: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has right now, and that no outgoing connection is given meanwhile."""
+    """A port of loopback that nobody has right now, and that no outgoing connection is given meanwhile.
+
+    No caller gets one that another has got: its server may be still to come, or be away for a moment.
+    """
     lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.SystemRandom().randrange(LOWEST_PORT, lowest_given)
+        if port in _given:
+            continue
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 
