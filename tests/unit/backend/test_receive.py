@@ -61,5 +61,5 @@ def test_the_lease_is_renewed_again_after_an_outage_of_the_database(monkeypatch:
             await renewed.wait()
 
     monkeypatch.setattr(repository, "renew", renew)
-    asyncio.run(asyncio.wait_for(hold(), 10))
+    asyncio.run(asyncio.wait_for(hold(), 60))
     assert renewed.is_set()

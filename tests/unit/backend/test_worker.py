@@ -83,7 +83,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def take(message: Message, work: Any) -> list[str]:
     consumer = consumers.Consumer("amqp://nowhere", "bulk", "test", 1, 1.0, work)
     delivered: Any = message
-    await asyncio.wait_for(asyncio.create_task(consumer._take(delivered)), 10)
+    await asyncio.wait_for(asyncio.create_task(consumer._take(delivered)), 60)
     return message.answers
 
 

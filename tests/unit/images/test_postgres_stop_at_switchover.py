@@ -58,9 +58,9 @@ def test_at_a_switchover_the_server_gets_a_fast_shutdown_and_is_gone(
     note: Path, server: subprocess.Popen[bytes]
 ) -> None:
     note.touch()
-    stop_at_switchover.PATIENCE_SECONDS = 10.0
+    stop_at_switchover.PATIENCE_SECONDS = 60.0
     assert stop_at_switchover.main() == 0
-    assert server.wait(1) == -signal.SIGINT
+    assert server.wait(60) == -signal.SIGINT
 
 
 @pytest.mark.parametrize("server", [STUBBORN], indirect=True)

@@ -17,7 +17,7 @@ def make(*words: str, path: str = os.environ["PATH"]) -> subprocess.CompletedPro
     command = ["make", "--no-print-directory", *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "CLUSTER"))}
     env["PATH"] = path
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env, timeout=240)
 
 
 def folders_of_tests() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -17,8 +18,8 @@ def test_after_a_silence_it_tells_the_time_and_what_it_is_at() -> None:
         heard.set()
 
     with heartbeat(lambda: "PostgresReady: Creating (shop-postgres-1)", tell, seconds=0.05):
-        assert heard.wait(10)
-    assert told[0].startswith("… 0 s, still: PostgresReady: Creating (shop-postgres-1)")
+        assert heard.wait(60)
+    assert re.match(r"… \d+ s, still: PostgresReady: Creating \(shop-postgres-1\)", told[0])
 
 
 def test_quick_work_says_nothing() -> None:
@@ -39,10 +40,10 @@ def test_the_silence_begins_anew_whenever_something_else_is_told() -> None:
 
 
 def test_it_ends_with_the_block_also_when_that_fails() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     try:
         with heartbeat(lambda: "?", seconds=60):
             raise ValueError
     except ValueError:
         pass
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before

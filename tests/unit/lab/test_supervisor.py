@@ -48,7 +48,7 @@ def a_process(tmp_path: Path, name: str, command: list[str], **settings: Any) ->
     return Process(name, command, str(tmp_path / f"{name}.log"), **settings)
 
 
-def wait_for(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(is_true: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline, "it did not happen"
@@ -93,7 +93,7 @@ def test_a_process_that_keeps_failing_is_started_ever_more_rarely(
 ) -> None:
     began = time.monotonic()
     socket = supervise(fail=a_process(tmp_path, "fail", ["false"]))
-    wait_for(lambda: report(socket, "fail")["restarts"] >= 4, 60.0)
+    wait_for(lambda: report(socket, "fail")["restarts"] >= 4)
     assert time.monotonic() - began > 0.5 + 1.0 + 2.0
 
 

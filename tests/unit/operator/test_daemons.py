@@ -41,7 +41,7 @@ async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkey
     kept = Daemons(an_operator(), Health())
     kept.see("shop", "shop", 1)
     try:
-        await asyncio.wait_for(came_again.wait(), 10)
+        await asyncio.wait_for(came_again.wait(), 60)
     finally:
         await kept.stop()
     assert passes[:2] == ["shop/shop", "shop/shop"]
@@ -68,7 +68,7 @@ async def test_a_changed_stack_goes_before_those_that_wait_longer(monkeypatch: p
     kept.see("shop", "changed", 2)
     may_go_on.set()
     try:
-        await asyncio.wait_for(all_are_done.wait(), 10)
+        await asyncio.wait_for(all_are_done.wait(), 60)
     finally:
         await kept.stop()
     assert order == ["first", "changed", "second", "third"]

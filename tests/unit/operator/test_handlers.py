@@ -42,7 +42,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_who_is_told_to_stop_does_not_begin_anew(monkeypatch: pytest.MonkeyPatch, watching: Any) -> None:
     monkeypatch.setattr(kopf, "operator", watching)
     asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(40):
         await handlers.run(None, SETTINGS)  # type: ignore[arg-type]
 
 
@@ -56,6 +56,6 @@ async def test_watching_that_hangs_by_itself_is_an_error_after_which_it_begins_a
         await hang(**arguments)
 
     monkeypatch.setattr(kopf, "operator", hang_at_the_end)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(40):
         with pytest.raises(handlers.WatchingHangsError):
             await handlers.run(None, SETTINGS)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ async def test_who_waits_for_a_turn_is_counted(monkeypatch: pytest.MonkeyPatch) 
     kept = Daemons(cast("Any", SimpleNamespace(turns=Turns(2))), Health())
     for number in range(5):
         kept.see("shop", f"stack-{number}", 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(2):
             await begun.acquire()
         assert REGISTRY.get_sample_value("appstack_queue_depth") == 3

@@ -30,7 +30,7 @@ async def test_a_change_wakes_the_daemon_at_once_whatever_it_waits_for() -> None
     waiting = asyncio.create_task(wakeups.until_awake(*SHOP, work.go_on()))
     await asyncio.sleep(0.01)
     wakeups.wake(*SHOP)
-    await asyncio.wait_for(waiting, timeout=1)
+    await asyncio.wait_for(waiting, timeout=20)
     assert work.is_ended
     assert wakeups.is_awake(*SHOP)
 
@@ -39,7 +39,7 @@ async def test_a_change_during_a_pass_is_not_lost() -> None:
     wakeups = Wakeups()
     wakeups.clear(*SHOP)
     wakeups.wake(*SHOP)
-    await asyncio.wait_for(wakeups.until_awake(*SHOP, Work().go_on()), timeout=1)
+    await asyncio.wait_for(wakeups.until_awake(*SHOP, Work().go_on()), timeout=20)
 
 
 async def test_the_daemon_of_another_stack_goes_on() -> None:
@@ -54,7 +54,7 @@ async def test_the_daemon_of_another_stack_goes_on() -> None:
 
 
 async def test_the_end_of_the_work_is_an_end_too() -> None:
-    await asyncio.wait_for(Wakeups().until_awake(*SHOP, Work().go_on(0.01)), timeout=1)
+    await asyncio.wait_for(Wakeups().until_awake(*SHOP, Work().go_on(0.01)), timeout=20)
 
 
 async def test_what_the_work_raises_is_raised() -> None:

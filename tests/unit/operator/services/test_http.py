@@ -18,7 +18,7 @@ async def test_no_more_is_asked_at_once_than_may_be_and_all_is_answered() -> Non
         nonlocal open_now, most_open
         open_now += 1
         most_open = max(most_open, open_now)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
         open_now -= 1
         return web.Response(text="yes")
 

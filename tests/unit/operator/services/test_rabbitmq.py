@@ -118,7 +118,7 @@ async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_node_that_waits_for_a_lost_one_has_spoken_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of itself and lengths of queues make it ask the others: the nodes that serve are known without."""
-    monkeypatch.setattr(http, "TIMEOUT", ClientTimeout(total=0.3))
+    monkeypatch.setattr(http, "TIMEOUT", ClientTimeout(total=2))
     async with nodes_at({"127.0.0.1": a_view("0"), "127.0.0.2": a_view("01")}, monkeypatch, others_are_lost=True):
         seen = await ask(0, 1)
     assert seen.error == ""
