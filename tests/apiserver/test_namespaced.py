@@ -45,7 +45,7 @@ def render(*settings: str) -> list[dict[str, Any]]:
     images = [f"images.{image}={image}:1" for image in ("operator", "backend", "postgres", "redis", "rabbitmq")]
     values = [part for each in (*images, *settings) for part in ("--set", each)]
     command = [str(bin_directory() / "helm"), "template", release, str(CHART), "-n", home, *values]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
 
@@ -90,7 +90,7 @@ async def test_only_stacks_of_the_namespaces_are_looked_after(
         for stage in (outside, *watched):
             await stage.make_stack({})
         with operating(world, rendered) as log:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(240):
                 while True:
                     if all([await made_by_an_operator(stage) for stage in watched]):
                         break
@@ -133,7 +133,7 @@ async def grant(stage: Stage, rendered: list[dict[str, Any]]) -> None:
 async def comes_true(stage: Stage, log: Path, is_true: Callable[[Stage], Awaitable[bool]]) -> None:
     """Wait for it; whatever the API server forbids meanwhile is a right that the chart lacks."""
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while not await is_true(stage):
                 stage.cast.check()
                 await asyncio.sleep(0.1)

@@ -38,14 +38,14 @@ class Told:
 
 
 async def told(life: Life) -> Told:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.get(f"http://127.0.0.1:{life.operator.metrics_port}/metrics")
     return Told(answer.text)
 
 
 def log_of(life: Life) -> list[dict[str, Any]]:
     """Each line as the object that it is."""
-    return [json.loads(line) for line in life.said().splitlines()]
+    return [json.loads(line) for line in life.said().rpartition("\n")[0].splitlines()]
 
 
 async def test_metrics_and_log_lines_follow_the_work(life: Life) -> None:

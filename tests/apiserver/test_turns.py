@@ -38,11 +38,11 @@ async def test_a_status_waits_for_the_pass_over_another_changed_spec(world: Worl
         waiting = asyncio.create_task(turns.acquire(OTHER))
         await asyncio.sleep(0)
         passing = asyncio.create_task(stage.look())
-        await asyncio.wait_for(waiting, 30)
+        await asyncio.wait_for(waiting, 120)
         assert (await stage.get("Deployment", f"{NAME}-api"))["spec"]["replicas"] == replicas + 1
         wanted, told = await seen_generations(stage)
         assert told < wanted
         assert not passing.done()
         turns.release()
-        await asyncio.wait_for(passing, 30)
+        await asyncio.wait_for(passing, 120)
         assert await seen_generations(stage) == (wanted, wanted)

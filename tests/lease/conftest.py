@@ -82,7 +82,7 @@ class Cluster:
     def kubectl(self, *words: str, stdin: str = "") -> str:
         """Run kubectl as an administrator."""
         command = [str(self.bin / "kubectl"), f"--kubeconfig={self.kubeconfig('admin')}", *words]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 
@@ -122,9 +122,9 @@ def install(cluster: Cluster) -> None:
     cluster.kubectl("create", "namespace", NAMESPACE)
     values = [word for name in IMAGES for word in ("--set", f"images.{name}=appstack.dev/{name}:1")]
     command = [str(cluster.bin / "helm"), "template", "appstack-operator", str(CHART), "-n", NAMESPACE, *values]
-    rendered = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    rendered = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
     cluster.kubectl("apply", "-f", "-", stdin=rendered)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/appstacks.appstack.dev", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/appstacks.appstack.dev", "--timeout=120s")
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +180,7 @@ class OperatorProcess:
     def probe(self, path: str) -> int:
         """What the kubelet would be answered; 0: nothing."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}", timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -189,7 +189,7 @@ class OperatorProcess:
 
     def is_leader(self) -> bool:
         """What Prometheus is told."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
             return "appstack_is_leader 1.0" in answer.read().decode()
 
     def log(self) -> str:
@@ -202,9 +202,9 @@ def pair(cluster: Cluster) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
     """The holder, which has something to do all the time, and a candidate."""
     first, second = OperatorProcess(cluster, "a"), OperatorProcess(cluster, "b")
     first.start()
-    wait_until(lambda: first.probe("/readyz") == 200 and first.is_leader(), "the first one holds the Lease", 60)
+    wait_until(lambda: first.probe("/readyz") == 200 and first.is_leader(), "the first one holds the Lease", 120)
     second.start()
-    wait_until(lambda: second.probe("/readyz") == 200, "the second one stands by", 60)
+    wait_until(lambda: second.probe("/readyz") == 200, "the second one stands by", 120)
     yield first, second
     for each in (first, second):
         if each.running.poll() is None:

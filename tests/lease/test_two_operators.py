@@ -97,7 +97,7 @@ def test_a_holder_that_was_frozen_ends_without_a_write(
         holder.send(signal.SIGCONT)
         assert holder.running.wait(timeout=60) == 1
         thawed = datetime.now(UTC)
-        wait_for_write(cluster, "b", thawed, 60)
+        wait_for_write(cluster, "b", thawed, 120)
     assert "could not be renewed" in holder.log()
     assert writers(cluster, begun) == ["a", "b"]
 
@@ -130,7 +130,8 @@ def test_a_holder_whose_lease_is_taken_away_ends(
 ) -> None:
     holder, candidate = pair
     where = ("lease", "appstack-operator", "-n", "appstack-system")
-    cluster.kubectl("patch", *where, "--type=merge", "-p", '{"spec":{"holderIdentity":"somebody"}}')
+    taken = '{"spec":{"holderIdentity":"somebody","leaseDurationSeconds":3600}}'  # for longer than this test lasts
+    cluster.kubectl("patch", *where, "--type=merge", "-p", taken)
     assert holder.running.wait(timeout=60) == 1
     assert not candidate.is_leader()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "shop"
 QUIET_SECONDS = 1.5
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 ENDLESS = 150  # so many kills without an end: the operator repeats a write for ever
 BACKEND: dict[str, Any] = {
     "image": "shop:1",
@@ -187,7 +187,7 @@ async def living(
     """A namespace, and a cast that plays in it unless told otherwise."""
     cluster, context = world.cluster, world.cluster.client_context()
     proxy = FaultProxy(f"https://{cluster.api}", context)
-    client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=context, timeout=30)
+    client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=context, timeout=120)
     async with client, proxy.serving():
         operator = OperatorProcess(world.zygote, proxy.url, namespace, world.folder)
         life = Life(Cast(client, namespace, world.responders), proxy, operator, spec)

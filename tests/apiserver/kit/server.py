@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CRD = Path(__file__).parents[3] / "crds" / "appstacks.appstack.dev.yaml"
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 # Two processes of one service account are told apart by their tokens' uids in the audit log.
 ACCOUNT = "system:serviceaccount:appstack-system:appstack-operator"
 TOKENS = (
@@ -64,7 +64,7 @@ class BareCluster(Cluster):
 
     def client(self) -> httpx.Client:
         """An administrator's way to the API server, beside the fault proxy."""
-        return httpx.Client(base_url=f"https://{self.api}", verify=self.client_context(), timeout=30)
+        return httpx.Client(base_url=f"https://{self.api}", verify=self.client_context(), timeout=120)
 
 
 def free_address() -> str:

@@ -181,7 +181,7 @@ def container_status(name: str, state: Object, **more: Any) -> Object:
 async def staging(world: World, api: Api, namespace: str, name: str = NAME) -> AsyncIterator[Stage]:
     """A stage in a namespace of its own."""
     cluster = world.cluster
-    client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=cluster.client_context(), timeout=30)
+    client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=cluster.client_context(), timeout=120)
     async with client:
         stage = Stage(Cast(client, namespace, world.responders), api, name)
         await stage.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})

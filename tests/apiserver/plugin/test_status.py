@@ -88,7 +88,7 @@ async def test_status_names_what_keeps_a_stack_from_being_ready(shop: Life, plug
 async def is_counted_as_not_ready(shop: Life, deployment: str) -> None:
     """Wait for the controller, which sees a while later than the pod itself that it is not ready."""
     path = BY_NAME["Deployment"].path(NAMESPACE, deployment)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (await shop.ask("GET", path))["status"].get("readyReplicas"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
