@@ -115,7 +115,7 @@ class Load:
         """End all clients but the consumer, let it empty the queue, end it."""
         self.stop([name for name in self.running if name not in LAST])
         if callable(backlog):
-            wait_until(lambda: backlog() == 0, "the queue is empty", 60)
+            wait_until(lambda: backlog() == 0, "the queue is empty", END_SECONDS)
         self.stop(list(self.running))
 
     def stop(self, names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube, Object
     from tests.cluster.kit.stack import Api, Stack
 
-HANG_LIMIT_SECONDS = 150
+HANG_LIMIT_SECONDS = 300
 
 
 def kill(shop: Stack, kube: Kube, pod: str) -> None:
@@ -65,12 +65,16 @@ def test_a_deleted_primary_hands_over_to_the_standby(shop: Stack, kube: Kube) ->
     (before,) = names_with_role(shop, "postgres", "primary")
     began = time.monotonic()
     kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
-    wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
-    wait_until_writes_go_on(shop, began)
-    assert len(names_with_role(shop, "postgres", "primary")) == 1
     wait_until(
-        lambda: shop.object()["status"]["postgres"].get("primary") not in (None, before), "the status names it", 60
+        lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", HANG_LIMIT_SECONDS
     )
+    wait_until_writes_go_on(shop, began)
+    wait_until(lambda: len(names_with_role(shop, "postgres", "primary")) == 1, "it alone", HANG_LIMIT_SECONDS)
+
+    def is_named() -> bool:
+        return shop.object()["status"]["postgres"].get("primary") not in (None, before)
+
+    wait_until(is_named, "the status names it", HANG_LIMIT_SECONDS)
     shop.wait_for("HighlyAvailable")
 
 
@@ -89,9 +93,11 @@ def test_a_killed_redis_master_is_replaced(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
     (before,) = names_with_role(shop, "redis", "master")
     kill(shop, kube, before)
-    wait_until(lambda: names_with_role(shop, "redis", "master") not in ([], [before]), "a new master", 150)
+    wait_until(
+        lambda: names_with_role(shop, "redis", "master") not in ([], [before]), "a new master", HANG_LIMIT_SECONDS
+    )
     shop.wait_for("HighlyAvailable")
-    assert len(names_with_role(shop, "redis", "master")) == 1
+    wait_until(lambda: len(names_with_role(shop, "redis", "master")) == 1, "it alone", HANG_LIMIT_SECONDS)
 
 
 def test_a_killed_rabbitmq_node_comes_back_into_the_same_cluster(shop: Stack, kube: Kube) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.cluster.kit.stack import Api, Stack
 
 
+HANG_LIMIT_SECONDS = 300
 BLOCKED = """
     SELECT host(client_addr) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO stock%'"""
@@ -55,12 +56,19 @@ def test_a_real_feed_survives_a_killed_worker_row_by_row(shop: Stack, kube: Kube
     with ThreadPoolExecutor(1) as sender:
         headers = {"Content-Encoding": "gzip", "Idempotency-Key": str(uuid4())}
         posted = sender.submit(api.post_feed, in_halves(body, is_locked), **headers)
-        wait_until(lambda: has_begun(newest_job(api), before), "its first chunks are in", 300, every_seconds=0.05)
+        wait_until(
+            lambda: has_begun(newest_job(api), before),
+            "its first chunks are in",
+            HANG_LIMIT_SECONDS,
+            every_seconds=0.05,
+        )
         with stock_locked(shop, kube):  # a worker in mid-chunk stays there
             is_locked.set()
             job = posted.result()
-            wait_until(lambda: api.job(job["id"])["state"] == "running", "the job runs", 60)
-            victim = wait_until(lambda: worker_in_mid_chunk(shop, kube), "a worker stands in mid-chunk", 120)
+            wait_until(lambda: api.job(job["id"])["state"] == "running", "the job runs", HANG_LIMIT_SECONDS)
+            victim = wait_until(
+                lambda: worker_in_mid_chunk(shop, kube), "a worker stands in mid-chunk", HANG_LIMIT_SECONDS
+            )
             kill_with_no_grace(shop, kube, victim)
             assert api.job(job["id"])["state"] == "running"
     job = api.wait_for_job(job["id"])
@@ -95,7 +103,7 @@ def in_halves(body: bytes, may_go_on: Event) -> Iterator[bytes]:
     """A body whose second half waits: its job cannot end before."""
     middle = len(body) // 2
     yield body[:middle]
-    assert may_go_on.wait(timeout=300)
+    assert may_go_on.wait(timeout=2 * HANG_LIMIT_SECONDS)
     yield body[middle:]
 
 
@@ -135,7 +143,7 @@ def kill_with_no_grace(shop: Stack, kube: Kube, pod: str) -> None:
         pods = json.loads(kube.run("get", "--raw", f"/api/v1/nodes/{node}/proxy/runningpods/"))["items"] or []
         return pod not in [each["metadata"]["name"] for each in pods]
 
-    wait_until(is_gone, f"{pod} is ended on {node}", limit_seconds=60)
+    wait_until(is_gone, f"{pod} is ended on {node}", HANG_LIMIT_SECONDS)
 
 
 def worker_in_mid_chunk(shop: Stack, kube: Kube) -> str | None:
@@ -152,7 +160,9 @@ def exported(api: Api) -> list[Object]:
     answer = api.http.post("/v1/exports", json={"format": "csv", "filter": {}})
     assert answer.status_code == 202, answer.text
     location = answer.headers["Location"]
-    wait_until(lambda: api.http.get(location).json()["state"] == "succeeded", "the export succeeded", 300)
+    wait_until(
+        lambda: api.http.get(location).json()["state"] == "succeeded", "the export succeeded", HANG_LIMIT_SECONDS
+    )
     content = api.http.get(f"{location}/content")
     assert content.is_success, content.text
     return list(csv.DictReader(io.StringIO(content.text, newline="")))

@@ -111,7 +111,11 @@ def test_a_planned_switchover_costs_writers_little_and_loses_nothing(shop: Stack
     with writing(shop, kube, "switchover") as report:
         time.sleep(3)
         kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
-        wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
+        wait_until(
+            lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]),
+            "a new primary",
+            HANG_LIMIT_SECONDS,
+        )
         time.sleep(3)
     assert report.acknowledged > 100
     assert report.lost == ()
@@ -161,7 +165,11 @@ def test_clients_of_the_pooler_wait_through_a_switchover(shop: Stack, kube: Kube
         with writing(shop, kube, "pooler") as report:
             time.sleep(3)
             kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
-            wait_until(lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", 150)
+            wait_until(
+                lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]),
+                "a new primary",
+                HANG_LIMIT_SECONDS,
+            )
             time.sleep(5)
         assert report.acknowledged > 100
         assert report.lost == ()

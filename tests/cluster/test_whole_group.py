@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.kit.kube import wait_until
-from tests.cluster.test_failover import names_with_role
+from tests.cluster.test_failover import HANG_LIMIT_SECONDS, names_with_role
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
@@ -45,7 +45,7 @@ def test_a_whole_group_that_dies_at_once_comes_back_with_the_newest_data(shop: S
         present = {pod["metadata"]["uid"] for group in GROUPS for pod in shop.pods(group)}
         return len(present) == len(pods) and present.isdisjoint(pod["uid"] for pod in pods)
 
-    wait_until(are_new, "every pod was made anew", 120)
+    wait_until(are_new, "every pod was made anew", HANG_LIMIT_SECONDS)
     shop.wait_for("HighlyAvailable")
     assert on_master(shop, kube, COUNT, "new") == str(KEYS)
     with shop.api() as api:

@@ -42,7 +42,7 @@ def commands_with(mark: str) -> dict[int, str]:
     return found
 
 
-def eventually(what: str, is_true: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(what: str, is_true: Callable[[], Any], seconds: float = 240.0) -> Any:
     """Wait for something to become true and return it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -70,7 +70,7 @@ class LabCluster:
     def lab(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run(LAB, *arguments, "--name", self.name, check=check)
 
-    def kubectl(self, *arguments: str, check: bool = True, timeout: float = 90, stdin: str | None = None) -> str:
+    def kubectl(self, *arguments: str, check: bool = True, timeout: float = 300, stdin: str | None = None) -> str:
         kubectl = Path(run(LAB, "bin").stdout.strip()) / "kubectl"
         done = run(kubectl, f"--kubeconfig={self.kubeconfig}", *arguments, check=check, timeout=timeout, stdin=stdin)
         return done.stdout
@@ -102,7 +102,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     made.create()
     try:
         made.kubectl("apply", "-f", str(PODS))
-        made.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
+        made.kubectl("rollout", "status", "statefulset/box", "--timeout=240s")
         yield made
     finally:
         made.delete()

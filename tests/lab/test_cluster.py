@@ -21,7 +21,7 @@ from appstack_lab.state import require_cluster
 from .conftest import LAB, eventually, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from .conftest import LabCluster
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(1800)  # a machine that has no binaries yet builds them first
 
 SERVICE = "box.default.svc.cluster.local"
+BOXES = {"box-0", "box-1"}
 CALL = (
-    "my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Timeout => 3) or die qq(no answer: $!\\n); print scalar <$s>"
+    "my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Timeout => 10) or die qq(no answer: $!\\n); print scalar <$s>"
 )
 
 
@@ -40,8 +41,18 @@ def call_from_pod(cluster: LabCluster, pod: str, address: str, check: bool = Tru
 
 
 def call_from_machine(address: str, port: int = 80) -> str:
-    with socket.create_connection((address, port), timeout=3) as connection:
+    with socket.create_connection((address, port), timeout=10) as connection:
         return connection.makefile().readline().strip()
+
+
+def who_answers(call: Callable[[], str]) -> set[str]:
+    """Whoever of the boxes a Service leads to, each time one of them by chance: call until both have answered."""
+    answers: set[str] = set()
+    for _ in range(60):
+        answers.add(call())
+        if answers >= BOXES:
+            break
+    return answers
 
 
 def identity(cluster: LabCluster) -> str:
@@ -90,7 +101,7 @@ def test_creating_it_again_is_quick_and_changes_nothing(cluster: LabCluster) -> 
     before = cluster.process("kube-apiserver")["pid"]
     start = time.monotonic()
     done = cluster.create()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15, "less than it takes to make one"
     assert "running already" in done.stderr
     assert cluster.process("kube-apiserver")["pid"] == before
 
@@ -106,7 +117,7 @@ def test_creating_it_again_waits_for_an_api_server_that_hangs(cluster: LabCluste
 
 def test_a_cluster_whose_api_server_never_answers_is_kept(cluster: LabCluster) -> None:
     before = identity(cluster)
-    with frozen(cluster.process("kube-apiserver")["pid"], seconds=60):
+    with frozen(cluster.process("kube-apiserver")["pid"], seconds=600):  # until the command has given up
         again = ("create", "cluster", "--kubeconfig", str(cluster.kubeconfig), *cluster.options, "--wait", "1s")
         done = cluster.lab(*again, check=False)
     assert done.returncode == 1
@@ -136,7 +147,7 @@ def test_nodes_tell_where_they_are(cluster: LabCluster) -> None:
 def test_a_volume_outlives_its_pod(cluster: LabCluster) -> None:
     cluster.kubectl("exec", "box-0", "--", "sh", "-c", "echo kept > /data/file")
     cluster.kubectl("delete", "pod", "box-0", "--now")
-    cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=240s")
     assert cluster.kubectl("exec", "box-0", "--", "cat", "/data/file").strip() == "kept"
 
 
@@ -150,15 +161,14 @@ def test_a_full_disk_is_that_nodes_alone(cluster: LabCluster) -> None:
 
 
 def test_pods_find_services_by_name(cluster: LabCluster) -> None:
-    answers = {call_from_pod(cluster, "box-0", f"{SERVICE}:80") for _ in range(12)}
-    assert answers == {"box-0", "box-1"}
+    assert who_answers(lambda: call_from_pod(cluster, "box-0", f"{SERVICE}:80")) == BOXES
 
 
 def test_the_machine_reaches_pods_and_services(cluster: LabCluster) -> None:
     pod = cluster.kubectl("get", "pod", "box-1", "-o", "jsonpath={.status.podIP}")
     service = cluster.kubectl("get", "service", "box", "-o", "jsonpath={.spec.clusterIP}")
     assert call_from_machine(pod) == "box-1"
-    assert {call_from_machine(service) for _ in range(12)} == {"box-0", "box-1"}
+    assert who_answers(lambda: call_from_machine(service)) == BOXES
 
 
 class Greeter(socketserver.BaseRequestHandler):

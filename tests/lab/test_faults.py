@@ -42,7 +42,7 @@ def mended(cluster: LabCluster) -> Iterator[None]:
         if node["fault"] == "crashed":
             cluster.lab("node", "restart", node["name"])
     eventually("a well cluster", lambda: cluster.lab("status", check=False).returncode == 0)
-    cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/box", "--timeout=240s")
 
 
 def test_a_cut_node_is_out_of_reach_and_services_are_not(cluster: LabCluster) -> None:
@@ -55,7 +55,7 @@ def test_a_cut_node_is_out_of_reach_and_services_are_not(cluster: LabCluster) ->
     assert cluster.status()["services_through"] != carrier
     eventually("an answer from the other side", lambda: answers(service, 80))
     cluster.lab("node", "heal", carrier)
-    assert answers(address)
+    eventually("an answer of the healed node", lambda: answers(address))
 
 
 LISTEN = """
@@ -64,7 +64,7 @@ listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 listener.bind((sys.argv[1], 0))
 print(listener.getsockname()[1], flush=True)
 sys.stdin.readline()  # everything has been sent
-print("heard" if select.select([listener], [], [], 1)[0] else "nothing")
+print("heard" if select.select([listener], [], [], 3)[0] else "nothing")
 """
 SEND = """
 import socket, sys

