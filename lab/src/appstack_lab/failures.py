@@ -81,6 +81,6 @@ def of_the_disk(error: OSError) -> str:
     place = error.filename if isinstance(error.filename, str) else ""
     if Path(place).is_relative_to(paths.cache()):
         return f"the cache {paths.cache()} cannot be used: set APPSTACK_CACHE to a directory that can ({error})"
-    if isinstance(error, PermissionError) and "build" in Path(place).parts:
+    if isinstance(error, PermissionError) and Path(place).is_relative_to(paths.SOURCES / "build"):
         return f"another user made build/ in this tree: let `make clean` remove it as that user, often root ({error})"
     raise error

@@ -6,17 +6,23 @@ import errno
 import json
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from appstack_lab import paths
+from appstack_lab.failures import of_the_disk
 from appstack_lab.up import __main__ as command
 from appstack_lab.up import clusters, demo
 from appstack_lab.up.steps import StepFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+NOBODY = 65534
 
 # A lab with one cluster, review.
 LAB = """#!/bin/sh
@@ -217,3 +223,39 @@ def test_a_full_disk_is_told_in_a_sentence(
     monkeypatch.setattr(clusters, "keep_access", fail)
     assert run(monkeypatch, "--name", "review", "env") == 1
     assert "FAILED: the disk is full: free some space" in capsys.readouterr().err
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """For the kernel we are nobody while the block runs, if we are root: else a mode has to do."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_a_build_folder_that_another_user_made_is_told_with_the_way_out(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "SOURCES", tmp_path)
+    monkeypatch.setattr(clusters, "LAB", "true")  # anybody may run it
+    build.mkdir(mode=0o555)
+    with as_somebody_else():
+        assert run(monkeypatch, "--name", "review", "cluster") == 1
+    said = capsys.readouterr().err
+    assert "FAILED: another user made build/ in this tree: let `make clean` remove it as that user" in said
+    assert str(build) in said
+
+
+def test_what_else_may_not_be_used_is_not_taken_for_that_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree that lies in a folder of this name, and a file beside it."""
+    monkeypatch.setattr(paths, "SOURCES", tmp_path / "build" / "appstack")
+    theirs = tmp_path / "build" / "kubeconfig"
+    with pytest.raises(PermissionError, match="kubeconfig"):
+        of_the_disk(PermissionError(errno.EACCES, "Permission denied", str(theirs)))
