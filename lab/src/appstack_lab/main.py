@@ -320,6 +320,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def what_to_do_about(error: OSError) -> str:
+    """The sentence for a person; raises the error again where it is a mistake of ours."""
+    try:
+        return of_the_disk(error)
+    except PermissionError:
+        return f"this needs root, and a kernel that allows it: {error}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a failure a person can act on is one message, not a traceback."""
     args = build_parser().parse_args(arguments)
@@ -333,15 +341,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
-    except PermissionError as error:
-        print(f"lab: this needs root, and a kernel that allows it: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        print(f"lab: {of_the_disk(error)}", file=sys.stderr)
+        print(f"lab: {what_to_do_about(error)}", file=sys.stderr)
         return 1
     return 0

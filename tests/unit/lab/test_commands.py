@@ -9,6 +9,7 @@ import pytest
 from appstack_lab import create, main, paths, state
 from appstack_lab.cluster import Cluster, build_nodes
 from appstack_lab.failures import LabError
+from tests.unit.lab.users import as_somebody_else
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,19 @@ def test_logs_without_a_component_lists_the_components(review: Cluster, capsys: 
     assert capsys.readouterr().out == "etcd\nkube-apiserver\n"
     assert main.main(["logs", "etcd", "--name", "review"]) == 0
     assert capsys.readouterr().out == "etcd speaks\n"
+
+
+def test_a_cache_of_another_user_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Building programs needs no root, but a place for them."""
+    (tmp_path / "cache").mkdir(mode=0o555)
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path / "cache"))
+    with as_somebody_else():
+        assert main.main(["build", "binaries", "etcd"]) == 1
+    said = capsys.readouterr().err
+    assert f"the cache {tmp_path / 'cache'} cannot be used: set APPSTACK_CACHE to a directory that can" in said
+    assert "needs root" not in said
 
 
 def test_every_command_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,12 +16,10 @@ from appstack_lab.failures import of_the_disk
 from appstack_lab.up import __main__ as command
 from appstack_lab.up import clusters, demo
 from appstack_lab.up.steps import StepFailed
+from tests.unit.lab.users import as_somebody_else
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-NOBODY = 65534
 
 # A lab with one cluster, review.
 LAB = """#!/bin/sh
@@ -223,19 +220,6 @@ def test_a_full_disk_is_told_in_a_sentence(
     monkeypatch.setattr(clusters, "keep_access", fail)
     assert run(monkeypatch, "--name", "review", "env") == 1
     assert "FAILED: the disk is full: free some space" in capsys.readouterr().err
-
-
-@contextmanager
-def as_somebody_else() -> Iterator[None]:
-    """For the kernel we are nobody while the block runs, if we are root: else a mode has to do."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
 
 
 def test_a_build_folder_that_another_user_made_is_told_with_the_way_out(
