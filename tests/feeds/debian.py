@@ -8,6 +8,9 @@ import subprocess
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+from appstack_lab import paths
+from appstack_lab.locks import locked
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -32,10 +35,11 @@ class Row:
 
 def package_index() -> list[Row]:
     """All records of this machine's package index, in its order. Raises if it is missing or too small to be real."""
-    rows = read_index()
-    if len(rows) < LEAST_RECORDS:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
+    with locked(paths.cache() / "packages.lock"):  # tests beside this one may install packages
         rows = read_index()
+        if len(rows) < LEAST_RECORDS:
+            subprocess.run(["apt-get", "update", "-qq"], check=True)
+            rows = read_index()
     if len(rows) < LEAST_RECORDS:
         raise RuntimeError(
             f"The package index has {len(rows)} records, {LEAST_RECORDS} are needed. Run: apt-get update"
