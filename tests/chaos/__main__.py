@@ -119,7 +119,21 @@ def one_line(row: dict[str, Any]) -> str:
         f"{row['service']:9} {row['client']:13} write {seconds['write_gap_s']:>5} read {seconds['read_gap_s']:>5} "
         f"isolated {seconds['isolated_ack_s']:>4} whole {seconds['recovered_s']:>5} lost {row['lost_acked']} "
         f"twice {row['duplicated']} failed {row['failed_requests']} slow {row['slow_requests']} "
-        f"{'ok' if row['passed'] else 'MISSED'} {' '.join(row['other_findings'][:2])}"
+        f"{'ok' if row['passed'] else 'MISSED'}{by_masters(row)} {' '.join(row['other_findings'][:2])}"
+    )
+
+
+def by_masters(row: dict[str, Any]) -> str:
+    """What the histories say of Redis' masters, and of readers inside the cut; empty where there is nothing to say."""
+    found, inside = row["masters"] or {"reigns": 0}, row["isolated_stale_s"]
+    told = f" old inside {inside:.1f}" if inside is not None else ""
+    if found["reigns"] < 2:
+        return told
+    return (
+        f"{told} masters {found['reigns']}, acknowledged {found['acknowledged']}, lost in flight "
+        f"{found['lost_in_flight']}, by lag {found['lost_within_lag']}, unexplained {found['lost_unexplained']}, "
+        f"two writers {found['two_writers_s']:.1f} s ({found['beside']}), "
+        f"stale {found['stale_reads']} ({found['stale_s']:.1f} s)"
     )
 
 

@@ -54,6 +54,7 @@ class Operation:
     end: float
     outcome: Outcome
     detail: str = ""  # the error in words
+    server: str = ""  # who answered, where the client knows it
 
     @property
     def is_acknowledged(self) -> bool:

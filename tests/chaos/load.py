@@ -34,6 +34,8 @@ STEADY = (
     "api-reconnecting",
     "api-import",
 )
+# Inside a node that is cut off, each held to a server there.
+ISOLATED = ("sql-isolated", "sql-isolated-reader", "redis-isolated", "redis-isolated-reader", "rabbitmq-isolated")
 LAST = ("rabbitmq-reader",)  # goes on until the queue is empty
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # no load outlives its run
 END_SECONDS = 150.0  # the import client waits for its last feed

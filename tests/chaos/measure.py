@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos import gaps
+from tests.chaos import gaps, reigns
 from tests.chaos.checks import Fault, Finding, check
 from tests.chaos.gaps import Window
 from tests.chaos.history import Action, Operation, of_clients
+from tests.chaos.reigns import ISOLATED, LAG_SECONDS, Blow, Judgement
 from tests.chaos.scenarios import SERVICES, UNTOUCHED
 from tests.chaos.watch import LOOK
 
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
 
 PREFIX = {"postgres": "sql", "redis": "redis", "rabbitmq": "rabbitmq", "api": "api"}
 CLIENTS = ("held", "reconnecting")
-# How long an isolated Redis master may acknowledge: min-replicas-max-lag (2) in whole seconds, which end up to one
-# later, and the second between two looks at it.
-REDIS_LAG_SECONDS = 4.0
-# What Redis had acknowledged before the fault had this long to reach a replica, while nothing was broken.
-IN_FLIGHT_SECONDS = 1.0
+# A cut-off primary may show what was true before the cut until it demotes itself (docs/early-failover.md).
+POSTGRES_STALE_SECONDS = 8.0
 BIN_SECONDS = 0.5
 BLIND_SECONDS = 2.0  # more than a look or two that found no answer
 
@@ -69,10 +67,15 @@ def rows_of(
     rows = []
     for service in SERVICES:
         ours = of_clients(history, PREFIX[service])
-        findings = check([*ours, *final], final) if final else []
-        isolated = isolation(ours, marks) if service in scenario.isolated else None
+        judged = judge_redis(scenario, ours, final, marks) if service == "redis" and final else None
+        findings = [finding for finding in broken(ours, final) if judged is None or finding.fault is not Fault.STALE]
+        is_cut = service in scenario.isolated
+        isolated = isolation(ours, marks) if is_cut else None
+        stale = reigns.stale_inside_seconds(ours, marks.struck, until_mended(marks)) if is_cut else None
         for client in CLIENTS:
             mine = [finding for finding in findings if belongs(finding, service, client)]
+            whole = judged if client == "held" else None  # of both kinds of client together
+            told = [*in_words(mine), *unkept(whole, service, stale if client == "held" else None)]
             figures = {
                 **shared,
                 "service": service,
@@ -82,12 +85,39 @@ def rows_of(
                 "lost_acked": size(mine, Fault.LOST),
                 "duplicated": size(mine, Fault.DUPLICATED),
                 "isolated_ack_s": isolated if client == "held" else None,
-                "other_findings": [*([trouble] if trouble else []), *in_words(mine)],
+                "isolated_stale_s": stale if client == "held" else None,
+                "masters": whole.figures() if whole else None,
+                "other_findings": [*([trouble] if trouble else []), *told],
                 "aim": aim_of(scenario, service, client),
             }
-            kept = not trouble and all(is_excused(finding, scenario, service, ours, marks) for finding in mine)
+            kept = not trouble and not told and all(is_excused(each, scenario, service, ours, marks) for each in mine)
             rows.append({**figures, "promises_kept": kept, "passed": kept and is_within(figures)})
     return rows
+
+
+def broken(history: Sequence[Operation], final: Sequence[Operation]) -> list[Finding]:
+    """What the checks find. A client on the cut-off side may be shown what is old: for how long is a figure."""
+    seen = [o for o in history if not (ISOLATED in o.client and o.action is Action.READ_LIST)]
+    return check([*seen, *final], final) if final else []
+
+
+def judge_redis(
+    scenario: Scenario, history: Sequence[Operation], final: Sequence[Operation], marks: Marks
+) -> Judgement:
+    """Who took which writes."""
+    return reigns.judge(history, final, blow_of(scenario, "redis", marks))
+
+
+def blow_of(scenario: Scenario, service: str, marks: Marks) -> Blow:
+    return Blow(marks.told, marks.struck, may_lose(scenario, service))
+
+
+def unkept(judged: Judgement | None, service: str, stale_inside_seconds: float | None) -> list[str]:
+    """What the masters did that nothing excuses, and how long a cut-off primary went on showing what was old."""
+    told = list(judged.unexplained[:20]) if judged else []
+    if service == "postgres" and stale_inside_seconds is not None and stale_inside_seconds > POSTGRES_STALE_SECONDS:
+        told.append(f"the cut-off side showed old rows for {stale_inside_seconds} s")
+    return told
 
 
 def in_words(findings: Iterable[Finding]) -> list[str]:
@@ -131,9 +161,12 @@ def belongs(finding: Finding, service: str, client: str) -> bool:
 
 def isolation(history: Sequence[Operation], marks: Marks) -> float | None:
     """How long the cut-off side went on acknowledging."""
-    until = marks.ended if marks.mended is None else marks.mended
-    inside = [operation for operation in history if "-isolated" in operation.client]
-    return gaps.isolated_acknowledgement(inside, Window(marks.struck, until))
+    inside = [operation for operation in history if ISOLATED in operation.client]
+    return gaps.isolated_acknowledgement(inside, Window(marks.struck, until_mended(marks)))
+
+
+def until_mended(marks: Marks) -> float:
+    return marks.ended if marks.mended is None else marks.mended
 
 
 def aim_of(scenario: Scenario, service: str, client: str) -> dict[str, float]:
@@ -146,9 +179,9 @@ def aim_of(scenario: Scenario, service: str, client: str) -> dict[str, float]:
     if service == "api" and scenario.zero_failed:
         aim["failed_requests"] = 0.0
     if client == "held" and service in scenario.isolated:
-        aim["isolated_ack_s"] = REDIS_LAG_SECONDS if service == "redis" else 0.0
+        aim["isolated_ack_s"] = LAG_SECONDS if service == "redis" else 0.0
     if may_lose(scenario, service):
-        return {**aim, "lost_acked_within_s": REDIS_LAG_SECONDS}
+        return {**aim, "lost_acked_within_s": LAG_SECONDS}
     return {**aim, "lost_acked": 0.0}
 
 
@@ -164,11 +197,12 @@ def may_lose(scenario: Scenario, service: str) -> bool:
 
 
 def is_excused(finding: Finding, scenario: Scenario, service: str, history: Sequence[Operation], marks: Marks) -> bool:
-    """Whether Redis may have lost this: acknowledged just before the fault, or within its lag after it."""
+    """Whether Redis may have lost this: by the master of the fault, just before it or within its lag after it."""
     if finding.fault is not Fault.LOST or not may_lose(scenario, service):
         return False
-    ends = [o.end for o in history if o.action is Action.APPEND and (o.key, o.value) == (finding.key, finding.value)]
-    return all(marks.told - IN_FLIGHT_SECONDS < end < marks.struck + REDIS_LAG_SECONDS for end in ends)
+    writes = [o for o in history if o.action is Action.APPEND and (o.key, o.value) == (finding.key, finding.value)]
+    led = reigns.reigns_of(o for o in history if o.action is Action.APPEND and o.is_acknowledged)
+    return all(reigns.reason_of_loss(write, led, blow_of(scenario, service, marks)) for write in writes)
 
 
 def recovered(changes: Sequence[Change], marks: Marks) -> float | None:
@@ -219,7 +253,7 @@ def timelines(history: Sequence[Operation], marks: Marks) -> dict[str, list[list
     end = min(marks.ended - marks.told, 120.0)
     found = {}
     for service, prefix in PREFIX.items():
-        of_service = [o for o in of_clients(history, prefix) if "-isolated" not in o.client]
+        of_service = [o for o in of_clients(history, prefix) if ISOLATED not in o.client]
         bins = gaps.timeline(of_service, marks.told, -5.0, end, BIN_SECONDS)
         found[service] = [[each.at, each.succeeded, each.failed] for each in bins]
     return found

@@ -20,7 +20,7 @@ from appstack_lab.failures import LabError
 from tests.chaos import faults, measure
 from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
-from tests.chaos.load import LAST, ROOT, STEADY, Load
+from tests.chaos.load import ISOLATED, LAST, ROOT, STEADY, Load
 from tests.chaos.measure import Marks
 from tests.chaos.site import LEADS, Trouble, Victim, wait_until
 from tests.chaos.watch import Watch
@@ -128,7 +128,8 @@ def perform(
     bystander = next(node.name for node in site.cluster.nodes if node.name != victim.node)
     load.start(STEADY, bystander)
     for service in scenario.isolated:
-        load.start([f"{measure.PREFIX[service]}-isolated"], victim.node, inside(site, service, victim).address)
+        names = [name for name in ISOLATED if name.startswith(measure.PREFIX[service])]
+        load.start(names, victim.node, inside(site, service, victim).address)
     load.wait_until_steady()
     with Watch(site) as watch:
         time.sleep(BASELINE_SECONDS)

@@ -8,6 +8,7 @@ from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.judgements import judgements
 from tests.chaos.scenarios import SCENARIOS, SERVICES
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ IDENTITY = ("fault", "role", "operator", "service", "client")
 FACTOR = 2.0  # between the medians of two scorecards, where one reproduces the other
 REPRODUCED = f"same rows, nothing lost, medians within a factor of {FACTOR:g} (times under 1 s count as 1 s)"
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
+OF_NEWER_REPEAT = ("isolated_stale_s", "masters")  # not in runs that are older than these figures
 
 
 def rows_of_runs(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
@@ -72,7 +74,13 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
         "conditions": middle["conditions"],
         "passed": keeps_aim(figures, rows[-1]) and all(keeps_promises(row) for row in rows),
         "repeats": [
-            {"date": run["date"], "n": number, "load_average": run["load_average"], **{k: row[k] for k in OF_REPEAT}}
+            {
+                "date": run["date"],
+                "n": number,
+                "load_average": run["load_average"],
+                **{key: row[key] for key in OF_REPEAT},
+                **{key: row[key] for key in OF_NEWER_REPEAT if key in row},
+            }
             for number, (run, row) in enumerate(members, 1)
         ],
     }
@@ -172,6 +180,7 @@ def page(rows: Sequence[Row], names: Sequence[str], machine: str, notes: str = "
     """docs/scorecard.md: `names` are the scenarios of the rows, in the same order; `notes` are kept as they are."""
     scenarios = list(dict.fromkeys(names))
     lines = [HEAD.format(machine=machine), table(rows, names), "", *summary(rows, names), ""]
+    lines += judgements(rows, names)
     if notes:
         lines += [NOTES, notes, ""]
     lines.append(FAULTS)

@@ -25,23 +25,30 @@ class Recorder:
 
     def __init__(self, client: str, path: Path) -> None:
         """Open the file anew; SIGTERM and SIGINT ask the client to end."""
-        self.client = client
+        self.client, self.path = client, path
         self.stop = threading.Event()
         self._file = path.open("w", buffering=1)  # line by line: a killed client leaves whole lines
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=self.stop.set).start())
 
-    def note(self, action: Action, key: str, value: Value, start: float, outcome: Outcome, detail: str = "") -> None:
+    def note(
+        self, action: Action, key: str, value: Value, start: float, outcome: Outcome, detail: str = "", server: str = ""
+    ) -> None:
         """Write down an operation that ends now."""
         end = time.monotonic()
         words = " ".join(detail.split())[:DETAIL_CHARACTERS]
-        self._file.write(to_line(Operation(self.client, action, key, value, start, end, outcome, words)) + "\n")
+        self._file.write(to_line(Operation(self.client, action, key, value, start, end, outcome, words, server)) + "\n")
 
-    def attempt(self, action: Action, key: str, work: Callable[[], Result]) -> bool:
-        """Do one operation and write it down; whether it was acknowledged. What is in doubt is UNKNOWN."""
+    def attempt(
+        self, action: Action, key: str, work: Callable[[], Result], answered_by: Callable[[], str] = lambda: ""
+    ) -> bool:
+        """Do one operation and write it down; whether it was acknowledged. What is in doubt is UNKNOWN.
+
+        `answered_by` is asked afterwards.
+        """
         start = time.monotonic()
         value, outcome, detail = work()
-        self.note(action, key, value, start, outcome, detail)
+        self.note(action, key, value, start, outcome, detail, answered_by())
         return outcome is Outcome.OK
 
     def every(self, seconds: float, step: Callable[[int], bool]) -> None:

@@ -1,4 +1,7 @@
-"""Clients of Redis: writers that push to lists, found by Sentinel or by the Service, and a reader."""
+"""Clients of Redis: writers that push to lists, found by Sentinel or by the Service, and readers.
+
+Each answer is asked together with the server's identity, so that the history tells who took a write.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,15 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from tests.chaos.history import Action, Outcome
+from tests.chaos.reigns import REPLICA
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.chaos.clients.record import Recorder, Result
     from tests.chaos.clients.target import Redis as Place
     from tests.chaos.clients.target import Target
+    from tests.chaos.history import Value
 
 RHYTHM_SECONDS = 0.1
 LIST_LENGTH = 100
@@ -40,6 +47,24 @@ def connect(host: str, password: str) -> Redis:
         retry=NO_RETRIES,
         decode_responses=True,
     )
+
+
+def identity_of(facts: dict[str, object]) -> str:
+    """RUN/REPLICATION ID of a master, from its INFO; RUN/replica of whoever follows one."""
+    reign = str(facts["master_replid"])[:8] if facts["role"] == "master" else REPLICA
+    return f"{str(facts['run_id'])[:8]}/{reign}"
+
+
+def ask(connection: Redis, *command: str | int) -> tuple[object, str]:
+    """The answer to one command, and who gave it, in one message. Raises RedisError.
+
+    The identity comes first: a promotion or a demotion between the two ends in an error, not in a wrong name.
+    """
+    pipe = connection.pipeline(transaction=False)
+    pipe.info("server", "replication")
+    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+    facts, answer = pipe.execute()
+    return answer, identity_of(facts)
 
 
 def find_master(place: Place) -> str:
@@ -65,16 +90,17 @@ class Writer:
         """Without a host the Sentinels are asked for the master, again after each failure."""
         self.place, self.client, self.host, self.is_held = place, client, host, is_held
         self._connection: Redis | None = None
+        self.server = ""  # who acknowledged the last push
 
     def push(self, number: int) -> Result:
         """One push. A refusal has no effect; what breaks off in between is in doubt."""
-        sent, keep = False, False
+        sent, keep, self.server = False, False, ""
         try:
             if self._connection is None:
                 self._connection = connect(self.host or find_master(self.place), self.place.password)
                 self._connection.ping()
             sent = True
-            self._connection.rpush(self.key(number), number)
+            _, self.server = ask(self._connection, "RPUSH", self.key(number), number)
             keep = self.is_held
             outcome, words = Outcome.OK, ""
         except (ReadOnlyError, ResponseError, MasterNotFoundError) as error:  # NOREPLICAS, LOADING, MASTERDOWN
@@ -91,12 +117,19 @@ class Writer:
             self._connection = None
 
     def key(self, number: int) -> str:
-        return f"{PREFIX}/{self.client}/{number // LIST_LENGTH}"
+        return list_key(self.client, number)
+
+
+def list_key(client: str, number: int) -> str:
+    """The list that a client's number-th element goes to."""
+    return f"{PREFIX}/{client}/{number // LIST_LENGTH}"
 
 
 def write(recorder: Recorder, writer: Writer) -> None:
     """Write until told to end."""
-    step = lambda n: recorder.attempt(Action.APPEND, writer.key(n), lambda: writer.push(n))  # noqa: E731
+    step = lambda n: recorder.attempt(  # noqa: E731
+        Action.APPEND, writer.key(n), lambda: writer.push(n), lambda: writer.server
+    )
     recorder.every(RHYTHM_SECONDS, step)
 
 
@@ -116,27 +149,65 @@ def write_isolated(recorder: Recorder, target: Target) -> None:
 
 
 def read(recorder: Recorder, target: Target) -> None:
-    """Ask the master that the Sentinels name for a list: any answer will do, replication is asynchronous."""
-    place, held = target.redis, Held()
+    """Ask the master that the Sentinels name, in turn: for the number of keys, and for the newest list of a writer."""
+    read_in_turn(recorder, Reader(target.redis))
 
-    def ask() -> Result:
+
+def read_isolated(recorder: Recorder, target: Target) -> None:
+    """The same, straight from one server, whoever leads."""
+    read_in_turn(recorder, Reader(target.redis, target.redis.host))
+
+
+def read_in_turn(recorder: Recorder, reader: Reader) -> None:
+    """Any answer will do for every other question; between them, lists that have to be fresh."""
+
+    def step(number: int) -> bool:
+        if number % 2 == 0:
+            return recorder.attempt(Action.PROBE, "master", reader.count, lambda: reader.server)
+        client = "redis-held" if number % 4 == 1 else "redis-reconnecting"
+        key = reader.newest.get(client) or list_key(client, 0)
+        return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key), lambda: reader.server)
+
+    recorder.every(RHYTHM_SECONDS, step)
+
+
+class Reader:
+    """Reads over one connection; looks for the master anew after each failure."""
+
+    def __init__(self, place: Place, host: str = "") -> None:
+        self.place, self.host = place, host
+        self.newest: dict[str, str] = {}
+        self.server = ""  # who answered last
+        self._connection: Redis | None = None
+
+    def count(self) -> Result:
+        """How many keys there are."""
+        return self._ask(lambda answer: int(str(answer)), "DBSIZE")
+
+    def items(self, client: str, key: str) -> Result:
+        """One list; a full one is left for the next."""
+        found, outcome, words = self._ask(numbers, "LRANGE", key, 0, -1)
+        if isinstance(found, list) and found and found[-1] % LIST_LENGTH == LIST_LENGTH - 1:
+            self.newest[client] = list_key(client, found[-1] + 1)
+        return found, outcome, words
+
+    def _ask(self, read: Callable[[object], Value], *command: str | int) -> Result:
+        self.server = ""
         try:
-            if held.connection is None:
-                held.connection = connect(find_master(place), place.password)
-            return int(str(held.connection.dbsize())), Outcome.OK, ""
+            if self._connection is None:
+                self._connection = connect(self.host or find_master(self.place), self.place.password)
+            answer, self.server = ask(self._connection, *command)
+            return read(answer), Outcome.OK, ""
         except (RedisError, Unreached, OSError) as error:
-            if held.connection is not None:
-                held.connection.close()
-                held.connection = None
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
             return None, Outcome.FAILED, str(error)
 
-    recorder.every(RHYTHM_SECONDS, lambda _: recorder.attempt(Action.PROBE, "master", ask))
 
-
-class Held:
-    """The reader's connection."""
-
-    connection: Redis | None = None
+def numbers(answer: object) -> list[int]:
+    """The elements of a list."""
+    return [int(str(item)) for item in answer] if isinstance(answer, list) else []
 
 
 def prepare(place: Place) -> None:
@@ -147,6 +218,27 @@ def prepare(place: Place) -> None:
 
 
 def read_all(place: Place) -> dict[str, list[int]]:
-    """Every list, from the master."""
-    with connect(find_master(place), place.password) as server:
-        return {key: [int(item) for item in server.lrange(key, 0, -1)] for key in server.scan_iter(f"{PREFIX}/*")}
+    """Every list, from the master: the one that Sentinels name, to which `-rw` leads, and whose replicas hold the same.
+
+    Raises RedisError: where they do not agree yet, something may be gone with the next failover.
+    """
+    with connect(find_master(place), place.password) as server, connect(place.host, place.password) as by_service:
+        (_, named), (_, served) = ask(server, "PING"), ask(by_service, "PING")
+        if named != served or named.endswith(REPLICA):
+            raise RedisError(f"Sentinels name {named}, and -rw leads to {served}")
+        found = lists_of(server)
+        for address in replicas_of(server):
+            with connect(address, place.password) as replica:
+                if lists_of(replica) != found:
+                    raise RedisError(f"the replica {address} does not hold what its master holds")
+        return found
+
+
+def lists_of(server: Redis) -> dict[str, list[int]]:
+    return {key: [int(item) for item in server.lrange(key, 0, -1)] for key in server.scan_iter(f"{PREFIX}/*")}
+
+
+def replicas_of(server: Redis) -> list[str]:
+    """The announced addresses of those that are linked to a master."""
+    facts = server.info("replication")
+    return [str(facts[f"slave{number}"]["ip"]) for number in range(int(facts["connected_slaves"]))]

@@ -159,6 +159,18 @@ def read(recorder: Recorder, target: Target) -> None:
     recorder.every(RHYTHM_SECONDS, step)
 
 
+def read_isolated(recorder: Recorder, target: Target) -> None:
+    """The same lists straight from one server, whoever leads: what a client beside a cut-off primary is shown."""
+    reader = Reader(target.postgres, target.postgres.host)
+
+    def step(number: int) -> bool:
+        client = "sql-held" if number % 2 else "sql-reconnecting"
+        key = reader.newest.get(client) or list_key(client, 0)
+        return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key))
+
+    recorder.every(RHYTHM_SECONDS, step)
+
+
 class Reader:
     """Reads over one connection, a new one after each failure."""
 

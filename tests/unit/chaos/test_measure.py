@@ -159,6 +159,48 @@ def test_asynchronous_replication_does_not_pass_for_synchronous() -> None:
     assert not found["passed"]
 
 
+def by(server: str, history: list[Operation], client: str, since: float = 0.0) -> list[Operation]:
+    """The same history, in which this server answered a client."""
+    return [replace(o, server=server) if o.client.startswith(client) and o.start >= since else o for o in history]
+
+
+def test_a_redis_that_takes_over_may_lose_nothing_however_soon_after_the_fault() -> None:
+    history = by("b/2", by("a/1", run(), "redis"), "redis", since=101)
+    for at, passed in ((100.5, True), (102.0, False)):
+        gone = next(o.value for o in history if o.client == "redis-held" and o.start >= at)
+        assert isinstance(gone, int)
+        left = final(history, {("chaos/redis-held/0", gone)})
+        found = row(rows_of(SCENARIOS["redis-master-sigkill"], history, left, [], MARKS), "redis")
+        assert (found["lost_acked"], found["passed"]) == (1, passed)
+        assert found["masters"]["lost_unexplained"] == int(not passed)
+
+
+def test_two_masters_that_take_writes_fail_the_rows_in_which_none_may() -> None:
+    apart = by("b/2", by("a/1", run(), "redis"), "redis-reconnecting", since=101)
+    history = [o for o in apart if o.client != "redis-held" or o.start < 103]
+    for name, passed in (("redis-master-frozen", True), ("redis-master-deleted", False), ("upgrade-redis", False)):
+        rows = rows_of(SCENARIOS[name], history, final(history), [], replace(MARKS, ended=103.0))
+        assert row(rows, "redis")["promises_kept"] is passed, name
+        assert (row(rows, "redis")["other_findings"] == []) is passed
+        assert row(rows, "redis")["masters"]["two_writers_s"] == pytest.approx(1.8, abs=0.11)
+        assert row(rows, "redis", "reconnecting")["masters"] is None, "told once, of both kinds of client"
+
+
+def test_a_reader_beside_a_cut_off_primary_may_be_shown_old_rows_only_until_that_demotes_itself() -> None:
+    history = [*run(), *isolated("sql-isolated", "sql-isolated/0", 100.1)]
+    known = [o.value for o in history if o.client == "sql-held" and o.end < 100 and isinstance(o.value, int)]
+    for last, passed in ((107.0, True), (109.0, False)):
+        old = [
+            Operation("sql-isolated-reader", Action.READ_LIST, "sql-held/0", known[: int(5 * (at - 90))], at, at + 0.01,
+                      Outcome.OK)
+            for at in (95.0, 101.0, last)
+        ]  # fmt: skip
+        found = row(rows_of(NODE_CUT, [*history, *old], final(history), [], CUT), "postgres")
+        assert found["isolated_stale_s"] == pytest.approx(last - 100.2)
+        assert found["passed"] is passed
+        assert found["other_findings"] == ([] if passed else ["the cut-off side showed old rows for 8.8 s"])
+
+
 def test_a_stale_read_fails_a_row_and_is_named() -> None:
     history = run()
     stale = Operation("sql-reader", Action.READ_LIST, "sql-held/0", [0], 120.0, 120.1, Outcome.OK)

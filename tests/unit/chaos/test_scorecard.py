@@ -94,6 +94,35 @@ def test_the_page_tells_median_and_worst_and_what_was_missed() -> None:
     assert "postgres-primary-sigkill, postgres, held: write_gap_s 9.0 > 4" in page(slow, names, "")
 
 
+MASTERS = {
+    "reigns": 2, "acknowledged": 400, "lost": 20, "lost_in_flight": 1, "lost_within_lag": 19, "lost_unexplained": 0,
+    "beside": 7, "two_writers_s": 0.8, "stale_reads": 2, "stale_s": 1.4, "unexplained": 0,
+}  # fmt: skip
+
+
+def test_the_page_tells_what_the_histories_say_of_redis_masters() -> None:
+    told = []
+    for run, masters in zip(
+        RUNS[:2], (MASTERS, {**MASTERS, "acknowledged": 380, "lost": 3, "lost_within_lag": 2}), strict=True
+    ):
+        rows = [
+            {**row, "masters": None, "isolated_stale_s": 6.5 if row["client"] == "held" else None}
+            for row in run["rows"]
+        ]
+        redis = {**rows[0], "service": "redis", "isolated_stale_s": 44.0, "masters": masters}
+        told.append({**run, "rows": [*rows, redis, {**redis, "client": "reconnecting", "masters": None}]})
+    rows, names = rows_of_runs(told)
+    line = "| postgres-primary-sigkill | 380 | 20 | 1 | 19 | 0 | 0.8 s, 7 | 2, 1.4 s | 44.0 s | 6.5 s | 2 |"
+    assert page(rows, names, "").count(line) == 1
+    assert rows[0]["repeats"][0]["isolated_stale_s"] == 6.5
+    one = [{**run, "rows": [{**row, "masters": {**MASTERS, **QUIET}} for row in run["rows"]]} for run in RUNS]
+    assert "by its clients' histories" not in page(*rows_of_runs(one), ""), "nothing to tell"
+    assert "by its clients' histories" not in page(*rows_of_runs(RUNS), ""), "older runs"
+
+
+QUIET = {"reigns": 1, "lost": 0, "beside": 0, "stale_reads": 0}
+
+
 def test_what_people_wrote_on_the_page_outlives_the_next_run() -> None:
     rows, names = rows_of_runs(RUNS)
     assert notes_of(page(rows, names, "")) == ""
