@@ -86,7 +86,7 @@ test-apiserver: venv ## The operator, killed at every write, and kubectl appstac
 test-long: root lab-only venv tools ## The long tests: fuzzing, a sweep of single kills, rounds of crashes over a million rows, what takes minutes on a cluster
 	@$(BIN)/lab build binaries etcd kube-apiserver
 	@$(BIN)/pytest tests/unit/backend tests/apiserver tests/backend tests/lab -m long $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster" PYTEST_ARGS=$(call quoted,-m long $(PYTEST_ARGS))
+	@$(MAKE) --no-print-directory pytest TESTS="tests/cluster tests/chaos" PYTEST_ARGS=$(call quoted,-m long $(PYTEST_ARGS))
 
 bench: venv tools ## Benchmarks of the backend: build/bench/NAME.json and docs/bench-backend.md (root)
 	@$(BIN)/python -m bench import export requests dead-redis memory export-memory table
