@@ -189,10 +189,7 @@ def upgrade(image: str) -> Callable[[Site, Victim], Proof]:
         deployment = site.get("deployment", OPERATOR_NAME, *OPERATOR)
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         old = next(each["value"] for each in container["env"] if each["name"] == variable)
-        new = old.removesuffix("-chaos") if old.endswith("-chaos") else f"{old}-chaos"
-        for node in site.cluster.nodes:
-            tag = ["-a", str(site.cluster.containerd(node)), "-n", "k8s.io", "images", "tag", "--force", old, new]
-            subprocess.run(["ctr", *tag], check=True, stdout=subprocess.DEVNULL)
+        new = tagged_anew(site, old)
         before = [pod for pod in site.lasting_pods() if old in images_of(pod)]
         if not before:
             raise Trouble(f"no pod runs {old}: there is nothing to upgrade")
@@ -200,6 +197,41 @@ def upgrade(image: str) -> Callable[[Site, Victim], Proof]:
         return Proof(f"every pod of {old} is one of {new}", lambda: are_replaced(before, site.lasting_pods(), new))
 
     return strike
+
+
+def upgrade_operator(site: Site, victim: Victim) -> Proof:
+    """The operator itself becomes another version; no member of a data service may be replaced for that."""
+    chosen = (*OPERATOR, "-l", f"app.kubernetes.io/name={OPERATOR_NAME}")
+    container = site.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["template"]["spec"]["containers"][0]
+    new = tagged_anew(site, container["image"])
+    before, members = site.get("pods", *chosen)["items"], members_of(site)
+    site.kubectl("set", "image", f"deployment/{OPERATOR_NAME}", *OPERATOR, f"{container['name']}={new}")
+
+    def is_done() -> bool:
+        if gone := sorted(members - members_of(site)):
+            raise Trouble(f"replaced for a new operator: {', '.join(pod for pod, _ in gone)}")
+        return are_replaced(before, site.get("pods", *chosen)["items"], new)
+
+    return Proof(f"every operator pod is one of {new}", is_done)
+
+
+def members_of(site: Site) -> set[tuple[str, str]]:
+    """Name and uid of every pod of a StatefulSet."""
+    owned = [(pod, pod["metadata"].get("ownerReferences", [])) for pod in site.lasting_pods()]
+    return {
+        (pod["metadata"]["name"], uid_of(pod))
+        for pod, owners in owned
+        if any(o["kind"] == "StatefulSet" for o in owners)
+    }
+
+
+def tagged_anew(site: Site, image: str) -> str:
+    """Another reference to the same image, on every node."""
+    new = image.removesuffix("-chaos") if image.endswith("-chaos") else f"{image}-chaos"
+    for node in site.cluster.nodes:
+        tag = ["-a", str(site.cluster.containerd(node)), "-n", "k8s.io", "images", "tag", "--force", image, new]
+        subprocess.run(["ctr", *tag], check=True, stdout=subprocess.DEVNULL)
+    return new
 
 
 def images_of(pod: Object) -> set[str]:

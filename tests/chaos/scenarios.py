@@ -172,6 +172,8 @@ def other_faults() -> list[Scenario]:
              zero_failed=True, is_core=True, **roll),
         made("upgrade-postgres", "rolling upgrade", "postgres", "PostgreSQL, all pods", upgrade("postgres"), **roll),
         made("upgrade-redis", "rolling upgrade", "redis", "Redis, all pods", upgrade("redis"), **roll),
+        made("upgrade-operator", "rolling upgrade", "api", "operator, all pods", faults.upgrade_operator,
+             zero_failed=True, **{**roll, "aims": {}}),
         made("upgrade-rabbitmq", "rolling upgrade", "rabbitmq", "RabbitMQ, all pods", upgrade("rabbitmq"),
              **{**roll, "aims": ROLLED}),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos import processes
 from tests.chaos.__main__ import why_not
-from tests.chaos.faults import are_replaced, drain, drain_replica_first
+from tests.chaos.faults import are_replaced, drain, drain_replica_first, upgrade_operator
 from tests.chaos.site import Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
@@ -72,6 +72,39 @@ def test_nodes_are_drained_one_after_the_other_and_open_again_in_between(
             mend()
         assert done.read_text() == f"drain {nodes[0]}\n"
     assert opened == [("uncordon", node) for node in nodes]
+
+
+def member(name: str, uid: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": uid, "ownerReferences": [{"kind": "StatefulSet"}]}}
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_an_upgrade_of_the_operator_replaces_the_operator_alone(replaces: bool) -> None:
+    container = {"name": "operator", "image": "o:1"}
+    said: list[tuple[str, ...]] = []
+    now = {"pods": [pod("a", "o:1", "operator")], "members": [member("shop-redis-0", "r"), member("shop-redis-1", "s")]}
+
+    def get(kind: str, *_: str) -> dict[str, Any]:
+        if kind == "deployment":
+            return {"spec": {"template": {"spec": {"containers": [container]}}}}
+        return {"items": now["pods"]}
+
+    site = SimpleNamespace(
+        get=get,
+        lasting_pods=lambda: now["members"],
+        kubectl=lambda *words: said.append(words),
+        cluster=SimpleNamespace(nodes=[]),
+    )
+    proof = upgrade_operator(cast("Any", site), Victim("", "", "", (), ""))
+    assert said[0][:2] == ("set", "image")
+    assert said[0][-1] == "operator=o:1-chaos"
+    assert not proof.holds()
+    now["pods"] = [pod("b", "o:1-chaos", "operator")]
+    assert proof.holds()
+    if replaces:
+        now["members"][1] = member("shop-redis-1", "t")
+        with pytest.raises(Trouble, match="replaced for a new operator: shop-redis-1"):
+            proof.holds()
 
 
 def test_processes_that_a_killed_run_left_stopped_are_found_and_go_on() -> None:

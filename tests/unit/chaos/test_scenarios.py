@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.chaos.scenarios import CORE, SCENARIOS
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_no_two_rows_look_alike_on_the_scorecard() -> None:
@@ -62,3 +66,11 @@ def test_a_pod_of_rabbitmq_that_goes_costs_publishers_a_second(name: str) -> Non
 def test_the_core_has_clients_inside_a_node_that_is_cut_off_for_all_three_services() -> None:
     assert {service for name in CORE for service in SCENARIOS[name].isolated} == {"postgres", "redis", "rabbitmq"}
     assert all(SCENARIOS[name].together for name in SCENARIOS if "redis" in SCENARIOS[name].isolated)
+
+
+def test_every_image_is_upgraded_under_load() -> None:
+    upgraded = {name.removeprefix("upgrade-") for name in SCENARIOS if name.startswith("upgrade-")}
+    assert upgraded == {path.parent.name for path in ROOT.glob("*/Dockerfile")} | {
+        path.parent.name for path in ROOT.glob("images/*/Dockerfile")
+    }
+    assert all(SCENARIOS[f"upgrade-{name}"].is_planned for name in upgraded), "nothing may be lost"
