@@ -71,6 +71,15 @@ def master_is_up(stack: AppStack, seen: Observed) -> Verdict | None:
     return Verdict.false(Reason.MASTER_DISPUTED, f"{name}, which the Sentinels name, {how}")
 
 
+def nobody_else_is_master(stack: AppStack, seen: Observed) -> Verdict | None:
+    """No second one leads: it may take writes that will vanish, and its data is no copy of the named master's."""
+    others = [each.pod for each in seen.redis.instances if each.role == "master" and each.pod != seen.redis.master]
+    if not others:
+        return None
+    said = f"{' and '.join(others)} says that it is master, too; Sentinels name {seen.redis.master}"
+    return Verdict.false(Reason.MASTER_DISPUTED, said)
+
+
 def master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
     """Enough replicas follow the master closely: with fewer it refuses writes (NOREPLICAS)."""
     master, needed = instance_of(seen.redis.master, seen), stack.spec.redis.replicas // 2
@@ -171,6 +180,7 @@ CHECKS = (
     master_is_agreed,
     master_is_one_of_ours,
     master_is_up,
+    nobody_else_is_master,
     master_takes_writes,
     disk_of_master_takes_writes,
     disks_of_replicas_take_writes,

@@ -102,6 +102,18 @@ def test_what_sentinels_say_is_told(sentinels: tuple[SentinelAnswer, ...], reaso
             id="the master is silent",
         ),
         pytest.param(
+            (MASTER, replace(R1, role="master"), R2),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-1 says that it is master, too", "Sentinels name shop-redis-0"],
+            id="there are two masters",
+        ),
+        pytest.param(
+            (MASTER, replace(R1, role="master", disk_fails=True), R2),
+            Reason.MASTER_DISPUTED,
+            ["shop-redis-1 says that it is master, too"],
+            id="a former master's disk is full",
+        ),
+        pytest.param(
             (replace(MASTER, good_replicas=0), R1, R2),
             Reason.REPLICA_MISSING,
             ["refuses writes"],
