@@ -83,6 +83,7 @@ def call(query: bytes) -> Call:
     st.binary(max_size=80) | JSON.map(encode) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "replace"))
 )
 @example(b"[true]")
+@example(b"[" * 5_000)
 def test_any_cursor_is_one_of_ours_or_refused(value: bytes) -> None:
     for cursor in (base64.urlsafe_b64encode(value).rstrip(b"="), value.hex().encode()):
         for read in ("text_cursor", "number_cursor", "age_cursor", "uuid_cursor"):

@@ -89,7 +89,7 @@ class Call:
             return None
         try:
             values = msgspec.json.decode(base64.urlsafe_b64decode(text.encode() + b"=="))
-        except (binascii.Error, msgspec.DecodeError, ValueError):
+        except (binascii.Error, msgspec.DecodeError, ValueError, RecursionError):
             raise RequestInvalid("cursor is not one that this API gave out") from None
         if not isinstance(values, list):
             raise RequestInvalid("cursor is not one that this API gave out")
