@@ -142,6 +142,13 @@ def test_quotes_that_never_close_cost_time_in_proportion() -> None:
     assert {code for _, code in rows} <= {"IMPORT_ROW_MALFORMED", "IMPORT_LINE_TOO_LONG", "IMPORT_COLUMN_MISSING"}
 
 
+def test_a_long_header_costs_time_in_proportion() -> None:
+    header = b"sku,name,price,currency,quantity" + b"," * 64_000 + b"\n"
+    begun = time.process_time()
+    assert read(header, feed=CsvFeed(1 << 16)) == []
+    assert time.process_time() - begun < 1, "each name was looked for among all the others"
+
+
 def test_behind_a_quote_that_never_closes_quoted_values_of_one_line_are_read() -> None:
     rows = [b'A,"n,c,s,1,EUR,3,m\n', *[b"B%d,n,c,s,1,EUR,3,m\n" % n for n in range(150)], b'C,"a, b",c,s,1,EUR,3,m\n']
     told = codes(b"".join(rows))

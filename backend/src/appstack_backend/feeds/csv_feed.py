@@ -125,7 +125,7 @@ class CsvFeed:
         missing = [column for column in REQUIRED if column not in names]
         if missing:
             raise ImportHeaderInvalid(f"the header lacks {', '.join(missing)}")
-        doubled = sorted({name for name in names if names.count(name) > 1 and name in COLUMNS})
+        doubled = sorted(column for column in COLUMNS if names.count(column) > 1)
         if doubled:
             raise ImportHeaderInvalid(f"the header names {', '.join(doubled)} twice")
         self._width = len(names)
