@@ -213,6 +213,17 @@ def test_gzip_is_unpacked_in_bounded_pieces(members: int) -> None:
     assert inflater.is_complete
 
 
+def test_gzip_of_many_small_members_is_unpacked_into_few_pieces() -> None:
+    """A reader looks anew at a value that goes on with each piece: a small file of such pieces would take hours."""
+    member = gzip.compress(b"\n")
+    (piece,) = Inflater().feed(member * 3_000)
+    assert piece == b"\n" * 3_000
+    damaged = Inflater().feed(member * 3_000 + b"garbage")
+    assert next(damaged) == b"\n" * 3_000, "what came before the damage is kept"
+    with pytest.raises(ImportCompressionInvalid):
+        next(damaged)
+
+
 def test_gzip_tells_an_early_end_from_damage() -> None:
     packed = gzip.compress(b"some text that is not too short" * 100)
     inflater = Inflater()

@@ -22,18 +22,25 @@ class Inflater:
         return self._is_empty or self._member.eof
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The unpacked bytes, at most PIECE_BYTES at a time. Raises ImportCompressionInvalid."""
-        while data:
+        """The unpacked bytes in few pieces of at most PIECE_BYTES. Raises ImportCompressionInvalid."""
+        piece = bytearray()
+        failure: ImportCompressionInvalid | None = None
+        while data and not failure:
             if self._member.eof:
                 data = data.lstrip(b"\0")  # padding between members and at the end is allowed
                 if not data:
-                    return
+                    break
                 self._member = zlib.decompressobj(GZIP)
             self._is_empty = False
             try:
-                piece = self._member.decompress(data, PIECE_BYTES)
+                piece += self._member.decompress(data, PIECE_BYTES - len(piece))
             except zlib.error:
-                raise ImportCompressionInvalid() from None
+                failure = ImportCompressionInvalid()
             data = self._member.unconsumed_tail or self._member.unused_data
-            if piece:
-                yield piece
+            if len(piece) == PIECE_BYTES:
+                yield bytes(piece)
+                piece.clear()
+        if piece:
+            yield bytes(piece)
+        if failure:
+            raise failure
