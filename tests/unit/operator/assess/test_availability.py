@@ -64,9 +64,36 @@ def test_a_pooler_that_nobody_goes_through_yet_takes_nothing_from_high_availabil
 
 
 @pytest.mark.parametrize(
+    ("component", "spec", "is_safe"),
+    [
+        pytest.param("redis", {}, False, id="a master that is left alone refuses writes"),
+        pytest.param("redis", {"redis": {"replicas": 4}}, False, id="two of four are no majority"),
+        pytest.param("redis", {"redis": {"replicas": 5}}, True, id="three of five are"),
+        pytest.param("postgres", {"postgres": {"instances": 3}}, True, id="commits wait for nobody who is not there"),
+        pytest.param(
+            "postgres",
+            {"postgres": {"instances": 3, "synchronousReplication": "Required"}},
+            False,
+            id="commits wait for a standby",
+        ),
+    ],
+)
+def test_who_is_left_by_a_lost_node_has_to_take_writes(component: str, spec: dict[str, Any], is_safe: bool) -> None:
+    stack = a_stack(**spec)
+    assert verdicts(stack, a_running_stack(stack))["HighlyAvailable"].is_true
+    seen = with_object(a_running_stack(stack), a_pod(stack, component, 1, node="node-0"))
+    available = verdicts(stack, seen)["HighlyAvailable"]
+    assert available.is_true is is_safe
+    assert is_safe or (
+        available.reason is Reason.SHARED_NODE and f"{component} pods run on node node-0" in available.message
+    )
+
+
+@pytest.mark.parametrize(
     "spec",
     [
         pytest.param({"postgres": {"instances": 1}}, id="PostgreSQL"),
+        pytest.param({"postgres": {"instances": 2, "synchronousReplication": "Required"}}, id="a required standby"),
         pytest.param({"postgres": {"pooler": {"enabled": True, "replicas": 1}}}, id="pooler"),
         pytest.param({"redis": {"sentinels": 1}}, id="Sentinel"),
         pytest.param({"rabbitmq": {"replicas": 1}}, id="RabbitMQ"),
