@@ -4,6 +4,7 @@ They go one by one, the last one first: whoever leads has handed over to one tha
 """
 
 from appstack_operator.api import AppStack
+from appstack_operator.api.postgres import SynchronousReplication
 from appstack_operator.assess.postgres import was_never_initialized
 from appstack_operator.assess.redis import instance_of
 from appstack_operator.assess.stateful import was_ever_complete
@@ -70,9 +71,14 @@ def why_postgres_stays(last: str, stack: AppStack, seen: Observed) -> str:
     primary = seen.postgres.primary
     if primary is None or primary.state != "running":
         return f"{last} stays until one of the members leads"
-    if primary.pod != last or heirs(stack, seen):
-        return ""
-    return f"{last} is primary and stays until one of the others can take over: {why_not(stack, seen)}"
+    able, is_primary = heirs(stack, seen), primary.pod == last
+    if is_primary and not able:
+        return f"{last} is primary and stays until one of the others can take over: {why_not(stack, seen)}"
+    # Where commits wait for a standby: who takes over needs one, and the only one does not go.
+    is_required = stack.spec.postgres.synchronous_replication is SynchronousReplication.REQUIRED
+    if is_required and (len(able) == 1 if is_primary else able == [last]):
+        return f"{last} stays until another member is synchronous, or writes would wait: {why_not(stack, seen)}"
+    return ""
 
 
 def why_redis_stays(last: str, stack: AppStack, seen: Observed) -> str:

@@ -28,14 +28,16 @@ LEADS: dict[str, Any] = {"role": "primary", "state": "running", "is_sync": False
 BROKEN = {"state": "starting", "is_sync": False}
 
 
-def shrunk(*members: PostgresMember, to: int, pods: int | None = None, is_made: bool = True) -> tuple[int, str]:
+def shrunk(
+    *members: PostgresMember, to: int, pods: int | None = None, is_made: bool = True, mode: str = "Preferred"
+) -> tuple[int, str]:
     """How many members are asked for, where so many run and fewer are wanted; and what is said of the others."""
-    objects = everything(postgres={"instances": len(members)})
+    objects = everything(postgres={"instances": len(members), "synchronousReplication": mode})
     for each in objects:
         each["status"] = {"observedGeneration": 1}
         if each["metadata"]["name"] == "shop-postgres-config" and is_made:
             each["metadata"]["annotations"]["initialize"] = "7"
-    stack = a_stack(postgres={"instances": to})
+    stack = a_stack(postgres={"instances": to, "synchronousReplication": mode})
     there = [a_pod(stack, "postgres", number) for number in range(len(members) if pods is None else pods)]
     seen = observed(*objects, *there, postgres=PostgresAnswers(members))
     assert stack_for_now(stack, seen).spec.postgres.instances >= to
@@ -61,6 +63,24 @@ def test_postgresql_keeps_its_last_member_while_nobody_else_can_lead(
     assert asked == count
     assert said.startswith("instances 2 -> 1: ")
     assert why in said
+
+
+@pytest.mark.parametrize(
+    ("members", "count"),
+    [
+        pytest.param([LEADS, {}, {}], 2, id="another one holds each commit, too"),
+        pytest.param([LEADS, BROKEN, {}], 3, id="the last one alone holds each commit"),
+        pytest.param([LEADS, BROKEN, BROKEN], 2, id="nobody does: its end ends nothing"),
+        pytest.param([{}, {}, LEADS], 2, id="one is to lead, one holds each commit"),
+        pytest.param([{}, BROKEN, LEADS], 3, id="one is to lead, and nobody would hold its commits"),
+    ],
+)
+def test_where_commits_wait_for_a_standby_one_has_to_stay(members: list[dict[str, Any]], count: int) -> None:
+    broken = [a_member(number, **facts) for number, facts in enumerate(members)]
+    asked, said = shrunk(*broken, to=2, mode="Required")
+    assert asked == count
+    assert ("writes would wait" in said) is (count == 3)
+    assert shrunk(*broken, to=2)[0] == 2, "elsewhere commits go on"
 
 
 def test_members_go_one_by_one() -> None:
