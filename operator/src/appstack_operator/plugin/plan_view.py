@@ -11,7 +11,7 @@ from appstack_operator.objects import Object
 from appstack_operator.plan import Impact, Verb
 from appstack_operator.plugin.differences import ABSENT, Difference
 from appstack_operator.plugin.forecast import Change, Forecast
-from appstack_operator.plugin.text import Palette, Tone
+from appstack_operator.plugin.text import Palette, Tone, plain
 
 HEADINGS = {
     Stage.CREDENTIALS: "first: credentials",
@@ -46,7 +46,7 @@ def render_forecast(forecast: Forecast, palette: Palette) -> Iterator[str]:
     """Line by line: the sum, what changes in the spec, and the actions in the order of their stages."""
     yield palette.paint(headline(forecast), Tone.STRONG)
     for note in forecast.notes:
-        yield palette.paint(f"  ! {note}", Tone.CARE)
+        yield palette.paint(f"  ! {plain(note)}", Tone.CARE)
     for difference in forecast.spec:
         yield from render_difference(difference, "  ", palette)
     wide = max((len(str(change.action.target)) for change in forecast.changes), default=0)
@@ -77,7 +77,7 @@ def render_change(change: Change, wide: int, palette: Palette) -> Iterator[str]:
     """One action and what differs."""
     action = change.action
     impact = palette.paint(f"{word(action.impact):<11}", TONES.get(action.impact, Tone.PLAIN))
-    yield f"  {SIGNS[action.verb]} {action.target!s:<{wide}}  {impact}  {action.why}"
+    yield f"  {SIGNS[action.verb]} {action.target!s:<{wide}}  {impact}  {plain(action.why)}"
     for difference in change.differences:
         yield from render_difference(difference, "      ", palette)
 
@@ -89,7 +89,7 @@ def render_difference(difference: Difference, indent: str, palette: Palette) -> 
         yield f"{indent}{difference.path}:"
         for line in lines_of_diff(before, after):
             tone = {"+": Tone.GOOD, "-": Tone.BAD}.get(line[:1], Tone.FAINT)
-            yield palette.paint(f"{indent}  {line}", tone)
+            yield palette.paint(f"{indent}  {plain(line)}", tone)
         return
     sides = palette.paint(shown(before), Tone.BAD), palette.paint(shown(after), Tone.GOOD)
     yield f"{indent}{difference.path}: {sides[0]} -> {sides[1]}"
@@ -105,7 +105,7 @@ def shown(value: Any) -> str:
     """A value on one line, cut where it is long."""
     if value is ABSENT:
         return repr(value)
-    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    text = plain(value) if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text)} characters)"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from appstack_operator.plugin.stack_report import Item, Part, Report, Statement
-from appstack_operator.plugin.text import Node, Palette, Tone, draw
+from appstack_operator.plugin.text import Node, Palette, Tone, draw, plain
 
 KINDS = {"PersistentVolumeClaim": "claim", "CronJob": "cron job"}
 
@@ -21,7 +21,7 @@ def render_report(report: Report, palette: Palette) -> Iterator[str]:
     children += [part_node(part, palette) for part in report.parts]
     yield from draw(Node(f"{title}  {', '.join(words)}", children))
     for note in report.notes:
-        yield palette.paint(f"! {note}", Tone.CARE)
+        yield palette.paint(f"! {plain(note)}", Tone.CARE)
 
 
 def tone_of(statement: Statement) -> Tone:
@@ -36,11 +36,11 @@ def statement_node(statement: Statement, title: str, palette: Palette, summary: 
     verdict = statement.status if statement.is_fine else f"{statement.status} {statement.reason}"
     text = f"{title}: {palette.paint(verdict, tone_of(statement))} for {statement.since}"
     if summary:
-        text += f"  {summary}"
+        text += f"  {plain(summary)}"
     children = []
     if not statement.is_fine:
         if statement.message:
-            children.append(Node(statement.message))
+            children.append(Node(plain(statement.message)))
         children.append(Node(palette.paint(f"{statement.meaning} See {statement.runbook}".strip(), Tone.FAINT)))
     return Node(text, children)
 
@@ -56,7 +56,7 @@ def part_node(part: Part, palette: Palette) -> Node:
 
 def item_node(item: Item, palette: Palette) -> Node:
     """An object, what is wrong with it, and what hangs on it."""
-    state = palette.paint(item.state, Tone.PLAIN if item.is_good else Tone.BAD)
-    causes = [Node(palette.paint(item.cause, Tone.BAD))] if item.cause else []
+    state = palette.paint(plain(item.state), Tone.PLAIN if item.is_good else Tone.BAD)
+    causes = [Node(palette.paint(plain(item.cause), Tone.BAD))] if item.cause else []
     kind = KINDS.get(item.kind, item.kind.lower() if item.kind in ("Pod", "Job") else item.kind)
     return Node(f"{kind} {item.name}  {state}", [*causes, *(item_node(each, palette) for each in item.items)])

@@ -1,9 +1,17 @@
 """Text for terminals: colours where one reads them, trees, columns. Pure."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """What others wrote (a crashed program's last words, a manifest) without what would move a terminal's cursor."""
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class Tone(Enum):
