@@ -36,7 +36,7 @@ def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) ->
         """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], cwd=ROOT) as process:
         files = [tmp_path / f"x.{number}.jsonl" for number in (2, 3, 4)]
-        wait_until(lambda: all(file.exists() and file.stat().st_size > 200 for file in files), "all write", 30, 0.05)
+        wait_until(lambda: all(file.exists() and file.stat().st_size > 200 for file in files), "all write", 120, 0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 3
         process.send_signal(signal.SIGTERM)
