@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.cluster.kit.kube import wait_until
+from tests.cluster.kit.stack import is_ready
 
 if TYPE_CHECKING:
-    from tests.cluster.kit.kube import Kube, Object
+    from tests.cluster.kit.kube import Kube
     from tests.cluster.kit.stack import Api, Stack
 
 HANG_LIMIT_SECONDS = 300
@@ -29,11 +30,6 @@ def kill(shop: Stack, kube: Kube, pod: str) -> None:
         return any(each["metadata"]["uid"] != killed and is_ready(each) for each in found)
 
     wait_until(is_replaced, f"{pod} is replaced and ready", HANG_LIMIT_SECONDS)
-
-
-def is_ready(pod: Object) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def names_with_role(shop: Stack, component: str, role: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 READY_LIMIT_SECONDS = 900  # five times the aim of three minutes
 FINAL_STATES = {"succeeded", "failed", "cancelled"}
+API_PORT = 8000
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,18 @@ class Stack:
         found = pykube.Pod.objects(self.kube.cluster.api, namespace=self.namespace).filter(selector=labels)
         return [pod.obj for pod in found]
 
+    def newest_ready_pod(self, component: str) -> str:
+        """One that a rollout replaces may serve on until it has drained, and ends in the middle of a test."""
+
+        def name() -> str | None:
+            lasting = (pod for pod in self.pods(component) if "deletionTimestamp" not in pod["metadata"])
+            ready = [pod["metadata"] for pod in lasting if is_ready(pod)]
+            return max(ready, key=itemgetter("creationTimestamp"))["name"] if ready else None
+
+        found = wait_until(name, f"a pod of {component} is ready", READY_LIMIT_SECONDS)
+        assert found is not None
+        return found
+
     def secret(self, name: str, key: str) -> str:
         secrets = pykube.Secret.objects(self.kube.cluster.api, namespace=self.namespace)
         return base64.b64decode(secrets.get_by_name(name).obj["data"][key]).decode()
@@ -69,7 +88,7 @@ class Stack:
         """A client with the first admin token."""
         token = self.secret(f"{self.name}-api-token", "token")
         with (
-            self.kube.port_forward(f"service/{self.name}-api", 80, self.namespace) as port,
+            self.kube.port_forward(f"pod/{self.newest_ready_pod('api')}", API_PORT, self.namespace) as port,
             httpx.Client(
                 base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=120
             ) as client,

@@ -6,7 +6,6 @@ import json
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,8 +79,7 @@ class Report:
 @contextmanager
 def writing(shop: Stack, kube: Kube, run: str) -> Iterator[Report]:
     """Rows are written, fifty a second at most, while the block runs; the report tells afterwards."""
-    # The newest: one that a rollout replaces may serve on until it has drained, and ends in the middle of this.
-    pod = max((each["metadata"] for each in shop.pods("api")), key=itemgetter("creationTimestamp"))["name"]
+    pod = shop.newest_ready_pod("api")
     command = [kube.kubectl_path, "exec", "-i", pod, "-n", shop.namespace, "--", "python3", "-c", SCRIPT, run]
     report = Report()
     with subprocess.Popen(
