@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_lab.network import NAMESPACES
+from appstack_lab.packages import CLUSTER_TOOLS, ensure_packages
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LAB = Path(sys.executable).parent / "lab"
 PODS = Path(__file__).parent / "pods.yaml"
+SHORT_LIVED = "lab-life"
 
 
 def run(
@@ -91,6 +95,23 @@ class LabCluster:
             "get", "pods", "-l", "app=box", "--field-selector", f"spec.nodeName={node}",
             "-o", "jsonpath={.items[0].metadata.name}",
         )  # fmt: skip
+
+
+def have_it_as_a_fresh_machine() -> None:
+    """`ip netns` makes its directory a mount, which stays; a machine on which nobody used it has neither."""
+    if NAMESPACES.is_mount() and not any(NAMESPACES.iterdir()):
+        run("umount", NAMESPACES)
+
+
+@pytest.fixture
+def short_lived(tmp_path: Path) -> Iterator[LabCluster]:
+    """One node, for a test that has it come and go."""
+    ensure_packages(CLUSTER_TOOLS)  # what looks for traces is among them
+    made = LabCluster(SHORT_LIVED, tmp_path / "kubeconfig", ("--nodes", "1", "--volume-size", "64Mi"))
+    made.delete()
+    have_it_as_a_fresh_machine()
+    yield made
+    made.delete()
 
 
 @pytest.fixture(scope="package")  # it is gone before the tests of others have a cluster of their own
