@@ -48,11 +48,13 @@ class Service:
     ready: set[int] = field(default_factory=set)
     ends: threading.Event = field(default_factory=threading.Event)
 
-    def one_that_is_ready(self) -> int:
-        """Somebody is, sooner or later."""
-        while not (ready := tuple(self.ready)):
+    def one_that_is_ready(self) -> int | None:
+        """Somebody is, sooner or later; nobody in the end."""
+        while not self.ends.is_set():
+            if ready := tuple(self.ready):
+                return random.choice(ready)
             self.ends.wait(0.1)
-        return random.choice(ready)
+        return None
 
     def watch(self) -> None:
         while not self.ends.wait(0.1):
@@ -78,7 +80,10 @@ class Client:
     def run(self) -> None:
         connection: HTTPConnection | None = None
         while not self.service.ends.is_set():
-            connection = connection or HTTPConnection("127.0.0.1", self.service.one_that_is_ready(), timeout=60)
+            if connection is None:
+                if (port := self.service.one_that_is_ready()) is None:
+                    return
+                connection = HTTPConnection("127.0.0.1", port, timeout=60)
             answer = self.send(connection, *REQUESTS[self.answers % len(REQUESTS)])
             self.answers += 1
             if answer is None or answer.will_close or not self.keeps_connection:
