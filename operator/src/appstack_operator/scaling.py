@@ -31,7 +31,7 @@ class Need:
 
 @dataclass(slots=True)
 class ScalingMemory:
-    """The needs of the last minutes of each pool. Lost with a restart, or while nothing can be read: a calm begins anew."""
+    """The needs of the last minutes of each pool. After a restart, or an unreadable backlog, a calm begins anew."""
 
     needs: dict[Key, list[Need]] = field(default_factory=dict)
 

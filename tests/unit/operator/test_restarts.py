@@ -236,7 +236,7 @@ def test_no_node_is_restarted_for_a_template_while_another_is_apart_or_does_not_
 
 
 def theirs(*, ready: bool = True) -> list[Object]:
-    """A StatefulSet of the user's under the label of the stack, whose pod a partition of it keeps at its old template."""
+    """A StatefulSet of the user under the label of the stack; a partition keeps its pod at its old template."""
     meta = {"name": "search", "namespace": "shop", "uid": "s", "labels": {STACK_LABEL: "shop"}, "generation": 1}
     status = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old"}
     pod = a_pod(a_stack(), "", ready=ready)
