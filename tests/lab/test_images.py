@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -94,3 +96,28 @@ def test_a_changed_source_is_another_image(probe: Path) -> None:
     before = images.image_of("probe").ref
     (probe / "greeting").write_text("bye\n")
     assert images.image_of("probe").ref != before
+
+
+FILL = """\
+from pathlib import Path
+from sys import argv
+from appstack_lab import layers, paths
+paths.cache = lambda: Path(argv[1])
+layers.link_layer("sha256:1", Path(argv[2]))
+"""
+
+
+@pytest.mark.parametrize("is_mounted", [False, True])
+def test_a_layer_arrives_also_where_the_cache_is_a_mount_of_its_own(tmp_path: Path, *, is_mounted: bool) -> None:
+    """Of the same disk even: so it is in containers whose cache is a volume."""
+    cache, kept, node = (tmp_path / each for each in ("cache", "kept", "node"))
+    for each in (cache, node, (kept if is_mounted else cache) / "layers" / "sha256-1"):
+        each.mkdir(parents=True)
+    (each / "greeting").write_text("hello")
+    mount = 'if [ "$1" ]; then mount --bind "$1" "$2"; fi; exec "$3" -c "$4" "$2" "$5"'
+    words = [kept if is_mounted else "", cache, sys.executable, FILL, node]
+    subprocess.run(["unshare", "--mount", "sh", "-ec", mount, "sh", *map(str, words)], check=True)
+    assert [path.name for path in node.iterdir()] == ["greeting"], "and no probe is left"
+    links = (node / "greeting").stat().st_nlink
+    assert links == (1 if is_mounted else 2)
+    assert [path.name for path in cache.iterdir()] == ([] if is_mounted else ["layers"])

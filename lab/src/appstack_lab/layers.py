@@ -6,6 +6,7 @@ manifest and the configuration of the image.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ import stat
 import tarfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from appstack_lab import paths
@@ -143,7 +145,21 @@ def write_archive(ref: str, manifest: bytes, config_digest: str, config: bytes) 
 
 
 def link_layer(diff: str, target: Path) -> None:
-    """Fill a directory with a layer: by hard links on the same disk, else by copying."""
+    """Fill a directory with a layer: by hard links where they can lead there, else by copying."""
     source = layer_directory(diff)
-    same_disk = source.stat().st_dev == target.stat().st_dev
-    output_of(["cp", "-a", *(["--link"] if same_disk else ["--reflink=auto"]), f"{source}/.", str(target)])
+    how = "--link" if can_be_linked(paths.cache(), target) else "--reflink=auto"
+    output_of(["cp", "-a", how, f"{source}/.", str(target)])
+
+
+def can_be_linked(source: Path, target: Path) -> bool:
+    """Whether files of one directory can have names in another: not between two mounts, though it be of one disk."""
+    with NamedTemporaryFile(dir=source, prefix=".link-") as probe:
+        link = target / Path(probe.name).name
+        try:
+            link.hardlink_to(probe.name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return False
+        link.unlink()
+    return True
