@@ -180,13 +180,14 @@ async def own_by_apply(ref: Ref, live: Object, api: Api) -> None:
     entry = entry_of_ours(live)
     if entry is None or entry["operation"] == "Apply":
         return
-    position = live["metadata"]["managedFields"].index(entry)
-    path = f"/metadata/managedFields/{position}"
+    meta = live["metadata"]
+    entries = [{**each, "operation": "Apply"} if each is entry else each for each in meta["managedFields"]]
     await api.patch(
         ref,
         [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
-            {"op": "replace", "path": f"{path}/operation", "value": "Apply"},
+            {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+            # Not a "test": who was faster then is a conflict, which passes, and not a patch that cannot be carried out.
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
         ],
     )
 
