@@ -152,6 +152,19 @@ async def test_the_last_member_stays_while_it_alone_can_lead(world: World, api: 
         assert (await stage.look())["PostgresReady"]["reason"] == "Healthy"
 
 
+async def test_a_redis_that_is_alone_serves_until_its_replicas_have_come(world: World, api: Api) -> None:
+    async with staging(world, api, "more-redis") as stage:
+        await stage.make_stack({**SPEC, "redis": {"replicas": 1, "sentinels": 1}})
+        await stage.reach_health()
+        await stage.change_spec(redis={"replicas": 3})
+        for _ in range(3):  # Services, their addresses, the members
+            conditions = await stage.look()
+            assert conditions["Ready"]["status"] == "True"
+        assert (await stage.get("StatefulSet", "shop-redis"))["spec"]["replicas"] == 3
+        assert conditions["RedisReady"]["reason"] == "ReplicaMissing"
+        await stage.reach_health()
+
+
 async def test_redis_members_go_one_by_one_and_only_while_who_stays_follows(world: World, api: Api) -> None:
     async with staging(world, api, "fewer-redis") as stage:
         await stage.make_stack({**SPEC, "redis": {"replicas": 5, "sentinels": 3}})

@@ -65,6 +65,7 @@ class RedisInstance(Answer):
     link_up: bool = False  # replicas: linked to their master
     lag_bytes: int | None = None
     good_replicas: int = 0  # of a master: those that follow closely enough for it to take writes
+    takes_writes_alone: bool = False  # of a master: it asks for no replica
     disk_fails: bool = False  # its append-only file cannot be written
 
 

@@ -81,8 +81,13 @@ def nobody_else_is_master(stack: AppStack, seen: Observed) -> Verdict | None:
 
 
 def master_takes_writes(stack: AppStack, seen: Observed) -> Verdict | None:
-    """Enough replicas follow the master closely: with fewer it refuses writes (NOREPLICAS)."""
+    """Enough replicas follow the master closely: with fewer it refuses writes (NOREPLICAS).
+
+    One that was alone so far asks for none before they have come.
+    """
     master, needed = instance_of(seen.redis.master, seen), stack.spec.redis.replicas // 2
+    if master and master.takes_writes_alone:
+        return None
     good = master.good_replicas if master else 0
     if good >= needed:
         return None

@@ -182,6 +182,7 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
         # By these it decides whether to take writes; one that is connected may still copy, or be silent for seconds.
         # Without such a limit (a single instance) it does not count them.
         good_replicas=int(facts.get("min_slaves_good_slaves") or facts.get("connected_slaves") or 0),
+        takes_writes_alone=not is_replica and "min_slaves_good_slaves" not in facts,
         disk_fails=facts.get("aof_last_write_status", "ok") != "ok",
     )
 

@@ -164,6 +164,13 @@ def test_a_group_that_nobody_has_started_yet_is_being_made() -> None:
     assert verdict(sentinels, instances).reason is Reason.CREATING
 
 
+def test_a_master_that_asks_for_no_replica_takes_writes_while_a_larger_group_is_being_made() -> None:
+    """Its keeper sets a limit only once it would be met."""
+    alone = replace(MASTER, good_replicas=0, takes_writes_alone=True)
+    seen = replace(observed(), redis=RedisAnswers(instances=(alone,), sentinels=WELL.sentinels))
+    assert master_takes_writes(a_stack(redis={"replicas": 3}), seen) is None
+
+
 @pytest.mark.parametrize(("good", "says"), [(2, None), (1, "1 of 2 needed replicas follow"), (0, "no replica follows")])
 def test_a_master_of_four_needs_two_replicas(good: int, says: str | None) -> None:
     seen = replace(

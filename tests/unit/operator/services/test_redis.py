@@ -86,19 +86,23 @@ async def test_what_a_replica_says_of_its_link(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("counted", "good"),
+    ("counted", "good", "alone"),
     [
-        pytest.param("connected_slaves:2\r\nmin_slaves_good_slaves:0\r\n", 0, id="two copy still, or are silent"),
-        pytest.param("connected_slaves:2\r\nmin_slaves_good_slaves:1\r\n", 1, id="one follows"),
-        pytest.param("connected_slaves:1\r\n", 1, id="it takes writes alone"),
+        pytest.param(
+            "connected_slaves:2\r\nmin_slaves_good_slaves:0\r\n", 0, False, id="two copy still, or are silent"
+        ),
+        pytest.param("connected_slaves:2\r\nmin_slaves_good_slaves:1\r\n", 1, False, id="one follows"),
+        pytest.param("connected_slaves:1\r\n", 1, True, id="it takes writes alone"),
     ],
 )
-async def test_what_a_master_says_of_its_replicas(monkeypatch: pytest.MonkeyPatch, counted: str, good: int) -> None:
+async def test_what_a_master_says_of_its_replicas(
+    monkeypatch: pytest.MonkeyPatch, counted: str, good: int, alone: bool
+) -> None:
     said = f"# Replication\r\nrole:master\r\n{counted}master_repl_offset:100\r\n"
     async with scripted({"INFO": bulk(said)}) as port:
         monkeypatch.setattr(redis, "REDIS_PORT", port)
         found = await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
-    assert (found.error, found.role, found.good_replicas) == ("", "master", good)
+    assert (found.error, found.role, found.good_replicas, found.takes_writes_alone) == ("", "master", good, alone)
 
 
 @pytest.mark.parametrize(("told", "fails"), [("ok", False), ("err", True)])
