@@ -35,18 +35,21 @@ from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.events import build_events, build_ignored, build_moves
 from appstack_operator.gates import set_gates
-from appstack_operator.held_back import edits_that_wait, may_begin, verdicts_of_waiting
+from appstack_operator.held_back import claims_are_free, edits_that_wait, may_begin, verdicts_of_waiting
 from appstack_operator.kinds import STACK, Ref
 from appstack_operator.leaving import stack_for_now
 from appstack_operator.left_to_do import (
     BUSY_SECONDS,
+    as_it_lasts,
+    has_lasted,
     next_look,
     pending_work,
     phase_of,
+    tried_since,
     unsettled_parameters,
     verdicts_of,
 )
-from appstack_operator.lifecycle import end, hold
+from appstack_operator.lifecycle import end, hold, tell
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
 from appstack_operator.objects import API_VERSION, Object
@@ -80,6 +83,8 @@ class Operator:
     scaling: ScalingMemory = field(default_factory=ScalingMemory)
     looks: dict[Key, Look] = field(default_factory=dict)  # of the last pass over each stack
     heard_late: set[Key] = field(default_factory=set)  # stacks whose first pass ended without an answer
+    # What could not be written in a way that may pass (the stack itself: passes over it ended early) -> since when.
+    failing: dict[Key, dict[Ref, datetime]] = field(default_factory=dict)
     turns: Turns = field(default_factory=lambda: Turns(PASSES_AT_ONCE))
 
     def forget(self, namespace: str, name: str) -> None:
@@ -88,6 +93,11 @@ class Operator:
         self.heard_late.discard((namespace, name))
         self.scaling.forget(namespace, name)
         metrics.show_conditions(namespace, name, {})
+
+    def has_failed_for_long(self, live: Object, now: datetime) -> bool:
+        """Whether every pass over this stack has ended early for so long that somebody has to know."""
+        ref = Ref.of(live)
+        return has_lasted(self.failing.setdefault((ref.namespace, ref.name), {}).setdefault(ref, now), now)
 
 
 async def run_pass(operator: Operator, namespace: str, name: str) -> float | None:
@@ -112,16 +122,40 @@ async def run_pass(operator: Operator, namespace: str, name: str) -> float | Non
 
 
 async def converge(operator: Operator, namespace: str, name: str) -> float | None:
-    """The rooms of a pass, one after the other."""
-    api, settings = operator.api, operator.settings
-    live = await api.get(Ref(STACK.name, namespace, name))
+    """A pass over what is there, and may be on its way out. One that ends early again and again says why."""
+    live = await operator.api.get(Ref(STACK.name, namespace, name))
     now = datetime.now(UTC)
     if live is None:
         operator.forget(namespace, name)
+        operator.failing.pop((namespace, name), None)
         return None
-    if "deletionTimestamp" in live["metadata"]:
-        operator.forget(namespace, name)  # nothing is assessed any more, nor asked between passes
-        return settings.resync_seconds if await end(api, live, now) else ENDING_SECONDS
+    is_going = "deletionTimestamp" in live["metadata"]
+    try:
+        return await (let_go(operator, live, now) if is_going else keep(operator, live, now))
+    except ApiError as error:
+        if not operator.has_failed_for_long(live, now):
+            pass
+        elif is_going:
+            await tell(operator.api, live, f"what goes with the stack cannot be taken away: {error.message}", now)
+        else:
+            said = f"nothing is done for the stack: {error.message}"
+            await report_stalled(operator.api, live, Reason.APPLY_REFUSED, said, now)
+        raise
+
+
+async def let_go(operator: Operator, live: Object, now: datetime) -> float:
+    """One step towards the end of a stack: nothing of it is assessed any more, nor asked between passes."""
+    namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
+    operator.forget(namespace, name)
+    is_over = await end(operator.api, live, now)
+    operator.failing.pop((namespace, name), None)
+    return operator.settings.resync_seconds if is_over else ENDING_SECONDS
+
+
+async def keep(operator: Operator, live: Object, now: datetime) -> float:
+    """The rooms of a pass, one after the other."""
+    api, settings = operator.api, operator.settings
+    namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     live = await hold(api, live)
     try:
         stack = AppStack.model_validate(live)
@@ -148,19 +182,24 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     if said := contradiction(seen, assessment):
         logger.warning("%s", said)
     gates = set_gates(assessment)
-    for_now, held = stack_for_now(stack, seen), verdicts_of_waiting(stack, seen, context, assessment)
+    for_now, taken = stack_for_now(stack, seen), claims_are_free(stack, seen)
+    held = verdicts_of_waiting(stack, seen, context, assessment)
     wanted = build_stack(for_now, context)
     actions = [action for action in plan(stack, wanted, seen, gates) if may_begin(action, stack, seen)]
-    told = [verdict.message for verdict in held.values()]
+    told = [verdict.message for verdict in (held | taken).values()]
     waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context), *told]
     if not pending_work(stack, seen, actions, waiting) and only_nodes_are_shared(stack, seen, assessment):
         actions = plan_move(stack, seen)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
+    since = tried_since(failures, operator.failing.get((namespace, name), {}), now)
+    operator.failing[namespace, name] = since
+    failures = [as_it_lasts(failure, since, now) for failure in failures]
 
     refused = {failure.target for failure in failures}
     # A move that was refused is nothing that the stack is busy with.
     tried = [each for each in actions if each.verb is not Verb.EVICT or each.target not in refused]
-    verdicts = verdicts_of(failures) | ({} if stack.spec.paused else held)
+    # What is refused comes before what merely waits: nobody would go one by one.
+    verdicts = {} if stack.spec.paused else held | verdicts_of(failures, seen) | taken
     work = Work(pending_work(stack, seen, tried, waiting), verdicts)
     moved = [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
@@ -228,25 +267,28 @@ async def report(
 
 
 async def report_invalid_spec(api: Api, live: Object, error: ValidationError, now: datetime) -> None:
-    """Say what is wrong with the spec; everything else stays as it is."""
+    """Say what is wrong with the spec."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
+    await report_stalled(api, live, Reason.SPEC_INVALID, f"{place}: {first['msg']}", now)
+
+
+async def report_stalled(api: Api, live: Object, reason: Reason, message: str, now: datetime) -> None:
+    """Say why nothing is done; everything else stays as it is."""
     stack = AppStack.model_validate({"metadata": live["metadata"], "status": live.get("status") or {}})
+    before = next((each for each in stack.status.conditions if each.type == "Stalled"), None)
     stalled = Condition(
         type="Stalled",
         status="True",
-        reason=Reason.SPEC_INVALID.value,
-        message=f"{place}: {first['msg']}",
-        last_transition_time=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        reason=reason.value,
+        message=message[:2000],
+        last_transition_time=before.last_transition_time if before else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         observed_generation=stack.metadata.generation,
     )
     kept = [each for each in stack.status.conditions if each.type not in ("Stalled", "Reconciling")]
-    before = next((each for each in stack.status.conditions if each.type == "Stalled"), None)
-    if before and before.message == stalled.message:
-        stalled = before
     # How many pods there are is not looked at any more; the one thing to know is this.
     summary = stack.status.summary or SummaryStatus()
-    told = {"reason": stalled.reason, "message": stalled.message[:2000]}
+    told = {"reason": stalled.reason, "message": stalled.message}
     status = stack.status.model_copy(
         update={
             "conditions": [*kept, stalled],

@@ -38,7 +38,7 @@ def verdicts_of_waiting(
             if verdict.is_true
             else replace(verdict, message=f"{verdict.message}; {sentence}")
         )
-    return waiting | claims_are_free(stack, seen)
+    return waiting
 
 
 def sentences_of_waiting(stack: AppStack, seen: Observed, context: Context) -> Iterator[tuple[str, str]]:

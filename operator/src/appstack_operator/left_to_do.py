@@ -1,6 +1,7 @@
 """What of a stack is still to be done after a look at it, and when to look again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from appstack_operator.api import AppStack, AppStackStatus
@@ -9,7 +10,8 @@ from appstack_operator.assess.deployments import is_rolled_out
 from appstack_operator.assess.verdict import Verdict
 from appstack_operator.desired.context import Context, Parameters
 from appstack_operator.desired.parameters import describe_proposals, describe_refusals
-from appstack_operator.objects import Object, content_hash
+from appstack_operator.kinds import Ref
+from appstack_operator.objects import Object, component_of, content_hash
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Action
 from appstack_operator.settings import Settings
@@ -19,6 +21,8 @@ from appstack_operator.volumes import growing
 BUSY_SECONDS = 3.0
 # What stalls a stack may be repaired where nobody wakes us: a Secret of the user's has no label of ours.
 STALLED_SECONDS = 60.0
+# A busy API server, or another writer, is over by then; a webhook that does not answer may need somebody.
+PASSING_SECONDS = 60.0
 
 
 def unsettled_parameters(stack: AppStack, seen: Observed, context: Context) -> list[str]:
@@ -58,13 +62,38 @@ def is_current(stateful_set: Object) -> bool:
     )
 
 
-def verdicts_of(failures: Sequence[Failure]) -> dict[str, Verdict]:
+def tried_since(failures: Sequence[Failure], before: Mapping[Ref, datetime], now: datetime) -> dict[Ref, datetime]:
+    """Target -> since when each try has failed in a way that may pass."""
+    passing = (failure.target for failure in failures if failure.is_passing and failure.is_urgent)
+    return {target: before.get(target, now) for target in passing}
+
+
+def as_it_lasts(failure: Failure, since: Mapping[Ref, datetime], now: datetime) -> Failure:
+    """What was to pass and has not, in a minute of tries, is taken for what does not pass, and told."""
+    began = since.get(failure.target, now)
+    if not failure.is_passing or not has_lasted(began, now):
+        return failure
+    return replace(failure, message=f"{failure.message}; so at each try since {began:%H:%M:%SZ}", is_passing=False)
+
+
+def has_lasted(began: datetime, now: datetime) -> bool:
+    """Whether something goes on for so long that somebody has to know."""
+    return (now - began).total_seconds() >= PASSING_SECONDS
+
+
+def verdicts_of(failures: Sequence[Failure], seen: Observed) -> dict[str, Verdict]:
     """Component -> why its objects could not be written; what may pass by itself is not worth a verdict."""
     return {
-        failure.component: Verdict.false(failure.reason, failure.message)
+        failure.component or component_of_target(failure.target, seen): Verdict.false(failure.reason, failure.message)
         for failure in reversed(failures)
         if not failure.is_passing
     }
+
+
+def component_of_target(target: Ref, seen: Observed) -> str:
+    """Of what is deleted, or changed in a part, the live object tells."""
+    live = seen.get(target.kind, target.name)
+    return component_of(live) if live else ""
 
 
 def next_look(

@@ -85,25 +85,28 @@ async def unlabelled_credentials(api: Api, stack: AppStack) -> list[Object]:
 
 
 async def tell(api: Api, live: Object, message: str, now: datetime) -> None:
-    """Say in status that the stack is going, once."""
+    """Say in status that the stack is going, and what it waits for, once."""
+    message = message[:2000]
     status = live.get("status") or {}
     before = {each["type"]: each for each in status.get("conditions") or []}
-    if before.get("Ready", {}).get("reason") == Reason.DELETING:
+    told = before.get("Ready", {})
+    is_told = told.get("reason") == Reason.DELETING
+    if is_told and told.get("message") == message:
         return
     going = {
         "reason": Reason.DELETING.value,
         "message": message,
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTransitionTime": told["lastTransitionTime"] if is_told else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "observedGeneration": live["metadata"].get("generation", 0),
     }
     kept = [each for name, each in before.items() if name not in ("Ready", "Reconciling", "Stalled")]
-    told = [{"type": "Ready", "status": "False", **going}, {"type": "Reconciling", "status": "True", **going}]
+    changed = [{"type": "Ready", "status": "False", **going}, {"type": "Reconciling", "status": "True", **going}]
     summary = {**status.get("summary", {}), "reason": Reason.DELETING.value, "message": message}
     meta = {key: live["metadata"][key] for key in ("name", "namespace", "uid")}
-    changed = {**status, "conditions": [*told, *kept], "summary": summary}
+    wanted = {**status, "conditions": [*changed, *kept], "summary": summary}
     try:
         await api.apply(
-            {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": meta, "status": changed}, "status"
+            {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": meta, "status": wanted}, "status"
         )
     except ApiError as error:
         logger.warning("the deletion could not be told: %s", error.message)

@@ -92,7 +92,7 @@ class Reason(StrEnum):
         "An object of the name that is needed exists and belongs to somebody else.",
     )
     SPEC_INVALID = "SpecInvalid", "The spec cannot be carried out; the running stack is left as it is."
-    APPLY_REFUSED = "ApplyRefused", "The API server refused a change that the operator asked for."
+    APPLY_REFUSED = "ApplyRefused", "The API server refused, or has not carried out, what the operator asked for."
 
     # Migrations and scheduled jobs
     MIGRATION_FAILED = "MigrationFailed", "The migration of the wanted image failed; the old version stays."
