@@ -40,6 +40,7 @@ class Cast:
         self.namespace = namespace
         self.responders = responders
         self.playing_task: asyncio.Task[None] | None = None
+        self.expects_migrations = False
 
     async def list(self, kind: Kind) -> Objects:
         answer = await self.client.get(kind.path(self.namespace))
@@ -177,6 +178,7 @@ class Cast:
             if pod_name not in here or (
                 not is_set and here[pod_name]["metadata"]["labels"][REVISION_LABEL] != revision
             ):
+                await self.check_migration(workload)
                 await self.create(build_pod(workload, pod_name, revision))
         for pod in await self.list(BY_NAME["Pod"]):
             if is_owned_by(pod, workload) and not pod["status"].get("podIP"):
@@ -186,6 +188,16 @@ class Cast:
         live = workload.get("status", {})
         if any(live.get(key) != value for key, value in status.items()):
             await self.patch(workload, {"status": status}, "/status")
+
+    async def check_migration(self, workload: Object) -> None:
+        """No pod of the user's image comes before the migration of that image has succeeded."""
+        component = component_of(workload)
+        if not self.expects_migrations or not component.startswith(("api", "worker-")):
+            return
+        jobs = [job for job in await self.list(BY_NAME["Job"]) if component_of(job) == "migrate"]
+        done = {image_of(job) for job in jobs if job.get("status", {}).get("succeeded")}
+        name, image = workload["metadata"]["name"], image_of(workload)
+        assert image in done, f"{name} has got image {image}, and only {done} have migrated the database"
 
     async def make_volumes(self, workload: Object, pod_names: Sequence[str]) -> None:
         """Claims of a StatefulSet's pods, and the memory that Patroni keeps in a ConfigMap."""
@@ -248,6 +260,11 @@ class Cast:
 def pod_set(pod: Object) -> str:
     """The name of a pod's StatefulSet."""
     return str(pod["metadata"]["name"].rpartition("-")[0])
+
+
+def image_of(workload: Object) -> str:
+    """What the first container of its pods runs."""
+    return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 def is_owned_by(obj: Object, owner: Object) -> bool:

@@ -191,6 +191,7 @@ async def living(
     async with client, proxy.serving():
         operator = OperatorProcess(world.zygote, proxy.url, namespace, world.folder)
         life = Life(Cast(client, namespace, world.responders), proxy, operator, spec)
+        life.cast.expects_migrations = spec["backend"].get("migrations", {}).get("enabled", False)
         await life.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})
         account = {"metadata": {"name": "default"}}
         await life.ask("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", json=account)
