@@ -198,9 +198,11 @@ def is_before_its_heir(read: Operation, missed: Operation, reigns: Sequence[Reig
 def stale_inside_seconds(history: Sequence[Operation], struck: float, mended: float) -> float | None:
     """For how long after the cut a reader inside was shown lists without what the other side had acknowledged.
 
-    None where nobody read there before the cut, and got an answer.
+    What a server shows that calls itself a replica is nobody's promise. None where nobody read there before the cut,
+    and got an answer.
     """
-    inside = [o for o in history if ISOLATED in o.client and o.action is Action.READ_LIST and o.is_acknowledged]
+    read = [o for o in history if ISOLATED in o.client and o.action is Action.READ_LIST and o.is_acknowledged]
+    inside = [o for o in read if not o.server.endswith(REPLICA)]
     if not any(read.end <= struck for read in inside):
         return None
     outside = [o for o in history if ISOLATED not in o.client and o.action is Action.APPEND]

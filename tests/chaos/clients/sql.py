@@ -11,6 +11,7 @@ import psycopg
 from psycopg import errors
 
 from tests.chaos.history import Action, Outcome
+from tests.chaos.reigns import REPLICA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS chaos_lists (key text PRIMARY KEY, items bi
 APPEND = """
     INSERT INTO chaos_lists AS kept VALUES (%s, ARRAY[%s::bigint])
     ON CONFLICT (key) DO UPDATE SET items = kept.items || EXCLUDED.items"""
-READ = "SELECT items FROM chaos_lists WHERE key = %s"
+READ = "SELECT (SELECT items FROM chaos_lists WHERE key = %s), pg_is_in_recovery()"
 
 # Errors of a statement that the server refused: certainly without effect.
 REFUSALS = (errors.ReadOnlySqlTransaction, errors.CannotConnectNow, errors.TooManyConnections)
@@ -48,6 +49,7 @@ class Connection:
             socket.create_connection((host, PORT), REACH_SECONDS).close()
             self._conn = psycopg.connect(
                 host=host,
+                port=PORT,
                 user=place.user,
                 password=place.password,
                 dbname=place.dbname,
@@ -166,7 +168,7 @@ def read_isolated(recorder: Recorder, target: Target) -> None:
     def step(number: int) -> bool:
         client = "sql-held" if number % 2 else "sql-reconnecting"
         key = reader.newest.get(client) or list_key(client, 0)
-        return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key))
+        return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key), lambda: reader.server)
 
     recorder.every(RHYTHM_SECONDS, step)
 
@@ -177,6 +179,7 @@ class Reader:
     def __init__(self, place: Postgres, host: str) -> None:
         self.place, self.host = place, host
         self.newest: dict[str, str] = {}
+        self.server = ""  # which role the server had that gave the last list
         self._connection: Connection | None = None
 
     def count(self) -> Result:
@@ -188,8 +191,10 @@ class Reader:
         """One list; a full one is left for the next."""
         rows, words = self._ask(READ, (key,))
         if rows is None:
+            self.server = ""
             return None, Outcome.FAILED, words
-        found: list[int] = rows[0][0] if rows else []
+        found: list[int] = rows[0][0] or []
+        self.server = REPLICA if rows[0][1] else "primary"
         if len(found) >= LIST_LENGTH or (found and found[-1] % LIST_LENGTH == LIST_LENGTH - 1):
             self.newest[client] = list_key(client, found[-1] + 1)
         return found, Outcome.OK, ""

@@ -184,5 +184,7 @@ def test_a_reader_inside_the_cut_is_shown_old_data_for_a_time_that_is_told() -> 
     assert stale_inside_seconds([*FAITHFUL, before, fresh], 100.2, 145) == 0.0
     stale = [inside(at, 101.0) for at in (104.0, 107.0, 150.0)]
     assert stale_inside_seconds([*FAITHFUL, before, *stale], 100.2, 145) == 6.8, "what was cut is what counts"
+    demoted = replace(stale[1], start=120.0, end=120.1, server="aaaa/replica")
+    assert stale_inside_seconds([*FAITHFUL, before, *stale, demoted], 100.2, 145) == 6.8
     # It is a figure of the cut-off side, not a stale read of those who can reach the heir.
     assert judge([*FAITHFUL, before, *stale], final(FAITHFUL), CRASH).stale_reads == 0
