@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -90,6 +92,18 @@ def test_any_cursor_is_one_of_ours_or_refused(value: bytes) -> None:
             with suppress(RequestInvalid):
                 found = getattr(call(b"cursor=" + cursor), read)()
                 assert read != "number_cursor" or type(found) is int, "the database compares it with numbers"
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-01-01T00:00:00+23:59", "2026-01-01T00:00:00-16:00", "0001-01-01T00:00:00+01:00"]
+)
+def test_a_cursors_time_is_one_that_postgresql_knows(moment: str) -> None:
+    """It knows no offset of 16 hours or more: asked for such a time, it fails."""
+    cursor = base64.urlsafe_b64encode(encode([moment, str(UUID(int=7))])).rstrip(b"=")
+    with suppress(RequestInvalid):
+        found = call(b"cursor=" + cursor).age_cursor()
+        assert found is not None and found[0] == datetime.fromisoformat(moment)
+        assert found[0].utcoffset() == timedelta(0)
 
 
 @given(st.text(max_size=40) | st.from_regex(r"0{0,8}[0-9]{1,12}", fullmatch=True))

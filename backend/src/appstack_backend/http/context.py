@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -124,11 +124,11 @@ class Call:
             return None
         try:
             moment, job_id = datetime.fromisoformat(values[0]), UUID(values[1])
-        except (IndexError, TypeError, ValueError, AttributeError):
+            if moment.tzinfo is None:
+                raise ValueError("a time that is nowhere")
+            return moment.astimezone(UTC), job_id  # PostgreSQL knows no offsets of 16 hours and more
+        except (IndexError, TypeError, ValueError, AttributeError, OverflowError):
             raise RequestInvalid("cursor is not one that this API gave out") from None
-        if moment.tzinfo is None:
-            raise RequestInvalid("cursor is not one that this API gave out")
-        return moment, job_id
 
     def filters(self, *names: str) -> dict[str, str]:
         """The given ones of some query parameters."""
