@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.errors import DatabaseUnavailable, ImportRowInvalid
+from appstack_backend.feeds.chunks import Chunk
 from appstack_backend.feeds.inflate import PIECE_BYTES
 from appstack_backend.imports.receive import Reception, Services, Upload
 from appstack_backend.repository import imports as repository
@@ -45,6 +46,32 @@ def test_a_body_that_inflates_to_nothing_but_blank_lines_leaves_others_their_tur
 
     asyncio.run(both())
     assert turns >= PIECES
+
+
+def test_rejected_rows_stored_before_a_cut_count_when_the_upload_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each cut would let as many more be stored."""
+
+    def chunk(number: int) -> Chunk:
+        first = 2 + number * 3
+        return Chunk(number, first, [f"{first}\n"], [(first + n, ImportRowInvalid("why")) for n in (1, 2)])
+
+    stored: list[list[int]] = []
+
+    async def store_chunk(_: object, values: dict[str, Any]) -> bool:
+        stored.append(values["lines"])
+        return True
+
+    monkeypatch.setattr(repository, "store_chunk", store_chunk)
+    whole, resumed = (a_reception(import_max_stored_errors=3, import_lease_seconds=30.0) for _ in range(2))
+    resumed._known = [chunk(0).digest(chunk(0).payload())]
+
+    async def store_all() -> None:
+        for reception in (whole, resumed):
+            for number in range(3):
+                await reception._store_now(chunk(number))
+
+    asyncio.run(store_all())
+    assert stored == [[3, 4], [6], [], [6], []]
 
 
 def test_the_lease_is_renewed_again_after_an_outage_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:

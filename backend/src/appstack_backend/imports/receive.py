@@ -196,12 +196,12 @@ class Reception:
     async def _store_now(self, chunk: Chunk) -> None:
         payload = chunk.payload()
         digest = chunk.digest(payload)
+        errors = chunk.errors[: max(self._errors_left, 0)]
+        self._errors_left -= len(chunk.errors)
         if chunk.number < len(self._known):
             if digest != self._known[chunk.number]:
                 raise IdempotencyKeyReused()
             return
-        errors = chunk.errors[: max(self._errors_left, 0)]
-        self._errors_left -= len(chunk.errors)
         values = {
             "id": self._receiver.id,
             "receiver": self._receiver.number,
