@@ -40,7 +40,7 @@ NO_PRIMARY = ("25006", "55000")
 LOCK_TIMEOUT = "55P03"
 # Limits that the statement itself exceeds, and objects in the wrong state: to psycopg they are like a connection that
 # broke, but the same work fails again. Not so an error of the server's disk (58): its successor has another one.
-LASTING = ("54", "55")
+LASTING = ("53400", "54", "55")
 ENDED = ("57P01", "57P02", "57P03")  # the server stops, has crashed, or is starting
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
 IN_RECOVERY = "SELECT pg_is_in_recovery()"

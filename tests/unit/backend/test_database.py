@@ -16,7 +16,7 @@ LOST, BUSY, LASTING = (True, True), (True, False), (False, False)
     [
         *((code, LOST) for code in ("08006", "08P01", "57P01", "57P02", "57P03", "25006", "55000")),
         *((code, BUSY) for code in ("40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "58030")),
-        *((code, LASTING) for code in ("22001", "23505", "42P01", "54000", "54001", "55006", "XX000")),
+        *((code, LASTING) for code in ("22001", "23505", "42P01", "53400", "54000", "54001", "55006", "XX000")),
     ],
 )
 def test_a_sqlstate_says_whether_to_try_again_and_whether_the_server_is_lost(
