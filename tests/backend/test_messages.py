@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import psycopg
+import pytest
+from psycopg.errors import ConfigurationLimitExceeded, DiskFull
 
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import ADMIN_TOKEN, PATIENCE_SECONDS, wait_until
@@ -167,6 +169,34 @@ def cut_off(backend: Backend, body: bytes, sent: int, key: str) -> None:
     with socket.create_connection(("127.0.0.1", backend.api_port)) as connection:
         connection.sendall(head.encode() + body[:sent])
         wait_until(lambda: backend.client().pages("/v1/jobs"), "the upload has begun")
+
+
+FULL = """
+    CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '{}';
+    END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON export_pieces EXECUTE FUNCTION full_disk()"""
+
+
+@pytest.mark.parametrize("sqlstate", [DiskFull.sqlstate, ConfigurationLimitExceeded.sqlstate])
+def test_an_export_that_finds_no_room_is_not_tried_for_ever(backend: Backend, dsn: str, sqlstate: str) -> None:
+    """Each attempt would fill the disk of the database again, for everybody."""
+    backend.start_api()
+    worker = backend.start_worker()
+    api = backend.client()
+    api.feed(feeds.as_csv(feeds.rows(50, seed=25)))
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(FULL.format(sqlstate).encode())
+        location = api.http.post("/v1/exports", json={}).headers["Location"]
+        ended = wait_until(lambda: e if (e := api.http.get(location).json())["finished_at"] else None, "it fails")
+        assert (ended["state"], ended["code"]) == ("failed", "INTERNAL_ERROR")
+        reasons = [line["reason"] for line in worker.lines() if line["event"] == "a message is hopeless"]
+        assert reasons == ["the database has no room for the file"]
+        told = [line["event"] for line in worker.lines()]
+        assert not {"database work is repeated", "waiting for the database"} & set(told)
+        conn.execute("DROP TRIGGER full_disk ON export_pieces")
+    backend.run("dead-letters", "resend", "bulk", "--all")
+    wait_until(lambda: api.http.get(location).json()["state"] == "succeeded", "with more room it is written")
 
 
 def test_what_no_worker_could_apply_is_not_forgotten_when_the_upload_goes_on(backend: Backend, dsn: str) -> None:

@@ -15,10 +15,15 @@ from appstack_backend.repository import exports as repository
 
 log = get_logger()
 PIECE_BYTES = 256 << 10
+FULL = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
+
+
+class NoRoom(Exception):
+    """The disk, or what PostgreSQL may use of it, is used up: each further attempt would do that to all others."""
 
 
 async def write_export(reads: Reads, export_id: UUID, wait_seconds: float) -> None:
-    """Write the file of an export unless that was done before. A crash half-way leaves no piece behind."""
+    """Write the file of an export unless that was done before. A crash half-way leaves no piece. Raises NoRoom."""
     job = await repository.start(reads.primary, export_id)
     if job is None:
         log.info("the export was written before")
@@ -57,14 +62,20 @@ async def copy_from_primary(database: Database, job: repository.Job) -> int:
 
 
 async def copy_locked(target: Connection, copy: CopyOut, job: repository.Job) -> int:
-    """Copy unless somebody else has done it; whoever comes second waits here. Returns the number of rows."""
+    """Copy unless somebody else has done it; whoever comes second waits here. Returns the number of rows.
+
+    Raises NoRoom: everything else may do better the next time.
+    """
     if not await repository.lock(target, job["id"]):
         return 0
     number = size = 0
-    async with aclosing(copy.blocks()) as blocks:
-        async for block in blocks:
-            await repository.add_piece(target, job["id"], number, block)
-            number, size = number + 1, size + len(block)
+    try:
+        async with aclosing(copy.blocks()) as blocks:
+            async for block in blocks:
+                await repository.add_piece(target, job["id"], number, block)
+                number, size = number + 1, size + len(block)
+    except FULL as error:
+        raise NoRoom() from error
     await repository.finish(target, job["id"], copy.rows, size)
     return copy.rows
 

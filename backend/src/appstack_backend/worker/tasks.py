@@ -19,7 +19,7 @@ from appstack_backend.cache import Cache
 from appstack_backend.database import Database, is_transient
 from appstack_backend.dead_letters import RESENT
 from appstack_backend.errors import DatabaseUnavailable
-from appstack_backend.exports.write import fail_export, write_export
+from appstack_backend.exports.write import NoRoom, fail_export, write_export
 from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
 from appstack_backend.logs import bound, get_logger
 from appstack_backend.metrics import MESSAGE_SECONDS
@@ -110,7 +110,10 @@ async def export_run(services: Services, task: Task) -> None:
     with bound(job_id=str(export_id)):
         if task.is_resent:
             await exports.reopen(services.database, export_id)
-        await write_export(services.reads, export_id, services.settings.export_replica_wait_seconds)
+        try:
+            await write_export(services.reads, export_id, services.settings.export_replica_wait_seconds)
+        except NoRoom as error:
+            raise Hopeless("the database has no room for the file") from error
         services.relay.poke()
 
 
