@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -98,6 +101,50 @@ def test_a_revoked_token_ends_its_subscriptions_and_no_others(api: Api) -> None:
     # For seconds more the token is remembered; what it made now would have nobody to end it.
     assert api.http.post("/v1/subscriptions", json=wanted, headers=headers).status_code == 401
     assert len(api.pages("/v1/subscriptions")) == 2
+
+
+LISTINGS = (
+    *("/v1/products", "/v1/categories", "/v1/suppliers", "/v1/jobs", "/v1/tokens", "/v1/subscriptions"),
+    *("/v1/imports/{}/errors", "/v1/subscriptions/{}/deliveries"),
+)
+MOMENTS = (  # which Python knows, and PostgreSQL partly does not
+    *("2026-01-01T00:00:00+23:59", "2026-01-01T00:00:00-20:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"),
+    *("9999-12-31T23:59:59-23:59", "2026-01-01T00:00:00.000001+00:00:00.000001", "0001-01-01T00:00:00-00:00:01"),
+)
+TAMPERED = (
+    *([moment, str(UUID(int=7))] for moment in MOMENTS),
+    *(
+        [],
+        [None],
+        [True],
+        [{}],
+        [[]],
+        [1e300],
+        [-1],
+        [1 << 62],
+        ["\0"],
+        ["\uffff" * 3_000],
+        ["x", "y", "z"],
+        "text",
+        {},
+    ),
+    *(["2026-01-01T00:00:00Z", 7], ["2026-01-01T00:00:00", str(UUID(int=7))], [str(UUID(int=7)).upper()]),
+)
+
+
+async def test_a_cursor_that_nobody_was_given_is_refused_or_taken(dsn: str) -> None:
+    """As if a page had ended there; whatever it holds, it is no fault of ours."""
+    async with application(dsn) as (http, _):
+        known = (await http.post("/v1/imports", content=feeds.HEADER, headers={"Content-Type": "text/csv"})).json()
+        hook = {"url": "https://192.0.0.9/hook", "events": ["product.changed"]}
+        subscription = (await http.post("/v1/subscriptions", json=hook)).json()
+        for listing in LISTINGS:
+            path = listing.format((subscription if "subscriptions" in listing else known)["id"])
+            for values in TAMPERED:
+                cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+                answer = await http.get(path, params={"cursor": cursor})
+                told = (answer.status_code, answer.json().get("code"))
+                assert told in ((200, None), (400, "REQUEST_INVALID")), (path, values, told)
 
 
 def test_products_are_paged_and_filtered(api: Api, backend: Backend) -> None:

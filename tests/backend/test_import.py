@@ -144,6 +144,28 @@ def test_a_sender_that_hangs_up_leaves_a_truncated_import(backend: Backend, api:
     assert len(api.pages("/v1/products", limit=500)) == 1_200
 
 
+def test_an_upload_that_goes_on_keeps_as_many_rejected_rows_as_one_in_one_go(backend: Backend) -> None:
+    backend.start_api(IMPORT_MAX_STORED_ERRORS="60")
+    backend.start_worker()
+    api = backend.client()
+    rows = [f"S{n},n,c,s,{'x' if n % 10 == 0 else 1},EUR,1,main\n".encode() for n in range(1_500)]
+    head = (
+        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Type: text/csv\r\n"
+        f"Idempotency-Key: cut\r\nContent-Length: {1 << 20}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", backend.api_port)) as connection:
+        connection.sendall(head.encode() + feeds.HEADER.encode() + b"".join(rows[:700]))
+        wait_until(lambda: api.pages("/v1/jobs"), "the upload has begun")
+    cut = api.ended(api.pages("/v1/jobs")[0]["id"])
+    assert (cut["state"], cut["rows"]["rejected"], len(api.errors(cut["id"]))) == ("failed", 70, 60)
+    body = feeds.HEADER.encode() + b"".join(rows)
+    resumed, whole = api.feed(body, Idempotency_Key="cut"), api.feed(body)
+    assert resumed["id"] == cut["id"]
+    assert resumed["rows"] == whole["rows"] == {"received": 1_500, "imported": 1_350, "rejected": 150}
+    assert api.errors(resumed["id"]) == api.errors(whole["id"])
+    assert len(api.errors(whole["id"])) == 60
+
+
 def test_an_idempotency_key_stands_for_one_body(api: Api) -> None:
     body = feeds.as_csv(feeds.rows(10, seed=6))
     first = api.post(body, Idempotency_Key="k").json()
