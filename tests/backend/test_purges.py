@@ -123,3 +123,22 @@ async def test_a_purge_takes_as_many_batches_as_there_are(database: Database, ds
         )
         assert await housekeeping.purge(database, "marks", DAYS, HOURS) == 1_201
         assert conn.execute("SELECT count(*) FROM processed_messages").fetchone() == (0,)
+
+
+async def test_no_statement_of_a_purge_removes_many_files(database: Database, dsn: str) -> None:
+    """The pieces of a file go with its export: hundreds of files in one statement would take hours, or start anew."""
+    fill, _, _ = CASES["exports"]
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        for _ in range(20):
+            conn.execute(fill.encode())
+        conn.execute("CREATE TABLE gone (at bigint)")
+        conn.execute(
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO gone SELECT count(*) FROM removed; RETURN NULL; END $$"
+        )
+        conn.execute(
+            "CREATE TRIGGER note AFTER DELETE ON exports REFERENCING OLD TABLE AS removed EXECUTE FUNCTION note()"
+        )
+        assert await housekeeping.purge(database, "exports", DAYS, HOURS) == 40
+        most = conn.execute("SELECT max(at), sum(at) FROM gone").fetchone()
+        assert most == (housekeeping.FEW, 40)

@@ -70,7 +70,7 @@ PIECES = {
     "pages.WALK",  # what it reads is measured below
 }  # of what is explained whole
 # How much is asked for decides a plan; these are known beforehand.
-GIVEN = {"batch": "500", "limit": "500", "days": "300", "hours": "7000"}
+GIVEN = {"batch": "500", "few": "5", "limit": "500", "days": "300", "hours": "7000"}
 
 
 @pytest.fixture(scope="module")

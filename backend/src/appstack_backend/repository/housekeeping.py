@@ -5,17 +5,18 @@ from typing import Any
 from appstack_backend.database import Database
 
 BATCH = 500
+FEW = 5  # of what has parts that go with it, up to gigabytes
 DELETE_IMPORTS = """
     DELETE FROM imports WHERE id IN (
         SELECT id FROM imports
         WHERE created_at < now() - make_interval(days => %(days)s) AND state IN ('succeeded', 'failed', 'cancelled')
-        ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+        ORDER BY created_at LIMIT %(few)s FOR UPDATE SKIP LOCKED)
     RETURNING 1"""
 DELETE_EXPORTS = """
     DELETE FROM exports WHERE id IN (
         SELECT id FROM exports
         WHERE created_at < now() - make_interval(days => %(days)s) AND state IN ('succeeded', 'failed')
-        ORDER BY created_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+        ORDER BY created_at LIMIT %(few)s FOR UPDATE SKIP LOCKED)
     RETURNING 1"""
 EMPTY_PAYLOADS = """
     UPDATE import_chunks SET payload = NULL WHERE (import_id, number) IN (
@@ -59,7 +60,7 @@ PURGES = {
 
 async def purge(database: Database, what: str, days: int, hours: int) -> int:
     """Purge all that is old enough of one kind; returns how many rows."""
-    values: dict[str, Any] = {"days": days, "hours": hours, "batch": BATCH}
+    values: dict[str, Any] = {"days": days, "hours": hours, "batch": BATCH, "few": FEW}
     total = 0
     while count := len(await database.fetch_all(PURGES[what], values)):
         total += count
