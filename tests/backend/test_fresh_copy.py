@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 START_SECONDS = 180
 SEGMENTS = 20  # more than what the settings keep
 MEND_SECONDS = 180
+WAITS_OF_CHECKPOINTER = b"SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
 
 @pytest.fixture
@@ -85,16 +86,33 @@ def test_a_replica_that_was_away_for_too_long(pair: tuple[Member, Member]) -> No
     assert "asks for a fresh copy" not in primary.log
 
 
+def is_stopped_in_a_pause(member: Member, connection: psycopg.Connection) -> bool:
+    """Stop a checkpoint where it holds no lock: whoever writes would wait for it, too."""
+
+    def pauses() -> bool:
+        return connection.execute(WAITS_OF_CHECKPOINTER).fetchone() == ("CheckpointWriteDelay",)
+
+    if not pauses():
+        return False
+    member.signal("checkpointer", signal.SIGSTOP)
+    if pauses():
+        return True
+    member.signal("checkpointer", signal.SIGCONT)
+    return False
+
+
 def test_a_rewound_member(pair: tuple[Member, Member]) -> None:
     """The rewind succeeds, but the checkpoint that it goes back to began before what the new primary has."""
     old, new = pair
-    with ThreadPoolExecutor(1) as pool:
+    old.execute("INSERT INTO kept SELECT generate_series(1, 50000)")  # the checkpoint pauses after each of their pages
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(old.dsn, autocommit=True) as connection:
         slow = pool.submit(old.execute, "SELECT pg_backup_start('a checkpoint that takes its time')")
-        wait_until(lambda: "checkpoint starting: force wait" in old.log, "the checkpoint has begun")
-        old.signal("checkpointer", signal.SIGSTOP)
-        write_segments(old, SEGMENTS)
-        old.execute("ALTER SYSTEM SET checkpoint_completion_target = 0", "SELECT pg_reload_conf()")
-        old.signal("checkpointer", signal.SIGCONT)
+        wait_until(lambda: is_stopped_in_a_pause(old, connection), "the checkpoint is held up")
+        try:
+            write_segments(old, SEGMENTS)
+            old.execute("ALTER SYSTEM SET checkpoint_completion_target = 0", "SELECT pg_reload_conf()")
+        finally:
+            old.signal("checkpointer", signal.SIGCONT)
         slow.result()
     wait_until(lambda: is_mended(old, new), "the replica has all")
     new.signal("walreceiver", signal.SIGSTOP)
