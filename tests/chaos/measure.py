@@ -11,7 +11,6 @@ from tests.chaos.gaps import Window
 from tests.chaos.history import Action, Operation, of_clients
 from tests.chaos.reigns import ISOLATED, LAG_SECONDS, Blow, Judgement
 from tests.chaos.scenarios import SERVICES, UNTOUCHED
-from tests.chaos.watch import LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +23,6 @@ CLIENTS = ("held", "reconnecting")
 # A cut-off primary may show what was true before the cut until it demotes itself (docs/early-failover.md).
 POSTGRES_STALE_SECONDS = 8.0
 BIN_SECONDS = 0.5
-BLIND_SECONDS = 2.0  # more than a look or two that found no answer
 
 Row = dict[str, Any]
 
@@ -208,37 +206,24 @@ def is_excused(finding: Finding, scenario: Scenario, service: str, history: Sequ
 def recovered(changes: Sequence[Change], marks: Marks) -> float | None:
     """Seconds until the stack called itself highly available again, for good. 0: it never called itself otherwise.
 
-    None: not yet, or nobody could look for a while, and who looked saw no change.
-    Counted from the mending where it came after that: a node's volumes wait for the node.
+    None: not yet. Counted from the mending where it came after that: a node's volumes wait for the node.
     """
-    seen = [change for change in changes if change.kind == "HighlyAvailable" and change.at > marks.told]
+    seen = [each for each in changes if each.kind == "HighlyAvailable" and marks.told < each.at <= marks.ended]
     if not seen:
-        return None if blind_seconds(changes, marks) > BLIND_SECONDS else 0.0
+        return 0.0
     if seen[-1].status != "True":
         return None
     since = marks.mended if marks.mended is not None and marks.mended < seen[-1].at else marks.told
     return round(seen[-1].at - since, 1)
 
 
-def blind_seconds(changes: Sequence[Change], marks: Marks) -> float:
-    """For how long of the run nobody could look, because the API server did not answer."""
-    total, since = 0.0, None
-    for change in (change for change in changes if change.reason == LOOK):
-        if change.status == "False":
-            since = change.at
-        elif since is not None:
-            total += max(change.at - max(since, marks.told), 0.0)
-            since = None
-    return total if since is None else total + max(marks.ended - max(since, marks.told), 0.0)
-
-
 def conditions(changes: Sequence[Change], marks: Marks) -> list[list[Any]]:
     """What `kubectl get appstack` said meanwhile: [seconds, type, status, reason]; at first how it was before."""
     before: dict[str, Change] = {}
     for change in changes:
-        if change.at <= marks.told and change.reason not in ("role", LOOK):
+        if change.at <= marks.told and change.reason != "role":
             before[change.kind] = change
-    after = [change for change in changes if change.at > marks.told and change.reason not in ("role", LOOK)]
+    after = [change for change in changes if change.at > marks.told and change.reason != "role"]
     return [[round(max(c.at - marks.told, 0.0), 1), c.kind, c.status, c.reason] for c in [*before.values(), *after]]
 
 

@@ -54,8 +54,8 @@ def test_nothing_acknowledged_is_lost_and_everybody_is_served_again(site: Site, 
         who = (row["service"], row["client"])
         assert (row["lost_acked"], row["duplicated"]) == (0, 0) or is_excused(row), (who, row["other_findings"])
         assert [found for found in row["other_findings"] if not is_a_note_too_late(found)] == [], who
-        assert row["recovered_s"] is not None
-        assert row["recovered_s"] < WHOLE_SECONDS, who
+        assert row["recovered_s"] is not None, row["conditions"]
+        assert row["recovered_s"] < WHOLE_SECONDS, (who, row["conditions"])
         if row["write_gap_s"] is not None:
             assert row["write_gap_s"] < HANG_FACTOR * max(row["aim"]["write_gap_s"], 8.0), who
         # Only a node that is cut off has clients inside; their old primary must have acknowledged nothing.

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from appstack_lab import client
 
@@ -15,28 +15,43 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 0.5
 ROLE_LABEL = "appstack.dev/role"
-LOOK = "look"  # the kind of a change that says whether there is an answer
+
+
+class State(NamedTuple):
+    """What one look found of one thing."""
+
+    status: str
+    reason: str
+    since: str = ""  # a condition's lastTransitionTime: another one tells of what came and went between two looks
+
+
+UNSEEN = State("Unknown", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One condition that changed, one role that moved (reason "role"), or whether there is an answer (LOOK)."""
+    """One condition that changed, or one role that moved (reason "role")."""
 
     at: float  # monotonic
     kind: str
     status: str
     reason: str
+    since: str = ""  # a condition's lastTransitionTime
 
 
 @dataclass
 class Watch:
-    """Looks twice a second in a thread of its own; an API server that does not answer is no change."""
+    """Looks twice a second in a thread of its own.
+
+    An API server that does not answer is no change: what came and went meanwhile shows by its time of transition.
+    """
 
     site: Site
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._seen: dict[str, tuple[str, str]] = {}
+        self._seen: dict[str, State] = {}
+        self._is_answered = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -58,39 +73,42 @@ class Watch:
         stack = self._ask(prefix)
         pods = self._ask(f"/api/v1/namespaces/{self.site.namespace}/pods?labelSelector={ROLE_LABEL}")
         now = time.monotonic()
-        self._note(now, {LOOK: ("True" if stack else "False", LOOK)})
-        if stack:
-            self._note(now, conditions_of(stack))
+        self.note(now, conditions_of(stack) if stack else None)
         if pods:
-            self._note(now, roles_of(pods["items"]))
+            self._keep(now, roles_of(pods["items"]))
 
     def _ask(self, path: str) -> dict[str, Any] | None:
         status, body = client.get(self.site.cluster, path)
         return json.loads(body) if status == 200 else None
 
-    def _note(self, now: float, found: dict[str, tuple[str, str]]) -> None:
-        for kind, (status, reason) in found.items():
-            if self._seen.get(kind) != (status, reason):
-                self.changes.append(Change(now, kind, status, reason))
+    def note(self, now: float, found: dict[str, State] | None) -> None:
+        """What a look found of the stack; None: no answer."""
+        self._is_answered = found is not None
+        self._keep(now, found or {})
+
+    def _keep(self, now: float, found: dict[str, State]) -> None:
+        for kind, state in found.items():
+            if self._seen.get(kind) != state:
+                self.changes.append(Change(now, kind, *state))
         self._seen.update(found)
 
     def now(self, kind: str) -> str:
-        """The status of a condition when it was last seen."""
-        return self._seen.get(kind, ("Unknown", ""))[0]
+        """The status of a condition; Unknown where the last look had no answer."""
+        return self._seen.get(kind, UNSEEN).status if self._is_answered else UNSEEN.status
 
 
-def conditions_of(stack: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Type -> (status, reason). Conditions that are present only while true read False when they are gone."""
-    found = dict.fromkeys(("Reconciling", "Stalled"), ("False", ""))
+def conditions_of(stack: dict[str, Any]) -> dict[str, State]:
+    """By type. Conditions that are present only while true read False when they are gone."""
+    found = dict.fromkeys(("Reconciling", "Stalled"), State("False", ""))
     for each in stack.get("status", {}).get("conditions", []):
-        found[each["type"]] = (each["status"], each["reason"])
+        found[each["type"]] = State(each["status"], each["reason"], each["lastTransitionTime"])
     return found
 
 
-def roles_of(pods: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+def roles_of(pods: list[dict[str, Any]]) -> dict[str, State]:
     """Who leads PostgreSQL and Redis, by the labels that `-rw` follows."""
     found = {}
     for role in ("primary", "master"):
         names = sorted(p["metadata"]["name"] for p in pods if p["metadata"]["labels"].get(ROLE_LABEL) == role)
-        found[role] = (" ".join(names) or "nobody", "role")
+        found[role] = State(" ".join(names) or "nobody", "role")
     return found

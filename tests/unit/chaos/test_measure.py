@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.chaos.history import Action, Operation, Outcome
 from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.watch import LOOK, Change
+from tests.chaos.watch import Change, Watch, conditions_of
+
+if TYPE_CHECKING:
+    from tests.chaos.site import Site
 
 MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
 CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
@@ -244,24 +247,24 @@ def test_a_stack_that_never_called_itself_otherwise_recovered_at_once_and_one_th
     assert recovered(CHANGES[:3], MARKS) is None
 
 
-@pytest.mark.parametrize(
-    ("answers", "found"),
-    [
-        ([(101.0, "False"), (160.0, "True")], None),
-        ([(90.0, "False"), (103.0, "True")], None),
-        ([(101.0, "False")], None),
-        ([(101.0, "False"), (102.5, "True")], 0.0),
-        ([(80.0, "False"), (99.0, "True")], 0.0),
-    ],
-    ids=["while the API server was away", "since before", "to the end", "one look", "before the fault"],
-)
-def test_where_nobody_could_look_it_is_not_known_to_have_stayed_whole(
-    answers: list[tuple[float, str]], found: float | None
-) -> None:
-    looks = [Change(at, LOOK, status, LOOK) for at, status in answers]
-    assert recovered([*CHANGES[:2], *looks], MARKS) == found
-    assert recovered([*looks, *CHANGES], MARKS) == 20.0, "who looked saw it"
-    assert conditions([*CHANGES[:2], *looks], MARKS) == conditions(CHANGES[:2], MARKS)
+def test_what_it_called_itself_after_the_end_of_the_run_is_no_part_of_it() -> None:
+    late = Change(MARKS.ended + 1, "HighlyAvailable", "False", "PodsNotReady")
+    assert recovered([*CHANGES, late], MARKS) == 20.0
+
+
+def test_what_came_and_went_while_nobody_could_look_shows_by_its_time_of_transition() -> None:
+    def stack(since: str) -> dict[str, Any]:
+        told = {"type": "HighlyAvailable", "status": "True", "reason": "Healthy", "lastTransitionTime": since}
+        return {"status": {"conditions": [told]}}
+
+    watch = Watch(cast("Site", None))
+    watch.note(90, conditions_of(stack("12:00:00")))
+    watch.note(100.5, conditions_of(stack("12:00:00")))
+    assert recovered(watch.changes, MARKS) == 0.0
+    watch.note(107, None)
+    assert watch.now("HighlyAvailable") == "Unknown"
+    watch.note(110, conditions_of(stack("12:10:04")))
+    assert (recovered(watch.changes, MARKS), watch.now("HighlyAvailable")) == (10.0, "True")
 
 
 def test_conditions_begin_with_how_it_was_and_roles_are_told_apart() -> None:
