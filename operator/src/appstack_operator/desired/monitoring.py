@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from appstack_operator.api import AppStack, Mode
-from appstack_operator.desired.backend import is_bundled, workers_of
+from appstack_operator.desired.backend import cron_jobs_of, is_bundled, workers_of
+from appstack_operator.desired.migrations import COMPONENT as MIGRATE
+from appstack_operator.desired.pooler import COMPONENT as POOLER
+from appstack_operator.desired.redis import SENTINEL
 from appstack_operator.desired.workers import component_of_worker
 from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, metadata
 
@@ -18,6 +21,8 @@ ALERTS = (
     ("CronJobsReady", 0, "15m", "warning", "a scheduled job failed or was missed"),
 )
 NAMES = {1: "{}", 0: "Not{}", -1: "{}Unknown"}  # of the alert
+# What Kubernetes puts behind the name of a pod's owner; before the five letters it cuts what is longer.
+LONGEST_START, RANDOM = 58, "[a-z0-9]{5}"
 
 
 def build_monitoring(stack: AppStack) -> list[Object]:
@@ -70,7 +75,7 @@ def build_rules(stack: AppStack) -> Object:
     unknown = f'absent(appstack_condition{{{place},condition="Ready"}})'
     meaning = f"nobody tells how AppStack {stack.namespace}/{stack.name} is: no operator is at work, or none is scraped"
     alerts.append(build_alert("AppStackUnwatched", unknown, "10m", "warning", meaning))
-    pods = f'namespace="{stack.namespace}",pod=~"{stack.name}-.*",container!=""'
+    pods = f'namespace="{stack.namespace}",pod=~"{pattern_of_pods(stack)}",container!=""'
     used = f"container_memory_working_set_bytes{{{pods}}} / (container_spec_memory_limit_bytes{{{pods}}} > 0) > 0.9"
     meaning = f"a container of AppStack {stack.namespace}/{stack.name} uses more than 90 % of its memory limit"
     alerts.append(build_alert("AppStackMemoryNearLimit", used, "15m", "warning", meaning))
@@ -80,6 +85,30 @@ def build_rules(stack: AppStack) -> Object:
         "metadata": metadata(stack, "monitoring", name=stack.name),
         "spec": {"groups": [{"name": f"{stack.namespace}.{stack.name}", "rules": alerts}]},
     }
+
+
+def pattern_of_pods(stack: AppStack) -> str:
+    """A regular expression for the names of the stack's pods, and of no other stack's (shop-b); PromQL anchors it."""
+    spec = stack.spec
+    sets = [name for name in ("postgres", "redis", "rabbitmq") if getattr(spec, name).mode is Mode.MANAGED]
+    sets += [SENTINEL] if "redis" in sets else []
+    deployments = ["api", *(component_of_worker(pool) for pool in workers_of(stack))]
+    deployments += [POOLER] if spec.postgres.pooler.enabled else []
+    patterns = [
+        *(f"{stack.name}-{name}-[0-9]+" for name in sets),
+        *(pattern_of_generated(f"{stack.name}-{name}", "[a-z0-9]") for name in deployments),
+        pattern_of_generated(f"{stack.name}-{MIGRATE}", "[0-9a-f]"),
+        *(pattern_of_generated(f"{stack.name}-{job.name}", "[0-9]") for job in cron_jobs_of(stack)),
+    ]
+    return "|".join(patterns)
+
+
+def pattern_of_generated(owner: str, mark: str) -> str:
+    """The names of the pods of a Deployment or of a CronJob: what lies between has a mark of up to ten characters."""
+    start = f"{owner}-"
+    if len(start) + 11 <= LONGEST_START:
+        return f"{start}{mark}+-{RANDOM}"
+    return f"{start[:LONGEST_START]}{mark}*-?{RANDOM}"
 
 
 def build_alert(name: str, expression: str, lasts: str, severity: str, summary: str) -> Object:
