@@ -97,6 +97,11 @@ def in_order(content: object) -> bytes:
         return ENCODER.encode(content).encode()
 
 
+def is_numbered(name: str, start: str) -> bool:
+    """Whether a name is this start and a number, as those of a StatefulSet's pods and claims are."""
+    return name.startswith(start) and name[len(start) :].isdecimal()
+
+
 def component_of(obj: Object) -> str:
     """The component that an object is labelled with; empty if none."""
     return str((obj["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))

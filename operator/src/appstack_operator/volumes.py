@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stateful import pods_of
-from appstack_operator.objects import FIELD_MANAGER, MANAGER_LABEL, Object, component_of, selector
+from appstack_operator.objects import FIELD_MANAGER, MANAGER_LABEL, Object, component_of, is_numbered, selector
 from appstack_operator.observed import Observed
 
 
@@ -41,8 +41,8 @@ def is_claim_of(stack: AppStack, claim: Object) -> bool:
     """
     meta, component = claim["metadata"], component_of(claim)
     ours = {MANAGER_LABEL: FIELD_MANAGER, **selector(stack, component)}
-    ordinal = str(meta["name"]).removeprefix(f"data-{stack.name}-{component}-")
-    return bool(component) and ordinal.isdigit() and ours.items() <= (meta.get("labels") or {}).items()
+    is_named = is_numbered(str(meta["name"]), f"data-{stack.name}-{component}-")
+    return bool(component) and is_named and ours.items() <= (meta.get("labels") or {}).items()
 
 
 def claims_to_come(stack: AppStack, seen: Observed) -> dict[str, str]:
@@ -73,7 +73,7 @@ def claims_of(stateful_set: Object, seen: Observed) -> list[Object]:
     templates = stateful_set["spec"].get("volumeClaimTemplates") or []
     start = f"{templates[0]['metadata']['name']}-{stateful_set['metadata']['name']}-" if templates else "-"
     found = seen.of_kind("PersistentVolumeClaim")
-    return [each for each in found if each["metadata"]["name"].removeprefix(start).isdigit()]
+    return [each for each in found if is_numbered(each["metadata"]["name"], start)]
 
 
 def growths(wanted: Object, seen: Observed) -> Iterator[Growth]:

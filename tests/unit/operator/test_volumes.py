@@ -165,7 +165,7 @@ async def test_a_storage_class_that_lets_nothing_grow_is_said_and_nothing_else_w
     assert not failures[0].is_passing
 
 
-@pytest.mark.parametrize("name", ["data-shop-postgres-pooler-0", "data-shop-rabbitmq-0", "data-shop-postgres-x"])
+@pytest.mark.parametrize("name", ["data-shop-postgres-pooler-0", "data-shop-rabbitmq-0", "data-shop-postgres-x", "7"])
 def test_only_the_claims_of_the_very_stateful_set_grow(name: str) -> None:
     stranger = a_claim(0, "1Gi")
     stranger["metadata"]["name"] = name
