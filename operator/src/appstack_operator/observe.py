@@ -10,6 +10,7 @@ from datetime import datetime
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.claims import is_overdue
 from appstack_operator.assess.pods import claims_of, condition, is_ready
+from appstack_operator.assess.reach import COMPONENTS
 from appstack_operator.assess.refusals import lacking_pods
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
@@ -18,7 +19,7 @@ from appstack_operator.desired.credentials import decode, known_credentials, nam
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, NODE, Kind, Ref
 from appstack_operator.moments import moments_of
-from appstack_operator.objects import STACK_LABEL, Object, is_of_former_stack
+from appstack_operator.objects import STACK_LABEL, Object, component_of, is_numbered, is_of_former_stack
 from appstack_operator.observed import Node, Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.services.external import ask_external
@@ -114,7 +115,18 @@ async def observe_objects(api: Api, stack: AppStack) -> tuple[dict[str, dict[str
 
 def own_by_name(stack: AppStack, found: Sequence[Object]) -> dict[str, Object]:
     """The objects of this very stack."""
-    return {obj["metadata"]["name"]: obj for obj in found if not is_of_former_stack(stack, obj)}
+    return {
+        obj["metadata"]["name"]: obj
+        for obj in found
+        if not is_of_former_stack(stack, obj) and not is_strangers_pod(stack, obj)
+    }
+
+
+def is_strangers_pod(stack: AppStack, obj: Object) -> bool:
+    """Whether a pod bears the labels of a data service's members and is none (`kubectl debug --keep-labels`)."""
+    component = component_of(obj)
+    is_pod_of_service = obj["kind"] == "Pod" and component in COMPONENTS
+    return is_pod_of_service and not is_numbered(obj["metadata"]["name"], f"{stack.name}-{component}-")
 
 
 async def list_if_served(api: Api, kind: Kind, namespace: str, selector: str) -> list[Object] | None:
