@@ -20,7 +20,7 @@ from appstack_operator.kinds import STACK, Ref
 from appstack_operator.observe import observe_kubernetes
 from appstack_operator.placeholders import AnyAddress, placeholder_credentials
 from appstack_operator.plan import Action, plan
-from appstack_operator.plugin.cluster import settings_of
+from appstack_operator.plugin.operators import settings_of
 from tests.apiserver.kit.operator import IMAGES
 
 if TYPE_CHECKING:

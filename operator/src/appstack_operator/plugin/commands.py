@@ -14,13 +14,14 @@ from appstack_operator.client import Api
 from appstack_operator.objects import Object
 from appstack_operator.observe import observe_kubernetes
 from appstack_operator.plan import Impact
-from appstack_operator.plugin.cluster import check_kind, connect, find_operator, find_settings, find_stack, get_stack
+from appstack_operator.plugin.cluster import check_kind, connect, find_stack, get_stack
 from appstack_operator.plugin.dry_run import Applying, dry_run
 from appstack_operator.plugin.errors import UserError
 from appstack_operator.plugin.forecast import Forecast, build_forecast
 from appstack_operator.plugin.look import look
 from appstack_operator.plugin.manifests import namespace_of, read_stacks
 from appstack_operator.plugin.operator_sign import look_for_operator
+from appstack_operator.plugin.operators import find_operator, find_settings
 from appstack_operator.plugin.plan_view import forecasts_as_json, render_forecast
 from appstack_operator.plugin.stack_report import Report, build_report, report_as_json
 from appstack_operator.plugin.status_view import render_report
@@ -83,7 +84,7 @@ async def forecast_of(api: Api, manifest: Object, how: Applying, operator_namesp
     live = await find_stack(api, namespace, name)
     stack = validated(await dry_run(api, manifest, live, how))
     seen = await observe_kubernetes(api, stack, now)
-    settings, notes = find_settings(await find_operator(api, operator_namespace, namespace), seen)
+    settings, notes = find_settings(await find_operator(api, operator_namespace, namespace, now), seen)
     forecast = build_forecast(stack, live, seen, settings)
     return replace(forecast, notes=[*notes, *forecast.notes])
 

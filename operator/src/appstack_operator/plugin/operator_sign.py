@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appstack_operator.client import Api, ApiError
-from appstack_operator.kinds import LEASE, Ref
 from appstack_operator.objects import Object
-from appstack_operator.plugin.cluster import FORBIDDEN, environment_of, find_operator, settings_of
+from appstack_operator.plugin.operators import FORBIDDEN, find_operator, is_fresh, lease_of, renewed_at
 from appstack_operator.plugin.text import age_of
-
-# Renewed every 2 s, taken over within 16 s; the rest is for clocks that differ.
-SILENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +21,28 @@ class OperatorSign:
 
 async def look_for_operator(api: Api, operator_namespace: str, namespace: str, now: datetime) -> OperatorSign:
     """Find the operator that watches a namespace, and read its Lease."""
-    operator = await find_operator(api, operator_namespace, namespace)
-    if operator is None:
-        return OperatorSign(None, "the operator's Deployment was not found (--operator-namespace?): does it run?")
-    home, name = operator["metadata"]["namespace"], settings_of(environment_of(operator)).lease_name
+    found = await find_operator(api, operator_namespace, namespace, now)
+    if found.deployment is None:
+        return OperatorSign(None, f"{found.why_none}: does it run?")
+    ref = lease_of(found.deployment)
+    place = f"{ref.namespace}/{ref.name}"
     try:
-        lease = await api.get(Ref(LEASE.name, home, name))
+        lease = await api.get(ref)
     except ApiError as error:
         if error.status != FORBIDDEN:
             raise
-        return OperatorSign(None, f"whether the operator runs cannot be seen: {error.message}", f"{home}/{name}")
-    return sign_of(lease, f"{home}/{name}", now)
+        return OperatorSign(None, f"whether the operator runs cannot be seen: {error.message}", place)
+    return sign_of(lease, place, now)
 
 
 def sign_of(lease: Object | None, place: str, now: datetime) -> OperatorSign:
     """Whether somebody has renewed it lately."""
-    renewed_at = ((lease or {}).get("spec") or {}).get("renewTime")
-    if not renewed_at:
+    at = renewed_at(lease)
+    if not at:
         text = f"no operator is at work: there is no Lease {place}. Nobody keeps what follows up to date"
         return OperatorSign(True, text, place)
-    if (now - datetime.fromisoformat(renewed_at)).total_seconds() <= SILENCE_SECONDS:
-        return OperatorSign(False, "", place, renewed_at)
-    since = f"since {renewed_at.partition('.')[0].removesuffix('Z')}Z ({age_of(renewed_at, now)})"
+    if is_fresh(lease, now):
+        return OperatorSign(False, "", place, at)
+    since = f"since {at.partition('.')[0].removesuffix('Z')}Z ({age_of(at, now)})"
     text = f"no operator is at work: its Lease {place} has not been renewed {since}. What follows is as old as that"
-    return OperatorSign(True, text, place, renewed_at)
+    return OperatorSign(True, text, place, at)
