@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_operator.apply import own_by_apply
+from appstack_operator.apply import change_of, own_by_apply
 from appstack_operator.client import ApiError
 from appstack_operator.kinds import Ref
 from appstack_operator.ownership import entry_of_ours
@@ -38,3 +38,27 @@ async def test_who_was_faster_is_a_conflict_and_no_refusal(world: World, api: Ap
         assert after["data"] == {"a": "1", "theirs": "2"}
         others = [each for each in after["metadata"]["managedFields"] if each != entry]
         assert others == [each for each in now["metadata"]["managedFields"] if each["manager"] != entry["manager"]]
+
+
+async def test_an_object_that_was_made_anew_is_no_refusal(world: World, api: Api) -> None:
+    """A patch names the object that was seen: to the API server that is a new uid for the present one, and 422."""
+    async with staging(world, api, "races-anew") as stage:
+        ref = Ref("ConfigMap", stage.namespace, "ours")
+        made: dict[str, object] = {"apiVersion": "v1", "kind": ref.kind, "data": {"a": "1"}}
+        meta = {"name": ref.name, "namespace": ref.namespace}
+        seen = await api.create({**made, "metadata": meta})
+        await api.delete(ref)
+        change = change_of({"data": {"a": "2"}}, seen["metadata"]["uid"])
+        with pytest.raises(ApiError) as refused:
+            await api.patch(ref, change)
+        assert refused.value.status == 404
+
+        await api.create({**made, "metadata": meta})
+        with pytest.raises(ApiError) as refused:
+            await api.patch(ref, change)
+        assert refused.value.status == 422
+        assert refused.value.is_passing
+        with pytest.raises(ApiError) as refused:
+            await api.apply({**made, "data": {"a": "2"}, "metadata": {**meta, "uid": seen["metadata"]["uid"]}})
+        assert refused.value.is_passing
+        assert (await stage.get("ConfigMap", "ours"))["data"] == {"a": "1"}

@@ -18,6 +18,7 @@ from appstack_operator.plan import Action, Verb
 BESIDES = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
 # Beside our own fields: what an object is to be says nothing of notes, and would take them away.
 NOTES_MANAGER = "appstack-notes"
+NOT_FOUND = 404
 logger = logging.getLogger(__name__)
 
 
@@ -76,9 +77,9 @@ def failure_of(action: Action, error: ApiError) -> Failure:
         message = f"{action.target} cannot grow ({action.why}): {error.message}; nothing else waits for it"
     # A refused move leaves the stack as good as it was: a later pass comes back to it.
     is_move = action.verb is Verb.EVICT
-    return Failure(
-        action.target, component, Reason.APPLY_REFUSED, message, error.is_passing or is_move, is_urgent=not is_move
-    )
+    is_gone = error.status == NOT_FOUND and action.verb is not Verb.CREATE  # since it was looked at
+    is_passing = error.is_passing or is_gone or is_move
+    return Failure(action.target, component, Reason.APPLY_REFUSED, message, is_passing, is_urgent=not is_move)
 
 
 class ForeignObjectError(ApiError):

@@ -42,8 +42,13 @@ class ApiError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Trying again may help: no answer, too many requests, a failing server."""
-        return self.status in (0, 408, 409, 410, 429) or self.status >= 500
+        """Trying again may help: no answer, too many requests, a failing server; or a look that was too old."""
+        return self.status in (0, 408, 409, 410, 429) or self.status >= 500 or self.is_about_another
+
+    @property
+    def is_about_another(self) -> bool:
+        """The object that was meant is gone, and another one has its name: a patch would give that a new uid."""
+        return self.status == 422 and any(field == "metadata.uid" for field, _ in self.causes)
 
 
 def address_in_cluster(environment: Mapping[str, str]) -> str | None:

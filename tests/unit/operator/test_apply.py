@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from appstack_operator.apply import apply
 from appstack_operator.client import ApiError
@@ -64,3 +67,36 @@ async def test_a_refused_part_of_a_data_service_holds_all_behind_it_back() -> No
     api = Refusing("Service")
     await apply(STACK, PLAN, api)  # type: ignore[arg-type]
     assert api.done == ["Pod shop-redis-2"]
+
+
+class Moved:
+    """An API server on which the object was taken away since it was looked at, and perhaps made anew."""
+
+    def __init__(self, error: ApiError) -> None:
+        self.error = error
+
+    async def patch(self, ref: Ref, patch: Any) -> None:
+        raise self.error
+
+    async def create(self, manifest: Object) -> None:
+        raise self.error
+
+
+ANOTHER = ("metadata.uid", 'Invalid value: "1": field is immutable')
+WITHOUT_NAMESPACE = 'namespaces "shop" not found'
+
+
+@pytest.mark.parametrize(
+    ("verb", "error", "is_passing"),
+    [
+        pytest.param(Verb.SCALE, ApiError(422, "Invalid", "immutable", [ANOTHER]), True, id="made anew"),
+        pytest.param(Verb.GROW, ApiError(404, "NotFound", "gone"), True, id="gone"),
+        pytest.param(Verb.SCALE, ApiError(422, "Invalid", "no", [("spec.replicas", "negative")]), False, id="refused"),
+        pytest.param(Verb.CREATE, ApiError(404, "NotFound", WITHOUT_NAMESPACE), False, id="no place for it"),
+    ],
+)
+async def test_what_moved_since_the_look_is_looked_at_anew(verb: Verb, error: ApiError, is_passing: bool) -> None:
+    """Nobody has to act: the next pass sees what is there now."""
+    action = replace(an_action(Verb.CREATE, "Deployment", "shop-api", Stage.BACKEND), verb=verb, uid="1")
+    (failure,) = await apply(STACK, [action], Moved(error))  # type: ignore[arg-type]
+    assert failure.is_passing is is_passing
