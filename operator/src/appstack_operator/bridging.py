@@ -1,7 +1,8 @@
 """One answer that comes too late is not silence yet: the last good one stands in, once and not for long. Pure.
 
-Only lateness is bridged. A refused connection says that nobody is there, and counts at once. A queue between two
-leaders has no length for a second or two: nothing stands in for that, and nobody is alarmed yet.
+Where none is young enough to stand in (services that are well are asked rarely), whoever looks asks once more. Only
+lateness is bridged. A refused connection says that nobody is there, and counts at once. A queue between two leaders has
+no length for a second or two: nothing stands in for that, and nobody is alarmed yet.
 """
 
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ class AnswerMemory:
     """The last good answers of one stack's services. Lost with a restart: then a first silence counts at once."""
 
     known: dict[Place, Known] = field(default_factory=dict)
+    late: set[Place] = field(default_factory=set)  # who let the last question run into its time, bridged or not
+    asks_again: bool = False  # somebody did for the first time, and nothing stood in
     # Queue ("": all of them) -> since when its length is not told; None while it is. What was never told is absent.
     untold_since: dict[str, float | None] = field(default_factory=dict)
 
@@ -56,12 +59,16 @@ class AnswerMemory:
         """What was seen, with the last good answer in the place of a first late one."""
         uids = {pod["metadata"]["name"]: str(pod["metadata"]["uid"]) for pod in seen.of_kind("Pod")}
         before, self.known = self.known, {}
+        late_before, self.late, self.asks_again = self.late, set(), False
 
         def of_pod(answer: A, what: str, pod: str) -> A:
             place = (what, uids.get(pod, ""))
             counts, known = bridge(answer, before.get(place), now_seconds)
             if known:
                 self.known[place] = known
+            if answer.is_late:
+                self.late.add(place)
+                self.asks_again |= counts is answer and place not in late_before
             return counts
 
         members = tuple(of_pod(each, "patroni", each.pod) for each in seen.postgres.members)

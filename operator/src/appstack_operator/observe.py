@@ -179,7 +179,15 @@ async def observe_external(api: Api, stack: AppStack) -> dict[str, Mapping[str, 
 
 
 async def observe_services(stack: AppStack, seen: Observed, credentials: Credentials, memory: AnswerMemory) -> Observed:
-    """What the services themselves say; a service without pods has nothing to say."""
+    """What the services themselves say; a first silence for which no former answer stands in is no silence yet."""
+    answers = memory.bridged(await ask_services(stack, seen, credentials), time.monotonic())
+    if memory.asks_again:
+        answers = memory.bridged(await ask_services(stack, seen, credentials), time.monotonic())
+    return answers
+
+
+async def ask_services(stack: AppStack, seen: Observed, credentials: Credentials) -> Observed:
+    """Each of them once; a service without pods has nothing to say."""
     broker = seen.external.get("rabbitmq")
 
     async def nothing() -> None:
@@ -195,13 +203,12 @@ async def observe_services(stack: AppStack, seen: Observed, credentials: Credent
         if (pods := seen.pods("rabbitmq"))
         else nothing(),
     )
-    answers = replace(
+    return replace(
         seen,
         postgres=postgres or PostgresAnswers(),
         redis=redis or RedisAnswers(),
         rabbitmq=rabbitmq or RabbitmqAnswers(),
     )
-    return memory.bridged(answers, time.monotonic())
 
 
 def announced(seen: Observed) -> dict[str, str]:

@@ -65,6 +65,33 @@ def test_the_first_look_of_a_new_process_bridges_nothing() -> None:
     assert looked(LATE) == [LATE]
 
 
+@pytest.mark.parametrize(
+    ("looks", "every_seconds", "asks_again"),
+    [
+        pytest.param([LATE], POLL_SECONDS, [True], id="the first look of a new process"),
+        pytest.param([WELL, LATE, LATE], POLL_SECONDS, [False, False, False], id="a former answer stood in"),
+        pytest.param([WELL, LATE, LATE, LATE], 15.0, [False, True, False, False], id="at rest none is young enough"),
+        pytest.param([WELL, LATE, WELL, LATE], 15.0, [False, True, False, True], id="anew after an answer"),
+    ],
+)
+def test_a_first_silence_for_which_nothing_stands_in_is_asked_once_more(
+    looks: list[Observed], every_seconds: float, asks_again: list[bool]
+) -> None:
+    memory, asked = AnswerMemory(), []
+    for number, seen in enumerate(looks):
+        memory.bridged(seen, number * every_seconds)
+        asked.append(memory.asks_again)
+    assert asked == asks_again
+
+
+def test_a_single_node_that_is_late_is_asked_once_more() -> None:
+    """RabbitMQ's nodes answer as one: what one of them says of itself is missing then."""
+    memory = AnswerMemory()
+    memory.bridged(WELL, 0)
+    memory.bridged(replace(WELL, rabbitmq=replace(WELL.rabbitmq, is_late=True)), 15)
+    assert memory.asks_again
+
+
 def test_a_new_pod_is_not_answered_for_by_its_predecessor() -> None:
     remade = observed(*({**pod, "metadata": {**pod["metadata"], "uid": "new"}} for pod in PODS))
     after = replace(LATE, objects=remade.objects)

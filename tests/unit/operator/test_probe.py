@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, cast
 
+import pytest
 from aiohttp import web
 
-from appstack_operator import probe
+from appstack_operator import observe, probe
 from appstack_operator.assess.stack import Assessment, assess_stack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.observe import observe_services
-from appstack_operator.observed import Observed, PostgresAnswers, RabbitmqAnswers
+from appstack_operator.observed import Observed, PostgresAnswers, PostgresMember, RabbitmqAnswers
 from appstack_operator.probe import Look, conclusions, rest, services_have_news
 from appstack_operator.scaling import ScalingMemory
 from appstack_operator.services import rabbitmq
@@ -25,11 +27,9 @@ from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_ans
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import pytest
-
     from appstack_operator.api import AppStack
     from appstack_operator.client import Api
-    from appstack_operator.desired.context import Context
+    from appstack_operator.desired.context import Context, Credentials
 
 LOOK_SECONDS = 0.02
 PACE_SECONDS = 0.05  # where the pauses themselves are looked at
@@ -197,6 +197,32 @@ async def test_what_time_alone_changes_is_judged_when_it_is_due() -> None:
     look = await a_look_at_silence(Verdict.false(Reason.CRON_JOB_MISSED, "it was due"))
     assert not await has_news(look, is_judged=True)
     assert await has_news(look, is_judged=False)
+
+
+@pytest.mark.parametrize(
+    ("late_times", "is_news"), [pytest.param(1, False, id="once"), pytest.param(2, True, id="and once more")]
+)
+async def test_at_rest_an_answer_that_is_late_leads_to_no_pass(
+    monkeypatch: pytest.MonkeyPatch, late_times: int, is_news: bool
+) -> None:
+    """Each led to one: services that are well are asked every 15 s, and no answer stood in that was older than 10 s."""
+    first, *others = SEEN.postgres.members
+    late = PostgresAnswers((PostgresMember(first.pod, error="no answer within 2 s", is_late=True), *others))
+    asked = 0
+
+    async def ask(stack: AppStack, seen: Observed, credentials: Credentials) -> Observed:
+        nonlocal asked
+        asked += 1
+        well = replace(seen, postgres=SEEN.postgres, redis=SEEN.redis, rabbitmq=SEEN.rabbitmq)
+        return replace(well, postgres=late) if asked <= late_times else well
+
+    monkeypatch.setattr(observe, "ask_services", ask)
+    judged = assess_stack(STACK, SEEN, a_context())
+    memory = AnswerMemory()
+    memory.bridged(SEEN, time.monotonic() - 15)
+    context = replace(a_context(), worker_replicas={})
+    assert await has_news(Look.of(STACK, SEEN, context, judged, memory), is_judged=True) is is_news
+    assert asked == 2
 
 
 async def test_a_calm_stack_is_judged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

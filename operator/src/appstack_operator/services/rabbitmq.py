@@ -55,11 +55,11 @@ async def observe_rabbitmq(stack: AppStack, pods: Sequence[Object], credentials:
         await asyncio.gather(*map(ask, pods))
         answering = [pod for pod in pods if pod_name(pod) in words]
         speakers = sorted(answering, key=lambda pod: (-len(words[pod_name(pod)].counts), pod_name(pod)))
+        is_late = any(isinstance(error, TimeoutError) for error in errors.values())
         if speakers:
             nodes = nodes_of(words, pod_name(speakers[0]))
-            return await with_backlog(RabbitmqAnswers(nodes=nodes), get, speakers)
+            return await with_backlog(RabbitmqAnswers(nodes=nodes, is_late=is_late), get, speakers)
     told = [f"{name}: {in_words(error)}" for name, error in sorted(errors.items())]
-    is_late = any(isinstance(error, TimeoutError) for error in errors.values())
     return RabbitmqAnswers(error="; ".join(told) or "no node exists", is_late=is_late)
 
 
