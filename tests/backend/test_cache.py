@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+import redis.asyncio as redis_client
 
+from appstack_backend import cache as module
 from appstack_backend.cache import NO_LSN, UNKNOWN, Cache
 from appstack_backend.settings import Settings
 from tests.backend.kit.impostor import impostor
@@ -109,6 +111,44 @@ async def test_generations_and_sessions_never_go_back(caches: Pair) -> None:
     assert (await first.look("another", "k")).needed_lsn == "00000000000000FF"
 
 
+async def test_a_position_that_was_lost_with_its_database_is_needed_for_a_while_only(
+    redis: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restore nobody has it: who waits for it would be served by the primary for ever."""
+    monkeypatch.setattr(module, "COUNTS_SECONDS", 1)
+    values: dict[str, Any] = {key.lower(): value for key, value in redis.items()} | {"appstack_name": uuid4().hex}
+    caches = [Cache(patient(**AT_ONCE, **values)) for _ in range(2)]
+    writer, reader = caches
+    await writer.remember("00000000000000FF", "caller", catalogue=True)
+    assert (await reader.look("caller", "k")).needed_lsn == "00000000000000FF"
+    await writer.remember("0000000000000011", "caller", catalogue=True)  # restored, and written to
+    assert (await reader.look("caller", "k")).needed_lsn == "00000000000000FF", "or another process was quicker"
+    await asyncio.sleep(3.5)
+    assert (await reader.look("caller", "k")).needed_lsn == NO_LSN, "no replica that is read is as old"
+    await writer.remember("0000000000000022", "caller", catalogue=True)
+    look = await reader.look("caller", "k")
+    assert (look.session_lsn, look.needed_lsn) == ("0000000000000022", "0000000000000022")
+    assert (await reader.look("another", "k")).needed_lsn == "0000000000000022"
+    third = Cache(patient(**AT_ONCE, **values))  # whose connection makes a new generation
+    assert (await third.look("another", "k")).needed_lsn == "0000000000000022"
+    for cache in (*caches, third):
+        await cache.close()
+
+
+async def test_a_generation_of_older_code_is_believed(redis: dict[str, str]) -> None:
+    """It has a random text where ours says when its position was told."""
+    values: dict[str, Any] = {key.lower(): value for key, value in redis.items()} | {"appstack_name": uuid4().hex}
+    cache, plain = Cache(patient(**AT_ONCE, **values)), redis_client.from_url(redis["REDIS_URL"])
+    await cache.look("caller")
+    for moment in ("000000000000", "ffffffffffff"):
+        await plain.set(f"{values['appstack_name']}:catalogue:generation", f"00000000000000FF{moment}{'0' * 20}")
+        assert (await cache.look("caller", "k")).needed_lsn == "00000000000000FF"
+        await cache.remember("0000000000000011", catalogue=True)
+        assert (await cache.look("caller", "k")).needed_lsn == "00000000000000FF"
+    await plain.aclose()
+    await cache.close()
+
+
 class Wire:
     """A network between a process and Redis that can be cut and mended."""
 
@@ -195,10 +235,11 @@ async def test_guesses_at_once_make_nobody_wait_longer_than_for_one(redis: dict[
 
 GENERATION = b"0" * 48
 SHAPES = {
-    "an entry of another kind": b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n:7\r\n" % GENERATION,
-    "a list for an entry": b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n*1\r\n:7\r\n" % GENERATION,
-    "a session that is no position": b"*2\r\n:0\r\n*3\r\n$16\r\nSELECT 1; SELECT\r\n$48\r\n%b\r\n$-1\r\n" % GENERATION,
-    "a generation that is no text": b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n$-1\r\n" % (b"\xff" * 48),
+    "an entry of another kind": b"*3\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n:7\r\n:1\r\n" % GENERATION,
+    "a list for an entry": b"*3\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n*1\r\n:7\r\n:1\r\n" % GENERATION,
+    "a session that is no position": b"*3\r\n:0\r\n*3\r\n$16\r\nSELECT 1; SELECT\r\n$48\r\n%b\r\n$-1\r\n:1\r\n"
+    % GENERATION,
+    "a generation that is no text": b"*3\r\n:0\r\n*3\r\n$-1\r\n$48\r\n%b\r\n$-1\r\n:1\r\n" % (b"\xff" * 48),
 }
 
 

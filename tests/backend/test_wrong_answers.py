@@ -73,10 +73,10 @@ LIES: dict[str, tuple[str, dict[str, Lie]]] = {
             "refuses after the greeting": (b"+OK\r\n", b":1\r\n", *always(b"-ERR " + INSIDE + b"\r\n")),
             "half an answer": (b"+OK\r\n", b"$100\r\nhalf"),
             "another shape": always(b"*1\r\n:7\r\n"),
-            "another shape within": (b"+OK\r\n", b":1\r\n", *always(b"*2\r\n:0\r\n*3\r\n:7\r\n:7\r\n:7\r\n")),
+            "another shape within": (b"+OK\r\n", b":1\r\n", *always(b"*3\r\n:0\r\n*3\r\n:7\r\n:7\r\n:7\r\n:1\r\n")),
             "an entry of another kind": (
                 *(b"+OK\r\n", b":1\r\n"),
-                *always(b"*2\r\n:0\r\n*3\r\n$-1\r\n$48\r\n" + b"0" * 48 + b"\r\n:7\r\n"),
+                *always(b"*3\r\n:0\r\n*3\r\n$-1\r\n$48\r\n" + b"0" * 48 + b"\r\n:7\r\n:1\r\n"),
             ),
         },
     ),

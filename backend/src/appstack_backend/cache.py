@@ -4,7 +4,9 @@ Of a token that was not seen before, one round trip earlier: how often its addre
 
 An entry carries the generation of the catalogue that it was read under; a write makes a new generation after its
 commit, so an older entry is never shown again, even if a slow reader stores it late. Generations and callers carry
-the position of the write in PostgreSQL's log (LSN), so a replica is read only once it has replayed it.
+the position of the write in PostgreSQL's log (LSN), so a replica is read only once it has replayed it. A position
+counts for a minute: no replica that is read is older, and a database that was restored may be behind what was told
+before it for any time.
 
 A Redis that was away may have missed a generation, or lost one in its own failover: every process makes a new one on
 each new connection before it reads there, at the latest position that it knows. A write whose generation Redis did not
@@ -24,27 +26,29 @@ from appstack_backend.metrics import CACHE
 from appstack_backend.redis_link import Call, RedisLink, Script
 from appstack_backend.settings import Settings
 
-LSN_CHARACTERS, GENERATION_BYTES = 16, 48  # an LSN and 32 random characters
+# An LSN, when that was told (milliseconds of Redis' clock), and 20 random characters.
+LSN_CHARACTERS, TOLD_CHARACTERS, RANDOM_CHARACTERS, GENERATION_BYTES = 16, 12, 20, 48
 NO_LSN = "0" * LSN_CHARACTERS
 is_lsn = re.compile(rb"[0-9A-F]{16}").fullmatch
 is_generation = re.compile(rb"[0-9A-F]{16}[0-9a-f]{32}").fullmatch
 HITS = CACHE.labels("hit")
 NEWS, MOST_TOLD = timedelta(hours=1), 10_000
-SESSION_SECONDS = 60  # a replica that lags longer than this is not read at all
+COUNTS_SECONDS = 60  # at least, of a position that was told: what a replica shows is never as old
+YEAR_MILLISECONDS = 1 << 35  # a generation that says it is older, or of the future, was made by older code
 
 # KEYS: limit, session, generation, entry. ARGV: microseconds per request, burst. The limit is a GCRA: it stores
-# when the caller's bucket will be full again.
+# when the caller's bucket will be full again. Answers with Redis' clock in milliseconds as well.
 LOOK = Script("""
     local step, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+    local time = redis.call('TIME')
+    local now = time[1] * 1000000 + time[2]
     if step > 0 then
-        local time = redis.call('TIME')
-        local now = time[1] * 1000000 + time[2]
         local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
         local wait = full + step - step * burst - now
-        if wait > 0 then return {wait, {}} end
+        if wait > 0 then return {wait, {}, 0} end
         redis.call('SET', KEYS[1], string.format('%.0f', full + step), 'PX', math.ceil((full + step - now) / 1000) + 1)
     end
-    return {0, redis.call('MGET', KEYS[2], KEYS[3], KEYS[4])}""")
+    return {0, redis.call('MGET', KEYS[2], KEYS[3], KEYS[4]), math.floor(now / 1000)}""")
 # KEYS: an address. ARGV: microseconds per attempt, how many at once, 1 to count one. Another GCRA: how long to wait.
 # Any number may have been on their way when the bucket was emptied: they make nobody wait longer than for one attempt.
 ATTEMPTS = Script("""
@@ -57,14 +61,24 @@ ATTEMPTS = Script("""
         redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
     end
     return math.max(0, math.ceil(full + step - step * most - now))""")
-# KEYS: session, generation (either may be empty). ARGV: LSN, random part, seconds. Neither ever goes back.
+# KEYS: session, generation (either may be empty). ARGV: LSN, random part, seconds, a year. Neither goes back while what
+# it was told still counts. A session keeps its later position for no longer than it would have without this one.
 REMEMBER = Script("""
-    local function later(key)
-        local old = string.sub(redis.call('GET', key) or '', 1, 16)
-        return old > ARGV[1] and old or ARGV[1]
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    if KEYS[1] ~= '' and (redis.call('GET', KEYS[1]) or '') <= ARGV[1] then
+        redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
     end
-    if KEYS[1] ~= '' then redis.call('SET', KEYS[1], later(KEYS[1]), 'EX', ARGV[3]) end
-    if KEYS[2] ~= '' then redis.call('SET', KEYS[2], later(KEYS[2]) .. ARGV[2]) end
+    if KEYS[2] ~= '' then
+        local lsn, told = ARGV[1], string.format('%012x', now)
+        local old = redis.call('GET', KEYS[2]) or ''
+        local age, most = now - (tonumber(string.sub(old, 17, 28), 16) or 0), ARGV[3] * 1000
+        if string.sub(old, 1, 16) > lsn and (age <= most or age > tonumber(ARGV[4])) then
+            lsn = string.sub(old, 1, 16)
+            if age >= 0 and age <= most then told = string.sub(old, 17, 28) end
+        end
+        redis.call('SET', KEYS[2], lsn .. told .. ARGV[2])
+    end
     return 1""")
 # KEYS: entry, generation. ARGV: value, seconds, a first generation or empty.
 STORE = Script("""
@@ -81,6 +95,7 @@ class Look:
     session_lsn: str = NO_LSN  # of the caller's last write
     generation: bytes | None = None
     entry: bytes | None = None
+    is_recent: bool = True  # the generation's position was told not long ago
     is_settled: bool = True  # Redis has been there for longer than a replica may lag: it missed no write that matters
 
     @property
@@ -95,7 +110,7 @@ class Look:
         """What a replica must have replayed to serve this caller; None: nobody knows, so the primary serves."""
         if not self.is_known or not self.is_settled or not self.generation:
             return None
-        return max(self.session_lsn, self.generation[:LSN_CHARACTERS].decode())
+        return max(self.session_lsn, self.generation[:LSN_CHARACTERS].decode() if self.is_recent else NO_LSN)
 
 
 UNKNOWN = Look()
@@ -108,6 +123,7 @@ class Cache:
         self._link = RedisLink(settings, greeting=self._new_generation)
         self._name = settings.appstack_name
         self._settling_seconds = settings.replica_most_stale_seconds
+        self._counts_seconds = max(COUNTS_SECONDS, math.ceil(3 * settings.replica_most_stale_seconds + 2))
         self._generation = f"{self._name}:catalogue:generation"
         self._ttl_seconds = settings.cache_ttl_seconds
         rate = settings.rate_limit_per_second
@@ -117,7 +133,7 @@ class Cache:
         self._loading: dict[tuple[str, bytes | int], asyncio.Future[bytes]] = {}
         self._told: dict[UUID, None] = {}  # jobs whose end this process told, the latest last
         self._writes = 0  # of this process
-        self._latest_lsn = NO_LSN  # of these
+        self._latest_lsn, self._latest_at = NO_LSN, -math.inf  # of these; on the event loop's clock
 
     async def look(self, caller: str, key: str = "") -> Look:
         """Everything that Redis knows for one request of a caller that may be answered from `key`."""
@@ -125,7 +141,7 @@ class Cache:
         return await self._link.run(LOOK, keys, self._limit, self._as_look) or UNKNOWN
 
     def _as_look(self, answer: Any) -> Look:
-        wait, values = answer
+        wait, values, now = answer
         if wait:
             return Look(is_known=True, wait_seconds=wait / 1_000_000)
         session, generation, entry = values
@@ -135,8 +151,14 @@ class Cache:
             raise TypeError("an entry that is no text")
         if generation is not None and not is_generation(generation):
             generation = None
+        is_recent = generation is not None and self._is_recent(generation, now)
         is_settled = asyncio.get_running_loop().time() - self._link.greeted_at > self._settling_seconds
-        return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry, is_settled)
+        return Look(True, 0.0, session.decode() if session else NO_LSN, generation, entry, is_recent, is_settled)
+
+    def _is_recent(self, generation: bytes, now: int) -> bool:
+        """Whether the position of a generation counts; older code does not say when it was told."""
+        age = now - int(generation[LSN_CHARACTERS : LSN_CHARACTERS + TOLD_CHARACTERS], 16)
+        return not 1_000 * self._counts_seconds < age <= YEAR_MILLISECONDS
 
     async def attempts(self, address: str, failed: bool = False) -> float:
         """Seconds until an address may try tokens again, by what all instances counted; 0 too where nobody knows."""
@@ -163,10 +185,20 @@ class Cache:
         reach it: so when it was lost just now, wait a moment for the new generation that a new connection begins with.
         """
         self._writes += 1
-        self._latest_lsn = max(self._latest_lsn, lsn)
+        if lsn >= self._latest():
+            self._latest_lsn, self._latest_at = lsn, asyncio.get_running_loop().time()
         keys = (f"{self._name}:session:{caller}" if caller else "", self._generation if catalogue else "")
-        if await self._link.run(REMEMBER, keys, (lsn, uuid4().hex, SESSION_SECONDS), bool) is None:
+        if await self._link.run(REMEMBER, keys, self._told_now(lsn), bool) is None:
             await self._link.greeted()
+
+    def _latest(self) -> str:
+        """The latest position of a write of this process that counts."""
+        is_old = asyncio.get_running_loop().time() - self._latest_at > self._counts_seconds
+        return NO_LSN if is_old else self._latest_lsn
+
+    def _told_now(self, lsn: str) -> tuple[str, str, int, int]:
+        """What REMEMBER is given."""
+        return lsn, uuid4().hex[:RANDOM_CHARACTERS], self._counts_seconds, YEAR_MILLISECONDS
 
     def is_news(self, job_id: UUID, finished_at: datetime) -> bool:
         """Whether this process has not told yet that a job is done, which ended not long ago.
@@ -186,7 +218,7 @@ class Cache:
         await self._link.close()
 
     def _new_generation(self) -> Call:
-        return REMEMBER, ("", self._generation), (self._latest_lsn, uuid4().hex, SESSION_SECONDS)
+        return REMEMBER, ("", self._generation), self._told_now(self._latest())
 
     def _entry(self, key: str) -> str:
         return f"{self._name}:catalogue:{key}"
