@@ -255,6 +255,19 @@ async def test_what_redis_never_says_is_not_believed(shape: str) -> None:
         await cache.close()
 
 
+async def test_a_raised_limit_lets_a_caller_in_at_once(redis: dict[str, str]) -> None:
+    """Whatever the bucket says that was filled under the old limit, or by a clock that was fast."""
+    values: dict[str, Any] = {key.lower(): value for key, value in redis.items()} | {"appstack_name": uuid4().hex}
+    low = Cache(patient(rate_limit_per_second=0.01, rate_limit_burst=10, **values))
+    assert [bool((await low.look("caller")).wait_seconds) for _ in range(11)] == [False] * 10 + [True]
+    high = Cache(patient(rate_limit_per_second=10, rate_limit_burst=20, **values))
+    assert (await high.look("caller")).wait_seconds <= 0.1
+    await asyncio.sleep(0.2)
+    assert not (await high.look("caller")).wait_seconds
+    for cache in (low, high):
+        await cache.close()
+
+
 async def test_a_limit_of_zero_is_none(redis: dict[str, str]) -> None:
     values: dict[str, Any] = {key.lower(): value for key, value in redis.items()}
     cache = Cache(patient(rate_limit_per_second=0, rate_limit_burst=1, **values))

@@ -37,13 +37,14 @@ COUNTS_SECONDS = 60  # at least, of a position that was told: what a replica sho
 YEAR_MILLISECONDS = 1 << 35  # a generation that says it is older, or of the future, was made by older code
 
 # KEYS: limit, session, generation, entry. ARGV: microseconds per request, burst. The limit is a GCRA: it stores
-# when the caller's bucket will be full again. Answers with Redis' clock in milliseconds as well.
+# when the caller's bucket will be full again (under an earlier limit, or by a faster clock, perhaps much later than an
+# empty one may be). Answers with Redis' clock in milliseconds as well.
 LOOK = Script("""
     local step, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
     local time = redis.call('TIME')
     local now = time[1] * 1000000 + time[2]
     if step > 0 then
-        local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+        local full = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now), now + step * burst)
         local wait = full + step - step * burst - now
         if wait > 0 then return {wait, {}, 0} end
         redis.call('SET', KEYS[1], string.format('%.0f', full + step), 'PX', math.ceil((full + step - now) / 1000) + 1)
