@@ -162,6 +162,13 @@ def export_not_ready(w: World) -> httpx.Response:
         return w.api.http.get(f"/v1/exports/{export['id']}/content")
 
 
+@provokes("RANGE_NOT_SATISFIABLE")
+def range_not_satisfiable(w: World) -> httpx.Response:
+    location = w.api.http.post("/v1/exports", json={}).headers["Location"]
+    wait_until(lambda: w.api.http.get(location).json()["state"] == "succeeded", "the export succeeds")
+    return w.api.http.get(f"{location}/content", headers={"Range": "bytes=999999999-"})
+
+
 @provokes("SUBSCRIPTIONS_TOO_MANY")
 def subscriptions_too_many(w: World) -> httpx.Response:
     http = w.start_api("one subscription", SUBSCRIPTIONS_MAX="1").http

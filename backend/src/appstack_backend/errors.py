@@ -6,6 +6,7 @@ ApiError
 └── services: DatabaseUnavailable SchemaNotReady InternalError
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 CATALOGUE: dict[str, type["ApiError"]] = {}
@@ -19,6 +20,7 @@ class ApiError(Exception):
     title: ClassVar[str]
     log_level: ClassVar[str] = "info"
     retry_after_seconds: int | None = None
+    headers: Mapping[str, str] = {}  # that the answer has for this failure
 
     def __init_subclass__(cls) -> None:
         if "code" not in cls.__dict__:  # a group of errors, like RowError
@@ -33,6 +35,8 @@ class ApiError(Exception):
         self.extra = extra
         if (seconds := extra.pop("retry_after_seconds", None)) is not None:
             self.retry_after_seconds = seconds
+        if (headers := extra.pop("headers", None)) is not None:
+            self.headers = headers
 
     def problem(self, request_id: str) -> dict[str, Any]:
         """The RFC 9457 document of this failure."""
@@ -211,6 +215,12 @@ class ExportsTooMany(ApiError):
 
     code, status, title = "EXPORTS_TOO_MANY", 429, "Too many exports at once"
     retry_after_seconds = 5
+
+
+class RangeNotSatisfiable(ApiError):
+    """The file ends before the Range begins; Content-Range tells its size. There is nothing left to get."""
+
+    code, status, title = "RANGE_NOT_SATISFIABLE", 416, "The file has no such bytes"
 
 
 class PreconditionFailed(ApiError):

@@ -15,6 +15,7 @@ INDEXES: dict[str, set[str]] = {
     "exports.LOCK": {"exports_unfinished_by_owner"},
     "exports.PAGE": {"exports_by_age"},
     "exports.PIECE": {"export_pieces_pkey"},
+    "exports.PIECE_AT": {"export_pieces_pkey"},
     "exports.REOPEN": {"exports_pkey"},
     "exports.ROWS by category": {"products_by_category", "stock_pkey"},
     "exports.ROWS by q": {"products_by_words", "stock_pkey"},

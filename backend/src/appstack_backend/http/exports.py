@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from starlette.responses import Response, StreamingResponse
 
+from appstack_backend.database import Database
 from appstack_backend.errors import ExportNotReady, ExportsTooMany, NotFound, RequestInvalid
 from appstack_backend.http.context import Call, answer
 from appstack_backend.http.imports import problem
+from appstack_backend.http.ranges import asked
 from appstack_backend.repository import exports as repository
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
@@ -49,22 +51,37 @@ async def show(call: Call) -> Response:
 
 
 async def content(call: Call) -> Response:
-    """The file, a piece at a time."""
+    """The file, or the part of it that is asked for, a piece at a time."""
     job = await known(call)
     if job["state"] != "succeeded":
         raise ExportNotReady(f"the export is {job['state']}")
+    tag = f'"{job["id"].hex}"'  # the file of an export never changes
     headers = {
-        "content-length": str(job["bytes"]),
+        "accept-ranges": "bytes",
         "content-disposition": f'attachment; filename="products.{job["format"]}"',
+        "etag": tag,
     }
+    part = None
+    given, method = call.request.headers, call.request.method
+    if method == "GET" and given.get("if-range", tag) == tag:
+        part = asked(given.get("range"), job["bytes"])
+    first, end = (part.first, part.end) if part else (0, job["bytes"])
+    headers["content-length"] = str(end - first)
+    if part:
+        headers["content-range"] = part.content_range(job["bytes"])
+    status, media_type = 206 if part else 200, MEDIA_TYPES[job["format"]]
+    if method == "HEAD":
+        return Response(None, status, headers, media_type)
+    pieces = pieces_of(call.state.stores.database, job["id"], first, end)
+    return StreamingResponse(pieces, status, headers, media_type)
 
-    async def pieces() -> AsyncIterator[bytes]:
-        number = 0
-        while piece := await repository.piece(call.state.stores.database, job["id"], number):
-            yield piece
-            number += 1
 
-    return StreamingResponse(pieces(), headers=headers, media_type=MEDIA_TYPES[job["format"]])
+async def pieces_of(database: Database, job_id: UUID, first: int, end: int) -> AsyncIterator[bytes]:
+    """The bytes of a file from the first one to the one before the end."""
+    number, at = await repository.piece_at(database, job_id, first) if first else (0, 0)
+    while at < end and (piece := await repository.piece(database, job_id, number)):
+        yield piece[max(first - at, 0) : end - at]
+        number, at = number + 1, at + len(piece)
 
 
 async def known(call: Call) -> repository.Job:

@@ -42,7 +42,7 @@ def as_api_error(error: BaseException) -> errors.ApiError:
 
 def problem_response(error: errors.ApiError, cause: BaseException, request_id: str) -> Response:
     """The answer to a failed request."""
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", **error.headers}
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
     if error.status == 401:

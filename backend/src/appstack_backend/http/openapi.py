@@ -19,6 +19,8 @@ FILTER_TEXT: Schema = {"type": "string", "maxLength": 1_000}
 SENT_HEADERS: dict[str, Schema] = {
     "If-Match": {**TEXT, "description": "Only if the product still has this ETag."},
     "If-None-Match": {**TEXT, "description": "Of a GET: 304 if the product still has this ETag. `*`: only if new."},
+    "Range": {**TEXT, "description": "`bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`: 206 with that part."},
+    "If-Range": {**TEXT, "description": "The part only if the file still has this ETag, else all of it."},
     "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 

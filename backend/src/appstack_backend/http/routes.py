@@ -109,7 +109,9 @@ OPERATIONS = (
     get("/v1/exports/{id}", exports.show, "An export and its progress", "Export"),
     get(
         *("/v1/exports/{id}/content", exports.content, "The file of an export", "File"),
-        problems=(errors.ExportNotReady,),
+        also=(206,),
+        headers=("Range", "If-Range"),
+        problems=(errors.ExportNotReady, errors.RangeNotSatisfiable),
     ),
     get("/v1/categories", products.categories, "Categories in use", "NamePage", query=PAGE),
     get("/v1/suppliers", products.suppliers, "Suppliers in use", "NamePage", query=PAGE),

@@ -42,6 +42,12 @@ START = """
 LOCK = "SELECT 1 FROM exports WHERE id = %(id)s AND state = 'running' FOR UPDATE"
 ADD_PIECE = "INSERT INTO export_pieces (export_id, number, content) VALUES (%(id)s, %(number)s, %(content)s)"
 PIECE = "SELECT content FROM export_pieces WHERE export_id = %(id)s AND number = %(number)s"
+# The piece that has the byte at an offset, and where it begins. Lengths are known without unpacking the pieces.
+PIECE_AT = """
+    SELECT number, first FROM (
+        SELECT number, sum(octet_length(content)) OVER (ORDER BY number) - octet_length(content) AS first
+        FROM export_pieces WHERE export_id = %(id)s) p
+    WHERE first <= %(offset)s ORDER BY number DESC LIMIT 1"""
 # Around every UPDATE that ends a job: its event leaves with the same commit.
 WITH_EVENT = """
     WITH job AS ({update} RETURNING *)
@@ -144,6 +150,12 @@ async def fail(database: Database, job_id: UUID) -> None:
 async def reopen(database: Database, job_id: UUID) -> None:
     """A failed export is to be written after all."""
     await database.execute(REOPEN, {"id": job_id})
+
+
+async def piece_at(database: Database, job_id: UUID, offset: int) -> tuple[int, int]:
+    """The number of the piece with the byte at that offset, and the offset of its first byte."""
+    row = await database.fetch_one(PIECE_AT, {"id": job_id, "offset": offset})
+    return (row["number"], int(row["first"])) if row else (0, 0)
 
 
 async def piece(database: Database, job_id: UUID, number: int) -> bytes | None:
