@@ -224,7 +224,9 @@ def run_operator(cluster: clusters.Cluster, choice: Choice) -> None:
 def settings_of(deployment: dict[str, Any]) -> dict[str, str]:
     """The variables of the operator in the cluster: above all its images, which the nodes can pull."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
-    return {each["name"]: each["value"] for container in containers for each in container["env"] if "value" in each}
+    return {
+        each["name"]: each["value"] for container in containers for each in container.get("env", ()) if "value" in each
+    }
 
 
 if __name__ == "__main__":

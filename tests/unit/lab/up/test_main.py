@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,9 +18,6 @@ from appstack_lab.up import __main__ as command
 from appstack_lab.up import clusters, demo
 from appstack_lab.up.steps import StepFailed
 from tests.unit.lab.users import as_somebody_else
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # A lab with one cluster, review.
 LAB = """#!/bin/sh
@@ -122,19 +120,30 @@ def test_the_operator_of_this_shell_has_the_settings_of_the_one_that_it_replaces
         {"name": "APPSTACK_LOG_LEVEL", "value": "info"},
         {"name": "APPSTACK_LEASE_NAMESPACE", "valueFrom": {}},
     ]
-    live = {"spec": {"template": {"spec": {"containers": [{"env": env}]}}}}
+    live = {"spec": {"template": {"spec": {"containers": [{"env": env}, {"name": "sidecar"}]}}}}
     (tmp_path / "deployment.json").write_text(json.dumps(live))
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text(f'#!/bin/sh\n[ "$2" != deployment/appstack-operator ] || cat {tmp_path}/deployment.json\n')
+    kubectl, asked = tmp_path / "kubectl", tmp_path / "asked"
+    kubectl.write_text(
+        f'#!/bin/sh\necho "$@" >> {asked}\n[ "$1" != get ] || [ "$2" = --raw ] || cat {tmp_path}/deployment.json\n'
+    )
     kubectl.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("APPSTACK_LOG_LEVEL", "debug")
-    begun: list[dict[str, str]] = []
-    monkeypatch.setattr(os, "execve", lambda program, words, settings: begun.append(settings))
+    begun: list[tuple[str, list[str], dict[str, str]]] = []
+
+    def begin(program: str, words: list[str], settings: dict[str, str]) -> None:
+        assert "scale deployment/appstack-operator -n appstack-system --replicas=0" in asked.read_text(), "paused first"
+        begun.append((program, words, settings))
+
+    monkeypatch.setattr(os, "execve", begin)
     assert run(monkeypatch, "--name", "review", "run-operator") == 0
-    assert begun[0]["APPSTACK_IMAGE_REDIS"] == image
-    assert begun[0]["APPSTACK_LEASE_NAMESPACE"] == "appstack-system"
-    assert begun[0]["APPSTACK_LOG_LEVEL"] == "debug", "what this shell says comes first"
+    ((program, words, settings),) = begun
+    assert Path(program) == Path(sys.executable).parent / "appstack-operator", "this tree's"
+    assert os.access(program, os.X_OK)
+    assert words[1:] == ["run"]
+    assert settings["APPSTACK_IMAGE_REDIS"] == image
+    assert settings["APPSTACK_LEASE_NAMESPACE"] == "appstack-system"
+    assert settings["APPSTACK_LOG_LEVEL"] == "debug", "what this shell says comes first"
 
 
 def test_a_shell_gets_the_access_and_the_name_of_its_cluster(
