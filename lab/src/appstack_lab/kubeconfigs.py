@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
@@ -46,12 +47,27 @@ def is_kubeconfig(document: object) -> bool:
     )
 
 
+def require_place(path: Path) -> None:
+    """See that a kubeconfig can be written, and make its directory. Raises LabError."""
+    place = path.resolve().parent  # where a link leads
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=place, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise LabError(f"the kubeconfig {path} cannot be written: {error.strerror}; {OTHER}") from None
+
+
 def write(path: Path, config: dict[str, Any]) -> None:
-    """Write a kubeconfig for its owner alone, whole or not at all."""
+    """Write a kubeconfig for its owner alone, whole or not at all; a link stays one, and so does /dev/null."""
+    path, text = path.resolve(), yaml.safe_dump(config, sort_keys=False)
+    if path.exists() and not path.is_file():
+        path.write_text(text)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.touch(mode=0o600)
-    partial.write_text(yaml.safe_dump(config, sort_keys=False))
+    partial.write_text(text)
     partial.replace(path)
 
 

@@ -57,6 +57,7 @@ def create_cluster(args: argparse.Namespace) -> None:
     wait_seconds = args.wait or WAIT_SECONDS
     path = kubeconfigs.target(args.kubeconfig)
     kubeconfigs.read(path)  # one that cannot take the access is refused before anything is made
+    kubeconfigs.require_place(path)
     prune.note_tree()
     cluster = create.create_cluster(args.name, nodes, args.volume_size, wait_seconds)
     kubeconfigs.export(admin_kubeconfig(cluster), path)

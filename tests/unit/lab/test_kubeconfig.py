@@ -94,3 +94,29 @@ def test_an_entry_is_taken_out_only_when_nobody_else_is_writing(
         kubeconfigs.write(file, merge_kubeconfig(a_kubeconfig("kind-old"), a_kubeconfig("kind-new")))
     taking_out.join()
     assert names(kubeconfigs.read(file) or {}, "contexts") == ["kind-new"]
+
+
+def test_a_place_where_none_can_be_written_is_refused_before_a_cluster_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(create, "create_cluster", lambda *_: pytest.fail("a cluster was made"))
+    assert main(["create", "cluster", "--name", "no-such", "--kubeconfig", "/proc/no-such/config"]) == 1
+    said = capsys.readouterr().err
+    assert "the kubeconfig /proc/no-such/config cannot be written: No such file or directory" in said
+    assert "give another with --kubeconfig" in said
+
+
+def test_a_link_stays_a_link_and_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root, a file in the place of /dev/null would break the machine; here a link stands for it."""
+    real, link, nothing = tmp_path / "real" / "config", tmp_path / "config", tmp_path / "null"
+    link.symlink_to(real)
+    nothing.symlink_to("/dev/null")
+    kubeconfigs.require_place(link)
+    for path in (link, nothing):
+        kubeconfigs.write(path, a_kubeconfig("kind-shop"))
+        assert path.is_symlink()
+    assert names(kubeconfigs.read(real) or {}, "contexts") == ["kind-shop"]
+    assert real.stat().st_mode & 0o077 == 0
+    assert list(real.parent.iterdir()) == [real], "and nothing half-written is left"
+    assert nothing.read_text() == ""
