@@ -142,7 +142,7 @@ class Cluster:
             if node.name == name:
                 return node
         names = ", ".join(node.name for node in self.nodes)
-        raise LabError(f"cluster {self.name} has no node {name}; it has {names}")
+        raise LabError(f"cluster {self.name} has no node {name!r}; it has {names}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

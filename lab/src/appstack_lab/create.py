@@ -25,7 +25,7 @@ from appstack_lab.orders import ask
 from appstack_lab.packages import CLUSTER_TOOLS, ensure_packages
 from appstack_lab.pki import write_pki
 from appstack_lab.progress import say, step
-from appstack_lab.state import find_cluster, free_index, remember, write_json
+from appstack_lab.state import find_cluster, free_index, remember, require_cluster, write_json
 from appstack_lab.sysctls import raise_limits
 from appstack_lab.teardown import clear_away, remove_cluster
 
@@ -51,6 +51,19 @@ def is_complete(cluster: Cluster) -> bool:
 def is_supervised(cluster: Cluster) -> bool:
     """Tell whether a cluster is complete and somebody keeps it running."""
     return is_complete(cluster) and ask(cluster.socket, "status") is not None
+
+
+def standstill(name: str) -> str:
+    """Say that nobody keeps a cluster running, and the way out."""
+    return f"cluster {name} does not run: lab create cluster --name {name} makes it anew"
+
+
+def require_running(name: str) -> Cluster:
+    """Return the cluster of that name; one that nobody keeps running is an error."""
+    cluster = require_cluster(name)
+    if ask(cluster.socket, "status") is None:
+        raise LabError(standstill(name))
+    return cluster
 
 
 def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str | None, wait_seconds: float) -> Cluster:

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 import yaml
 
 from appstack_lab import binaries, builders, create, faults, kubeconfigs, load, paths, prune, state, status, teardown
+from appstack_lab.arguments import CommandInNode, seconds, size
 from appstack_lab.cluster import (
     DEFAULT_NAME,
     NAME_VARIABLE,
     build_nodes,
     checked_name,
-    checked_size,
     nodes_of_kind_config,
 )
 from appstack_lab.controlplane import admin_kubeconfig
 from appstack_lab.failures import LabError, of_the_disk
-from appstack_lab.images import Image, images_of
+from appstack_lab.gomodules import GROUPS
+from appstack_lab.images import CONTEXTS, Image, images_of
 from appstack_lab.layers import stored
 from appstack_lab.locks import discard, locked
 from appstack_lab.progress import say, step
@@ -34,20 +35,6 @@ if TYPE_CHECKING:
 
 DEFAULT_NODES = 3
 WAIT_SECONDS = 180.0
-
-
-def seconds(text: str) -> float:
-    """Read a duration as kind takes it: 60, 60s, 5m."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    return float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
-
-
-def size(text: str) -> str:
-    """Read the limit of a node's volumes."""
-    try:
-        return checked_size(text)
-    except LabError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def create_cluster(args: argparse.Namespace) -> None:
@@ -107,19 +94,26 @@ def get_clusters(_: argparse.Namespace) -> None:
         if create.is_supervised(cluster):
             print(cluster.name)
         else:  # tests ask here whether they must create it
-            say(f"{cluster.name} does not run: lab create cluster --name {cluster.name} makes it anew")
+            say(create.standstill(cluster.name))
 
 
 def get_kubeconfig(args: argparse.Namespace) -> None:
-    print(admin_kubeconfig(state.require_cluster(args.name)).read_text(), end="")
+    cluster = state.require_cluster(args.name)
+    try:
+        print(admin_kubeconfig(cluster).read_text(), end="")
+    except FileNotFoundError:  # its creation was interrupted before it had one
+        raise LabError(create.standstill(cluster.name)) from None
 
 
 def load_docker_image(args: argparse.Namespace) -> None:
-    cluster = state.require_cluster(args.name)
+    cluster = create.require_running(args.name)
     what = args.refs[0] if len(args.refs) == 1 else f"{len(args.refs)} images"
     with step(f"load {what}"), locked(paths.LOCKS / f"{args.name}.load.lock"):
         down = faults.crashed_nodes(cluster)
-        load.load_images(cluster, args.refs, [node for node in cluster.nodes if node.name not in down])
+        running = [node for node in cluster.nodes if node.name not in down]
+        if not running:
+            raise LabError(f"every node of {cluster.name} is down: lab node restart NODE --name {cluster.name}")
+        load.load_images(cluster, args.refs, running)
 
 
 def build_binaries(args: argparse.Namespace) -> None:
@@ -174,6 +168,8 @@ def print_status(args: argparse.Namespace) -> None:
 def print_logs(args: argparse.Namespace) -> None:
     cluster = state.require_cluster(args.name)
     known = sorted(path.stem for path in cluster.logs.glob("*.log"))
+    if not known:
+        raise LabError(f"there is no log yet: {create.standstill(cluster.name)}")
     if not args.component:
         print("\n".join(known))
         return
@@ -190,7 +186,7 @@ def print_logs(args: argparse.Namespace) -> None:
 
 
 def break_node(args: argparse.Namespace) -> None:
-    cluster = state.require_cluster(args.name)
+    cluster = create.require_running(args.name)
     node = cluster.node(args.node)
     match args.fault:
         case "partition":
@@ -207,7 +203,15 @@ def break_node(args: argparse.Namespace) -> None:
 
 def add_name(parser: argparse.ArgumentParser) -> None:
     usual = os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
-    parser.add_argument("--name", default=usual, help=f"the cluster (default: ${NAME_VARIABLE}, here {usual})")
+    parser.add_argument("--name", default=usual, help=f"the cluster (default: ${NAME_VARIABLE}, here %(default)s)")
+
+
+def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:
+    parser.add_argument("-o", "--output", choices=forms, default=forms[0], help="what to print (default: %(default)s)")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CONTEXTS)} (default: all)")
 
 
 def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -215,10 +219,14 @@ def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     making = commands.add_parser("create", help="create a cluster").add_subparsers(required=True)
     parser = making.add_parser("cluster", help="create a cluster, or find it running")
     add_name(parser)
-    parser.add_argument("--kubeconfig", help="file to merge the access into")
+    parser.add_argument(
+        "--kubeconfig", help="file to merge the access into (default: $KUBECONFIG, else ~/.kube/config)"
+    )
     parser.add_argument("--config", help="a kind Cluster document: its nodes count")
     parser.add_argument("--image", help="accepted as kind does; the version is the lab's own")
-    parser.add_argument("--wait", type=seconds, help="longest wait for each stage, such as 60s or 5m")
+    parser.add_argument(
+        "--wait", type=seconds, help=f"longest wait for each stage, such as 60s or 5m (default: {WAIT_SECONDS:.0f}s)"
+    )
     parser.add_argument("--retain", action="store_true", help="accepted as kind does; logs always stay")
     parser.add_argument("--nodes", type=int, default=DEFAULT_NODES, help="how many nodes (default: 3)")
     parser.add_argument(
@@ -229,7 +237,7 @@ def add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     deleting = commands.add_parser("delete", help="delete a cluster, with all its data").add_subparsers(required=True)
     parser = deleting.add_parser("cluster", help="delete a cluster; quick and harmless where there is none")
     add_name(parser)
-    parser.add_argument("--kubeconfig", help="file to take the access out of")
+    parser.add_argument("--kubeconfig", help="file to take the access out of (default: as for create)")
     parser.set_defaults(run=delete_cluster)
 
     getting = commands.add_parser("get", help="list clusters, or print the access to one").add_subparsers(required=True)
@@ -249,22 +257,28 @@ def add_build_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     """Add what makes and shows programs and images."""
     building = commands.add_parser("build", help="build programs or images").add_subparsers(required=True)
     parser = building.add_parser("binaries", help="build what is missing of the programs")
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    programs = ", ".join(program for group in GROUPS for program in group.programs)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {programs} (default: what clusters need)")
     parser.set_defaults(run=build_binaries)
 
     parser = building.add_parser("images", help="build what is missing of the images")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--builder", choices=["buildah", "docker"], default="buildah")
-    parser.add_argument("-o", "--output", choices=["text", "json", "wide"], default="text")
+    add_images(parser)
+    parser.add_argument(
+        "--builder",
+        choices=["buildah", "docker"],
+        default="buildah",
+        help="buildah: for clusters of the lab; docker: into Docker",
+    )
+    add_output(parser, "text", "json", "wide")
     parser.set_defaults(run=build_images)
 
     parser = commands.add_parser("images", help="print the images' references without building")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("-o", "--output", choices=["text", "json", "wide"], default="text")
+    add_images(parser)
+    add_output(parser, "text", "json", "wide")
     parser.set_defaults(run=print_images)
 
     parser = commands.add_parser("rootfs", help="print the directory of an image's root filesystem")
-    parser.add_argument("image", metavar="NAME")
+    parser.add_argument("image", metavar="NAME", help=f"of {', '.join(CONTEXTS)}")
     parser.set_defaults(run=print_rootfs)
 
     parser = commands.add_parser("prune", help="remove from the cache what the sources no longer lead to")
@@ -276,12 +290,12 @@ def add_care_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
     """Add what looks into a cluster and what breaks it."""
     parser = commands.add_parser("status", help="how the cluster is; exit code 1 if not well")
     add_name(parser)
-    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    add_output(parser, "text", "json")
     parser.set_defaults(run=print_status)
 
     parser = commands.add_parser("logs", help="print a component's log")
     parser.add_argument("component", nargs="?", help="without one: list them")
-    parser.add_argument("-f", "--follow", action="store_true")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is logged from now on")
     add_name(parser)
     parser.set_defaults(run=print_logs)
 
@@ -294,12 +308,14 @@ def add_care_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
         ("shell", "run a command, or bash, in it"),
     ):
         parser = breaking.add_parser(fault, help=help_)
-        parser.add_argument("node")
+        parser.add_argument("node", help="its name, such as node1")
         add_name(parser)
         if fault == "partition":
             parser.add_argument("--one-way", choices=["in", "out"], help="only to the node, or only from it")
         if fault == "shell":
-            parser.add_argument("command", nargs=argparse.REMAINDER)
+            parser.add_argument(
+                "command", nargs=argparse.REMAINDER, action=CommandInNode, help="with its own options (default: bash)"
+            )
         parser.set_defaults(run=break_node)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from appstack_lab import faults
 from appstack_lab.client import get_json, is_ready, nodes_ready
-from appstack_lab.create import completion, is_complete
+from appstack_lab.create import completion, is_complete, standstill
 from appstack_lab.network import service_route_node
 from appstack_lab.orders import ask
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TROUBLE = re.compile(r'^(E|F)\d{4} |^panic:|^fatal error:|"level":"(error|fatal|panic)"|level=(error|fatal)')
 TAIL_BYTES = 65536
 LINES_PER_LOG = 2
+CRASHED = "crashed"
 
 
 def processes_of_cluster(cluster: Cluster) -> list[dict[str, Any]]:
@@ -48,7 +49,7 @@ def describe_nodes(cluster: Cluster) -> list[dict[str, Any]]:
     ready, cuts, crashed = nodes_ready(cluster), faults.current_cuts(cluster), faults.crashed_nodes(cluster)
     described = []
     for node in cluster.nodes:
-        fault = "crashed" if node.name in crashed else ""
+        fault = CRASHED if node.name in crashed else ""
         if node.name in cuts:
             fault = f"cut off ({cuts[node.name]})"
         described.append(
@@ -103,6 +104,12 @@ def is_well(status: dict[str, Any]) -> bool:
     )
 
 
+def way_back(cluster: str, node: dict[str, Any]) -> str:
+    """The command that mends a node that was broken on purpose."""
+    mend = "restart" if node["fault"] == CRASHED else "heal"
+    return f"lab node {mend} {node['name']} --name {cluster}"
+
+
 def render(status: dict[str, Any]) -> str:
     """Write the status for a person."""
     verdict = "well" if is_well(status) else "NOT WELL"
@@ -116,11 +123,15 @@ def render(status: dict[str, Any]) -> str:
     ]
     for node in status["nodes"]:
         state = "Ready" if node["ready"] else "NotReady"
-        lines.append(f"{node['name']:<10}{state:<10}{node['address']:<15}pods {node['pods']:<17}{node['fault']}")
+        fault = f"{node['fault']}; back: {way_back(status['name'], node)}" if node["fault"] else ""
+        line = f"{node['name']:<10}{state:<10}{node['address']:<15}pods {node['pods']:<17}{fault}"
+        lines.append(line.rstrip())
     lines.append("")
     for process in status["processes"]:
         restarts = f"  restarts {process['restarts']} (last: {process['last_exit']})" if process["restarts"] else ""
         lines.append(f"{process['name']:<26}{process['state']:<9}{restarts}".rstrip())
+    if not status["processes"]:
+        lines.append(standstill(status["name"]))
     trouble_now = {} if is_well(status) else status["trouble"]
     for component, trouble in trouble_now.items():
         lines += ["", f"{component}:", *(f"  {line[:180]}" for line in trouble)]

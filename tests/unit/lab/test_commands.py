@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import create, main, paths, state
+from appstack_lab import create, faults, images, main, paths, state
 from appstack_lab.cluster import Cluster, build_nodes
 from appstack_lab.failures import LabError
 from tests.unit.lab.users import as_somebody_else
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -52,6 +54,115 @@ def test_logs_without_a_component_lists_the_components(review: Cluster, capsys: 
     assert capsys.readouterr().out == "etcd speaks\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["node", fault, "node1"] for fault in ("partition", "heal", "crash", "restart", "shell")),
+        ["load", "docker-image", images.BASE],
+        ["get", "kubeconfig"],
+    ],
+    ids=" ".join,
+)
+def test_a_cluster_that_does_not_run_is_told_so_with_the_way_out(
+    review: Cluster, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a reboot, say; also where its creation was broken off before anything was there."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main.main([*words, "--name", "review"]) == 1
+    assert capsys.readouterr().err == f"lab: {create.standstill('review')}\n"
+
+
+def test_logs_of_a_cluster_without_any_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    state.remember(Cluster("review", 0, build_nodes(1)))
+    for words in (["logs"], ["logs", "etcd"]):
+        assert main.main([*words, "--name", "review"]) == 1
+        assert "there is no log yet: cluster review does not run" in capsys.readouterr().err
+
+
+def test_images_go_into_no_node_where_all_are_down(
+    review: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paths, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(create, "ask", lambda *_: {"processes": []})
+    state.write_json(faults.dead_file(review), ["node1"])
+    assert main.main(["load", "docker-image", images.BASE, "--name", "review"]) == 1
+    assert "every node of review is down: lab node restart NODE --name review" in capsys.readouterr().err
+
+
+def test_a_log_that_is_not_there_is_told_with_those_that_are(
+    review: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["logs", "../etcd", "--name", "review"]) == 1
+    assert "there is no log of ../etcd; there are etcd, kube-apiserver" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("node", ["node2", "", "../node1", "Node1"])
+def test_an_unknown_node_is_told_with_those_there_are(
+    review: Cluster, node: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(create, "ask", lambda *_: {"processes": []})
+    for fault in ("partition", "heal", "crash", "restart", "shell"):
+        assert main.main(["node", fault, node, "--name", "review"]) == 1
+        assert f"cluster review has no node {node!r}; it has node1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--name", "review", "node1", "ls", "-l", "--name"],
+        ["node1", "--name", "review", "ls", "-l", "--name"],
+        ["node1", "--name=review", "--", "ls", "-l", "--name"],
+        ["--name", "review", "node1", "--", "ls", "-l", "--name"],
+    ],
+)
+def test_a_shell_knows_its_cluster_from_the_words_of_the_command(words: list[str]) -> None:
+    args = main.build_parser().parse_args(["node", "shell", *words])
+    assert (args.name, args.node, args.command) == ("review", "node1", ["ls", "-l", "--name"])
+
+
+def test_a_shell_of_a_node_without_a_name_after_the_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.build_parser().parse_args(["node", "shell", "node1", "--name"])
+    assert "--name: expected one argument" in capsys.readouterr().err
+
+
+def test_who_is_not_root_is_told_so_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main.main(["node", "crash", "node1", "--name", "no-such"]) == 1
+    assert capsys.readouterr().err == "lab: this needs root: namespaces, mounts and control groups are made\n"
+
+
+@pytest.mark.parametrize("words", [["status"], ["logs"], ["get", "kubeconfig"], ["node", "heal", "node1"]])
+@pytest.mark.parametrize("name", ["", "A", "a b", "../x", "-x", "x" * 31, "a\n"])
+def test_a_name_that_no_cluster_can_have_is_refused(
+    words: list[str], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main.main([*words, f"--name={name}"]) == 1
+    assert f"{name!r} cannot name a cluster: use up to 30 of a-z" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("60", 60), ("60s", 60), ("5m", 300), ("1m30s", 90), ("1.5h", 5400), ("0s", 0)]
+)
+def test_a_duration_is_read_as_kind_reads_it(text: str, seconds: float) -> None:
+    assert main.build_parser().parse_args(["create", "cluster", f"--wait={text}"]).wait == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "abc", "-5", "nan", "inf", "5 m", "5x", "1e9s"])
+def test_what_is_no_duration_is_refused_in_a_sentence(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.build_parser().parse_args(["create", "cluster", f"--wait={text}"])
+    assert "is no duration: use one such as 60s, 5m or 1m30s" in capsys.readouterr().err
+
+
 def test_a_cache_of_another_user_is_told_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,12 +176,27 @@ def test_a_cache_of_another_user_is_told_with_the_way_out(
     assert "needs root" not in said
 
 
-def test_every_command_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main.main(["--help"])
-    listed = capsys.readouterr().out
-    for command in ("get", "load", "delete", "create", "status", "logs", "node", "build"):
-        assert any(line.split()[:1] == [command] and len(line.split()) > 1 for line in listed.splitlines()), command
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and all those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
+
+
+def test_every_command_and_every_word_of_it_has_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPSTACK_CLUSTER", "50%")  # a sign of argparse's own
+    silent = []
+    for parser in parsers(main.build_parser()):
+        assert parser.format_help()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                told = {choice.dest for choice in action._choices_actions if choice.help}
+                silent += [f"{parser.prog} {name}" for name in action.choices if name not in told]
+            elif not action.help:
+                silent.append(f"{parser.prog}: {action.dest}")
+    assert silent == []
 
 
 @pytest.mark.parametrize(

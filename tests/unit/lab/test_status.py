@@ -49,6 +49,17 @@ def test_old_errors_do_not_frighten_when_all_is_well() -> None:
     assert "disk slow" in render(a_status(ready=False))
 
 
+def test_what_is_wrong_comes_with_the_way_back() -> None:
+    node = {"name": "node1", "ready": False, "address": "172.30.0.11", "pods": "10.64.1.0/24"}
+    cut, crashed = ({**node, "fault": fault} for fault in ("cut off (in)", "crashed"))
+    assert "cut off (in); back: lab node heal node1 --name shop" in render(a_status(nodes=[cut]))
+    assert "crashed; back: lab node restart node1 --name shop" in render(a_status(nodes=[crashed]))
+    assert "back:" not in render(a_status())
+    dead = "cluster shop does not run: lab create cluster --name shop makes it anew"
+    assert dead in render(a_status(ready=False, processes=[]))
+    assert dead not in render(a_status(ready=False))
+
+
 def test_trouble_is_what_was_logged_after_the_start(tmp_path: Path) -> None:
     log = tmp_path / "kubelet.log"
     log.write_text("E1124 08:00:00 starting up\nI1124 08:00:01 fine\n")

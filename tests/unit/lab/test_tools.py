@@ -13,7 +13,7 @@ from appstack_lab import binaries, golang, packages, paths
 from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
 from appstack_lab.gomodules import GROUPS
-from appstack_lab.main import build_parser, main, needs_root, seconds
+from appstack_lab.main import build_parser, main, needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,11 +162,6 @@ def test_root_is_asked_for_only_where_it_is_needed(command: str, root: bool) -> 
 def write_command(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}")
     path.chmod(0o755)
-
-
-@pytest.mark.parametrize(("text", "value"), [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1h", 3600.0)])
-def test_durations_are_read_as_kind_reads_them(text: str, value: float) -> None:
-    assert seconds(text) == value
 
 
 def test_a_cache_that_is_no_directory_is_told_in_a_sentence(
