@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from appstack_lab.failures import LabError, failure_with_log
+from appstack_lab.failures import LabError, failure_of, failure_with_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def output_of(command: Sequence[str], stdin: str | None = None) -> str:
     except FileNotFoundError:
         raise LabError(f"{command[0]} is not installed") from None
     if done.returncode != 0:
-        raise LabError(f"{' '.join(command)} failed ({done.returncode}): {done.stderr.strip()[-2000:]}")
+        raise failure_of(command, done.returncode, done.stderr)
     return done.stdout
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appstack_lab import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TAIL_LINES = 15
 LOG_NAMED, CAUSE_NAMED = " failed. Log: ", "probable cause: "  # in a failure that has a log
@@ -71,13 +75,24 @@ def failure_with_log(what: str, log: Path) -> LabError:
     return LabError(f"{text}\n  {CAUSE_NAMED}{cause}" if cause else text)
 
 
+def failure_of(command: Sequence[str], code: int, complaint: str) -> LabError:
+    """Build the error for a command that failed: what it said, and the probable cause where that is known."""
+    said = complaint.strip()[-2000:]
+    cause = probable_cause(said)
+    text = f"{' '.join(command)} failed ({code}): {said}"
+    return LabError(f"{text}\n  {CAUSE_NAMED}{cause}" if cause else text)
+
+
 def of_the_disk(error: OSError) -> str:
     """Return what a person can do about a disk or a cache that cannot be used.
 
     Every other error is raised again: a mistake of ours, whose traceback is what helps.
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full: free some space, or set APPSTACK_CACHE to another disk ({error})"
+        return (
+            f"the disk is full: free some space ({error}). Clusters lie in {paths.STATE}; "
+            f"programs and images in {paths.cache()}, which APPSTACK_CACHE moves to another disk"
+        )
     place = error.filename if isinstance(error.filename, str) else ""
     if Path(place).is_relative_to(paths.cache()):
         return f"the cache {paths.cache()} cannot be used: set APPSTACK_CACHE to a directory that can ({error})"

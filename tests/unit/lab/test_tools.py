@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from appstack_lab import binaries, golang, packages, paths
+from appstack_lab.commands import output_of
 from appstack_lab.failures import LabError
 from appstack_lab.golang import NEEDED, version_of
 from appstack_lab.gomodules import GROUPS
@@ -187,7 +188,17 @@ def test_a_full_disk_is_told_in_a_sentence_and_a_mistake_of_ours_is_not(
 
     fail_with(errno.ENOSPC)
     assert main(["build", "binaries"]) == 1
-    assert "lab: the disk is full: free some space" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "lab: the disk is full: free some space" in said
+    assert f"Clusters lie in {paths.STATE}; programs and images in {tmp_path}, which APPSTACK_CACHE moves" in said
     fail_with(errno.ENOENT)
     with pytest.raises(FileNotFoundError):
         main(["build", "binaries"])
+
+
+def test_a_full_disk_that_a_tool_complains_of_is_named_as_the_cause() -> None:
+    """cp, tar and mkfs say it in their own words, which no error number comes with."""
+    with pytest.raises(LabError, match=r"cp: .*: No space left on device\n  probable cause: the disk is full"):
+        output_of(["sh", "-c", "echo \"cp: error writing '/nodes/x': No space left on device\" >&2; exit 1"])
+    with pytest.raises(LabError, match=r"failed \(3\): no such thing$"):
+        output_of(["sh", "-c", "echo no such thing >&2; exit 3"])
