@@ -76,7 +76,9 @@ test: root ## Everything: lint, unit, API server, lease, backend, lab and cluste
 test-unit: venv ## Unit tests: a minute or two, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
-test-pythons: ## Unit tests on other interpreters: PYTHONS="python3.12 python3.13"
+test-pythons: ## Unit tests on other interpreters, which must be on PATH: PYTHONS="python3.12 python3.13"
+	@for python in $(PYTHONS); do $$python -c '' || { \
+	echo "$$python does not run here. Put it on PATH, or choose others: make test-pythons PYTHONS=\"python3.12\"" >&2; exit 1; }; done
 	@for python in $(PYTHONS); do $(MAKE) --no-print-directory test-unit PYTHON=$$python VENV=.venv-$$(basename $$python); done
 
 test-apiserver: venv ## The operator, killed at every write, and kubectl appstack, on etcd and an API server alone

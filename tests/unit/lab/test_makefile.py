@@ -124,3 +124,10 @@ def test_a_failure_before_the_tests_says_that_none_was_run() -> None:
     done = make("test", "PYTHON=false")
     assert done.returncode == 2
     assert "NO TEST WAS RUN" in done.stderr.splitlines()[-2]
+
+
+def test_an_interpreter_that_is_not_there_is_told_before_anything_is_run() -> None:
+    done = make("test-pythons", "PYTHONS=true python3.99")
+    assert done.returncode == 2
+    assert "python3.99 does not run here. Put it on PATH, or choose others: make test-pythons" in done.stderr
+    assert done.stdout == ""
