@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,46 @@ async def test_the_first_connection_to_a_new_primary_ends_those_to_the_former_on
             assert await leads_to(database, port_of(successor)), "one of them still leads to the former"
         finally:
             await database.close()
+
+
+async def test_what_a_frozen_primary_keeps_waiting_is_done_by_its_successor(tmp_path: Path) -> None:
+    """Its kernel goes on acknowledging, so no connection breaks; and nobody else comes for a new one."""
+    with (
+        servers.postgres(tmp_path / "former") as former,
+        servers.replica(tmp_path / "successor", former) as successor,
+    ):
+        database = Database(former.dsn, "test", size=2, patience_seconds=60)
+        await database.open()
+        frozen: asyncio.Queue[int] = asyncio.Queue()
+
+        async def work(conn: Connection) -> int:
+            if conn.info.port == port_of(former):
+                backend = await pid(conn)
+                os.kill(backend, signal.SIGSTOP)
+                frozen.put_nowait(backend)
+            await conn.execute("SELECT 1")
+            return conn.info.port
+
+        waiting = [asyncio.create_task(database.run(work)) for _ in range(2)]
+        backends = [await asyncio.wait_for(frozen.get(), 60) for _ in waiting]
+        try:
+            with psycopg.connect(successor.dsn, autocommit=True) as conn:
+                conn.execute("SELECT pg_promote()")
+            database.dsn = database._pool.conninfo = successor.dsn  # as the Service does
+            assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [port_of(successor)] * 2
+        finally:
+            for backend in backends:
+                os.kill(backend, signal.SIGCONT)
+            await database.close()
+
+
+async def test_work_that_takes_long_is_left_in_peace(dsn: str) -> None:
+    database = Database(dsn, "test", size=1, patience_seconds=0)
+    await database.open()
+    try:
+        await database.execute("SELECT pg_sleep(3)")  # four looks, which find the same primary
+    finally:
+        await database.close()
 
 
 async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """PostgreSQL: pools that forget dead servers at once, and work that is repeated after a failover."""
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -35,6 +37,10 @@ CONNECT: dict[str, Any] = {
     "autocommit": True,
 }
 POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection attempt
+# A server that stands still (a frozen process, no lost node) goes on acknowledging bytes. So where nobody has heard of
+# it for a second, a look at its address every half second tells whether it was replaced; rarer the longer it lasts,
+# since work may take its time.
+SILENT_SECONDS, LOOK_SECONDS, LOOK_SHARE = 1.0, 0.5, 0.1
 # We reached a server that is no primary (any more): it takes no writes, or has no position of its own to tell.
 NO_PRIMARY = ("25006", "55000")
 LOCK_TIMEOUT = "55P03"
@@ -87,6 +93,15 @@ async def refuse_follower(conn: Connection) -> None:
             raise psycopg.OperationalError("the server follows another one, so it is not the primary")
 
 
+def hang_up(conn: Connection) -> None:
+    """End a connection under whoever waits for its answer: to them it broke. Closing it would leave them waiting."""
+    with (
+        suppress(OSError, psycopg.OperationalError),  # it is closed, or has broken already
+        socket.socket(fileno=os.dup(conn.fileno())) as sock,
+    ):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 async def rows_of(conn: Connection, query: Any, parameters: Any = None, **options: Any) -> Rows:
     """All rows of a statement, as dictionaries."""
     async with conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
@@ -108,8 +123,10 @@ class Database:
     ) -> None:
         self.dsn, self.name, self.size, self._may_follow = dsn, name, size, may_follow
         self.patience_seconds = patience_seconds
-        self._transactions, self._heard_at = 0, 0.0  # how many are under way; when the first began, or one ended
+        self._busy: set[Connection] = set()
+        self._heard_at = 0.0  # when the first of these began its work, or one ended it
         self._timeline = 0
+        self._watch: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             kwargs=CONNECT,
@@ -125,25 +142,43 @@ class Database:
         )
 
     async def _configure(self, conn: Connection) -> None:
-        """Tell a new connection how to read JSON, and learn from it whether there is a new primary.
+        """Tell a new connection how to read JSON, and learn from it whether there is a new primary."""
+        set_json_loads(msgspec.json.decode, conn)  # several times faster than the standard library's
+        await self._learn(await timeline_of(conn))
+
+    async def _learn(self, timeline: int) -> None:
+        """End the connections to the former primary, if there is a new one: what they were to do is repeated there.
 
         A primary that stood still while its successor was chosen takes itself for the primary for a moment more once it
-        goes on, and an idle connection to it would answer with what was. So the first connection to the successor ends
-        those to whom it follows.
+        goes on, and an idle connection to it would answer with what was; while it stands still, it answers nobody.
         """
-        set_json_loads(msgspec.json.decode, conn)  # several times faster than the standard library's
-        timeline = await timeline_of(conn)
-        if 0 < self._timeline < timeline:
+        former, self._timeline = self._timeline, max(self._timeline, timeline)
+        if 0 < former < timeline:
             log.info("there is a new primary", pool=self.name, timeline=timeline)
             await self._pool.drain()
-        self._timeline = max(self._timeline, timeline)
+            for conn in self._busy:
+                hang_up(conn)
 
     async def open(self) -> None:
         """Start the pool; connections come when the server does."""
         await self._pool.open(wait=False)
+        if not self._may_follow:
+            self._watch = asyncio.create_task(self._look_past_silence())
 
     async def close(self) -> None:
+        if self._watch:
+            self._watch.cancel()
         await self._pool.close(timeout=2.0)
+
+    async def _look_past_silence(self) -> None:
+        """While the server answers nobody, look whether its address leads to another one."""
+        while True:
+            began, limit = time.monotonic(), max(LOOK_SECONDS, LOOK_SHARE * self.silent_seconds)
+            if self.silent_seconds > SILENT_SECONDS:
+                with suppress(psycopg.Error, TimeoutError):  # it still leads to the silent one, or to nobody
+                    async with asyncio.timeout(limit), await AsyncConnection.connect(self.dsn, **CONNECT) as conn:
+                        await self._learn(await timeline_of(conn))
+            await asyncio.sleep(began + limit - time.monotonic())
 
     def report(self) -> None:
         """Copy the pool's figures to the metrics."""
@@ -153,30 +188,35 @@ class Database:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether transactions are under way: who waits in vain for a connection then knows of no lost server."""
-        return self._transactions > 0
+        """Whether work is under way: who waits in vain for a connection then knows of no lost server."""
+        return bool(self._busy)
 
     @property
     def silent_seconds(self) -> float:
-        """For how long the server has answered none of those that are under way."""
-        return time.monotonic() - self._heard_at if self._transactions else 0.0
+        """For how long the server has ended none of the work that is under way."""
+        return time.monotonic() - self._heard_at if self._busy else 0.0
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection to a server that may be asked."""
+        async with self._pool.connection() as conn:
+            if not self._busy:
+                self._heard_at = time.monotonic()
+            self._busy.add(conn)
+            try:
+                if not self._may_follow:
+                    await refuse_follower(conn)
+                yield conn
+            finally:
+                self._busy.discard(conn)
+                if not conn.closed:
+                    self._heard_at = time.monotonic()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction, not repeated: the caller sees what fails."""
-        async with self._pool.connection() as conn:
-            if not self._may_follow:
-                await refuse_follower(conn)
-            if not self._transactions:
-                self._heard_at = time.monotonic()
-            self._transactions += 1
-            try:
-                async with conn.transaction():
-                    yield conn
-            finally:
-                self._transactions -= 1
-                if not conn.closed:
-                    self._heard_at = time.monotonic()
+        async with self._connection() as conn, conn.transaction():
+            yield conn
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float | None = None) -> T:
         """Do the work in one transaction, again on a transient failure until patience ends.
@@ -197,9 +237,7 @@ class Database:
         give_up_at, pause = time.monotonic() + patience_seconds, FIRST_PAUSE_SECONDS
         while True:
             try:
-                async with self._pool.connection() as conn:
-                    if not self._may_follow:
-                        await refuse_follower(conn)
+                async with self._connection() as conn:
                     return await work(conn)
             except psycopg.Error as error:
                 if not is_transient(error):
