@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from appstack_backend.database import Connection
 
 MOST_SECONDS = 5.0  # a failover takes longer, so nobody still waits for the old primary when the new one writes
+HANG_SECONDS = 60.0
 PID = "SELECT pg_backend_pid() AS pid"
 
 
@@ -94,26 +96,26 @@ async def test_what_a_frozen_primary_keeps_waiting_is_done_by_its_successor(tmp_
     ):
         database = Database(former.dsn, "test", size=2, patience_seconds=60)
         await database.open()
-        frozen: asyncio.Queue[int] = asyncio.Queue()
+        begun, frozen = asyncio.Semaphore(0), asyncio.Event()
 
         async def work(conn: Connection) -> int:
-            if conn.info.port == port_of(former):
-                backend = await pid(conn)
-                os.kill(backend, signal.SIGSTOP)
-                frozen.put_nowait(backend)
+            begun.release()
+            await frozen.wait()
             await conn.execute("SELECT 1")
             return conn.info.port
 
-        waiting = [asyncio.create_task(database.run(work)) for _ in range(2)]
-        backends = [await asyncio.wait_for(frozen.get(), 60) for _ in waiting]
+        waiting = asyncio.gather(database.run(work), database.run(work))
+        for _ in range(2):
+            await asyncio.wait_for(begun.acquire(), HANG_SECONDS)
+        former.signal(signal.SIGSTOP)
         try:
+            frozen.set()
             with psycopg.connect(successor.dsn, autocommit=True) as conn:
                 conn.execute("SELECT pg_promote()")
             database.dsn = database._pool.conninfo = successor.dsn  # as the Service does
-            assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [port_of(successor)] * 2
+            assert await asyncio.wait_for(waiting, HANG_SECONDS) == [port_of(successor)] * 2
         finally:
-            for backend in backends:
-                os.kill(backend, signal.SIGCONT)
+            former.signal(signal.SIGCONT)
             await database.close()
 
 
@@ -165,8 +167,9 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
 async def leads_to(database: Database, port: int) -> bool:
     """Whether both connections of a pool soon lead there; new ones are made in the background."""
     for _ in range(2_400):  # a limit for hangs
-        if await ports(database) == {port}:
-            return True
+        with suppress(psycopg.OperationalError):  # ended while we held it
+            if await ports(database) == {port}:
+                return True
         await asyncio.sleep(0.05)
     return False
 

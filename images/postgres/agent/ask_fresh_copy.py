@@ -106,7 +106,10 @@ def renew_slot(me: str, name: str) -> None:
 
 
 def main(me: str, say: Any) -> None:
-    """Look, and ask Patroni; for ever. Patroni refuses where it has no leader, leads itself, or is busy."""
+    """Look, and ask Patroni; for ever. Patroni refuses where it has no leader, or leads itself.
+
+    It is forced: for a minute it waits for the start of the very server that cannot start without this WAL.
+    """
     suspicion, not_before, asked_at, copies = Suspicion(), 0.0, 0.0, 0
     while True:
         time.sleep(POLL_SECONDS)
@@ -122,7 +125,7 @@ def main(me: str, say: Any) -> None:
         suspicion = Suspicion()
         try:
             renew_slot(me, leader)
-            ask("POST", "/reinitialize", {}, ANSWER_SECONDS)
+            ask("POST", "/reinitialize", {"force": True}, ANSWER_SECONDS)
         except (OSError, subprocess.SubprocessError, KeyError, AttributeError) as error:
             say(f"the fresh copy was not begun: {error}")
             not_before = now + REFUSED_SECONDS

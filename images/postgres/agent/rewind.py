@@ -4,11 +4,15 @@
 A member that is killed in the middle of a rewind is left with files of two histories under a pg_control that calls them
 one: PostgreSQL would start on them. The note tells the next start, which fetches a new copy instead. The same where the
 source dies in the middle: Patroni keeps such a directory, as it cannot tell it from one that was not touched yet.
+
+And it keeps WAL: a rewound server begins where the last common checkpoint began, which a long checkpoint leaves far
+behind. pg_rewind removes the segments that its source does not have any more, also those of the common history.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +20,40 @@ from pathlib import Path
 
 PG_REWIND = "pg_rewind"
 NOTE = "rewind-under-way"
+KEPT_WAL = "wal-before-rewind"
+WAL = "pg_wal"
+# Of a WAL segment: its timeline, and the upper and lower half of its number.
+SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
+# A line of a history file: a timeline, and the position at which the next one left it.
+SWITCH = re.compile(r"(\d+)\s+([0-9A-F]+)/([0-9A-F]+)")
 
 
 def note_beside(data: Path) -> Path:
     """Where the note lies: pg_rewind removes what it does not know inside the directory."""
     return data.parent / NOTE
+
+
+def keep_wal(data: Path) -> Path:
+    """Give the WAL segments of a directory second names beside it: they cost no room. Returns where these are."""
+    kept = data.parent / KEPT_WAL
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(mode=0o700)
+    for segment in (data / WAL).iterdir():
+        if SEGMENT.fullmatch(segment.name):
+            os.link(segment, kept / segment.name)
+    return kept
+
+
+def give_wal_back(data: Path, kept: Path) -> None:
+    """Put back what the source did not have of the history that both have in common: segments before their parting."""
+    histories = sorted((data / WAL).glob("*.history"))
+    lines = (SWITCH.match(line) for line in histories[-1].read_text().splitlines()) if histories else ()
+    ends = {int(line[1]): int(line[2], 16) << 32 | int(line[3], 16) for line in lines if line}
+    for segment in kept.iterdir():
+        timeline, upper, lower = (int(part, 16) for part in SEGMENT.fullmatch(segment.name).groups())  # type: ignore[union-attr]
+        size, place = segment.stat().st_size, data / WAL / segment.name
+        if (upper << 32) + (lower + 1) * size <= ends.get(timeline, 0) and not place.exists():
+            segment.rename(place)
 
 
 def is_half_rewound(data: Path) -> bool:
@@ -44,6 +77,7 @@ def discard_half_rewound(data: Path) -> bool:
     found = is_half_rewound(data)
     if found:
         remove(data)
+    shutil.rmtree(data.parent / KEPT_WAL, ignore_errors=True)
     note_beside(data).unlink(missing_ok=True)
     return found
 
@@ -71,9 +105,13 @@ def main(arguments: list[str]) -> int:
         file.write("a directory beside this note that is older than it was half rewound\n")
         file.flush()
         os.fsync(file.fileno())
+    kept = keep_wal(data)
     code = subprocess.call([PG_REWIND, *arguments])
-    if code and has_been_touched(data, note.stat().st_mtime_ns):
+    if not code:
+        give_wal_back(data, kept)
+    elif has_been_touched(data, note.stat().st_mtime_ns):
         remove(data)  # the note stays until it is gone
+    shutil.rmtree(kept)
     note.unlink()
     return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import time
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 import psycopg
 from redis.sentinel import Sentinel
 
+from tests.backend.kit.processes import descendants
 from tests.backend.kit.rootfs import Box, Server, free_port
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -96,6 +99,12 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes."""
+        assert self._server is not None
+        for pid in descendants(self._server.process.pid):
+            os.kill(pid, number)
 
     def kill(self) -> None:
         """As a crash does it."""

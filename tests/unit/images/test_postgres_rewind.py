@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     made = tmp_path / "pgdata"
-    for folder in ("global", "base"):
+    for folder in ("global", "base", "pg_wal"):
         (made / folder).mkdir(parents=True)
     (made / "global" / "pg_control").touch()
     return made
@@ -54,7 +54,7 @@ def test_a_rewind_that_had_only_read_when_it_was_killed_costs_no_copy(
 ) -> None:
     at(rewind.note_beside(data), 20)
     at(data / name, second)
-    for path in ("global/pg_control", "global", "base"):
+    for path in ("global/pg_control", "global", "base", "pg_wal"):
         at(data / path, 10)
     assert rewind.discard_half_rewound(data) is half
     assert data.exists() is not half
@@ -65,7 +65,7 @@ def test_a_removal_that_is_killed_leaves_a_directory_that_counts_as_half_rewound
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(rewind.note_beside(data), 20)
-    for path in ("base/1", "global/pg_control", "global", "base"):
+    for path in ("base/1", "global/pg_control", "global", "base", "pg_wal"):
         at(data / path, 25 if path == "base/1" else 10)
 
     def killed(folder: Path) -> None:
@@ -96,6 +96,32 @@ def test_the_note_lies_there_while_pg_rewind_runs_and_goes_however_it_ends(
     monkeypatch.setattr(rewind, "PG_REWIND", str(tool))
     assert rewind.main(["-D", str(data), "--source-server", "dbname=postgres"]) == code
     assert not rewind.note_beside(data).exists()
+
+
+def test_wal_of_the_common_history_outlives_a_rewind_and_other_wal_does_not(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The servers parted in the middle of segment 0000000800000001000000D2."""
+    own = ("0000000700000001000000A4", "0000000800000001000000A6", "0000000800000001000000D1")
+    parted, later = "0000000800000001000000D2", "0000000800000001000000D3"
+    for name in (*own, parted, later, "00000008.history"):
+        with (data / "pg_wal" / name).open("w") as file:
+            file.write(f"of the former primary: {name}")
+            if "history" not in name:
+                file.truncate(16 << 20)
+    source = data.parent / "source"
+    source.mkdir()
+    (source / "00000009.history").write_text("7\t1/A5000000\tno reason\n\n8\t1/D2420988\tno reason\n")
+    for name in ("0000000800000001000000D1", "0000000900000001000000D2"):
+        (source / name).write_text("of the source")
+    tool = data.parent / "pg_rewind"
+    tool.write_text(f'#!/bin/sh\nrm "{data}"/pg_wal/* && cp "{source}"/* "{data}"/pg_wal\n')
+    tool.chmod(0o755)
+    monkeypatch.setattr(rewind, "PG_REWIND", str(tool))
+    assert rewind.main(["-D", str(data)]) == 0
+    left = {path.name: path.read_bytes().startswith(b"of the former primary") for path in (data / "pg_wal").iterdir()}
+    assert left == dict.fromkeys(own[:2], True) | {path.name: False for path in source.iterdir()}
+    assert {path.name for path in data.parent.iterdir()} == {"pgdata", "source", "pg_rewind"}
 
 
 def test_a_question_for_help_leaves_no_note(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,12 +191,17 @@ def memory_settings(limit_bytes: int) -> dict[str, str]:
 
 
 def wal_settings(volume_bytes: int) -> dict[str, str]:
-    """WAL takes at most about half of the volume, however long a replica is away (its slot is dropped then)."""
+    """WAL takes at most about half of the volume, however long a replica is away (its slot is dropped then).
+
+    A lost primary that is rewound begins where the last checkpoint began that both servers know. That lies within
+    `max_wal_size`, and its own crash recovery removes that WAL if it is not kept for others.
+    """
     volume_megabytes = volume_bytes // MEBIBYTE
+    most = f"{min(max(volume_megabytes // 10, 64), 4096)}MB"
     return {
-        "max_wal_size": f"{min(max(volume_megabytes // 10, 64), 4096)}MB",
+        "max_wal_size": most,
         "min_wal_size": "64MB",
-        "wal_keep_size": f"{min(max(volume_megabytes // 20, 32), 1024)}MB",
+        "wal_keep_size": most,
         "max_slot_wal_keep_size": f"{max(volume_megabytes // 4, 64)}MB",
     }
 
