@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import aiormq
 import psycopg
@@ -32,6 +32,9 @@ Secret = Mapping[str, str]
 REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 # Files that only the pods have; the operator checks the password, not the certificate.
 FILES_OF_THE_PODS = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
+FILES_OF_AMQP = {"cafile", "capath", "cadata", "certfile", "keyfile"}
+# Of the options in a Redis URL, which are those of the pods' client: the others may name its files, or be unknown here.
+OPTIONS_OF_REDIS = {"db", "username", "password"}
 
 
 async def ask_external(secrets: Mapping[str, Secret | None]) -> dict[str, ExternalAnswer]:
@@ -92,17 +95,36 @@ async def answer_of(key: str, secret: Secret, ask: Callable[[str], Awaitable[Non
             await ask(url)
     except RefusedError as error:
         return ExternalAnswer(error=without_passwords(f"{key}: {error}", secret), is_refused=True)
-    except ssl.SSLCertVerificationError:
-        return ExternalAnswer()  # it answers; whether the pods trust it, their own certificates say
     except FAILURES as error:
+        if is_untrusted(error):
+            return ExternalAnswer()  # it answers; whether the pods trust it, their own certificates say
         said = str(error).strip().splitlines()[-1:] or [f"no answer within {TIMEOUT_SECONDS:.0f} s"]
         return ExternalAnswer(error=without_passwords(f"{key} ({place(url)}): {said[0]}", secret))
     return ExternalAnswer()
 
 
+def is_untrusted(error: BaseException | None) -> bool:
+    """Whether a certificate was not signed by anybody known here: clients wrap that in errors of their own."""
+    while error and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def place(url: str) -> str:
     """Where an URL leads to, without user and password."""
-    return urlsplit(url).netloc.rpartition("@")[2] if "://" in url else url
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] if "://" in url else url
+    except ValueError:
+        return "no address"
+
+
+def with_options(url: str, is_kept: Callable[[str], bool]) -> str:
+    """The URL with those of its options that are to be kept."""
+    parts = urlsplit(url)
+    if not parts.query:
+        return url
+    kept = [(key, value) for key, value in parse_qsl(parts.query) if is_kept(key)]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 def without_passwords(text: str, secret: Secret) -> str:
@@ -157,7 +179,7 @@ async def ask_database(url: str) -> None:
 
 async def ask_redis_url(url: str) -> None:
     """A Redis that is a master; one that hides its role is taken at its word."""
-    retry = Retry(NoBackoff(), 0)
+    retry, url = Retry(NoBackoff(), 0), with_options(url, OPTIONS_OF_REDIS.__contains__)
     async with Redis.from_url(url, retry=retry, socket_connect_timeout=TIMEOUT_SECONDS, protocol=2) as client:
         await ask_master(client)
 
@@ -215,7 +237,7 @@ def connect(host: str, port: int, password: str | None) -> Redis:
 async def ask_broker(url: str) -> None:
     """A broker that opens the virtual host for this user."""
     try:
-        connection = await aiormq.connect(url)
+        connection = await aiormq.connect(with_options(url, lambda key: key not in FILES_OF_AMQP))
     except (AuthenticationError, ProbableAuthenticationError) as error:
         raise RefusedError(str(error)) from error
     except (ConnectionClosed, InvalidFrameError) as error:

@@ -100,7 +100,10 @@ async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> Rabbi
 
 async def observe_external_queues(secret: Mapping[str, str]) -> RabbitmqAnswers:
     """How long the queues of somebody else's broker are; without its management API nobody knows."""
-    amqp, management = urlsplit(secret.get("RABBITMQ_URL", "")), urlsplit(secret.get("RABBITMQ_MANAGEMENT_URL", ""))
+    try:
+        amqp, management = (urlsplit(secret.get(key, "")) for key in ("RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL"))
+    except ValueError:
+        return RabbitmqAnswers(error="an URL in the Secret of the external broker cannot be read")
     if not management.hostname:
         return RabbitmqAnswers(error="the Secret of the external broker names no RABBITMQ_MANAGEMENT_URL")
     vhost = unquote(amqp.path[1:]) or "/"
