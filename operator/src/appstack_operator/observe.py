@@ -118,15 +118,19 @@ def own_by_name(stack: AppStack, found: Sequence[Object]) -> dict[str, Object]:
     return {
         obj["metadata"]["name"]: obj
         for obj in found
-        if not is_of_former_stack(stack, obj) and not is_strangers_pod(stack, obj)
+        if not is_of_former_stack(stack, obj) and not is_strangers(stack, obj)
     }
 
 
-def is_strangers_pod(stack: AppStack, obj: Object) -> bool:
-    """Whether a pod bears the labels of a data service's members and is none (`kubectl debug --keep-labels`)."""
-    component = component_of(obj)
-    is_pod_of_service = obj["kind"] == "Pod" and component in COMPONENTS
-    return is_pod_of_service and not is_numbered(obj["metadata"]["name"], f"{stack.name}-{component}-")
+def is_strangers(stack: AppStack, obj: Object) -> bool:
+    """Whether a StatefulSet, or a pod with the labels of a data service's members, is none of the stack's by its name.
+
+    `kubectl debug --copy-to --keep-labels` makes such pods.
+    """
+    name, component = obj["metadata"]["name"], component_of(obj)
+    if obj["kind"] == "StatefulSet":
+        return name not in {f"{stack.name}-{each}" for each in COMPONENTS}
+    return obj["kind"] == "Pod" and component in COMPONENTS and not is_numbered(name, f"{stack.name}-{component}-")
 
 
 async def list_if_served(api: Api, kind: Kind, namespace: str, selector: str) -> list[Object] | None:

@@ -100,10 +100,11 @@ def waits_for_an_heir(restart: Restart, stack: AppStack, seen: Observed) -> bool
 
 def waiting_primary(stack: AppStack, seen: Observed) -> str:
     """The primary that is to be replaced and waits for an heir; empty if none does."""
-    for stateful_set in seen.of_kind("StatefulSet", "postgres"):
-        old = [restart_of(pod, stateful_set) for pod in seen.pods("postgres") if is_old(pod, stateful_set)]
-        return next((each.pod for each in old if each.is_ready and waits_for_an_heir(each, stack, seen)), "")
-    return ""
+    stateful_set = seen.get("StatefulSet", f"{stack.name}-postgres")
+    if stateful_set is None:
+        return ""
+    old = [restart_of(pod, stateful_set) for pod in seen.pods("postgres") if is_old(pod, stateful_set)]
+    return next((each.pod for each in old if each.is_ready and waits_for_an_heir(each, stack, seen)), "")
 
 
 def in_order(restart: Restart) -> tuple[str, bool, int]:

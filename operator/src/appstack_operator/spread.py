@@ -99,9 +99,8 @@ def candidates(stack: AppStack, seen: Observed) -> Iterator[Candidate]:
             continue
         node, sharing = fullest_node(pods)
         free = [pod for pod in pods if pod["spec"].get("nodeName") == node and not claims_of(pod)]
-        owner = next(
-            (each for kind in ("StatefulSet", "Deployment") for each in seen.of_kind(kind, group.component)), None
-        )
+        name = f"{stack.name}-{group.component}"  # ours by its name: users put our labels on what is theirs, too
+        owner = seen.get("StatefulSet", name) or seen.get("Deployment", name)
         if len(pods) - sharing < group.needed and free and owner:
             pod = max(free, key=lambda each: (created(each), each["metadata"]["name"]))
             yield Candidate(pod, owner, group.component, node, sharing, due_at(pod, owner))

@@ -45,6 +45,16 @@ async def test_a_copy_of_a_member_is_no_member(component: str, name: str) -> Non
     assert [pod["metadata"]["name"] for pod in seen.pods(component)] == [f"shop-{component}-0"]
 
 
+async def test_a_stateful_set_of_the_users_is_none_of_a_service() -> None:
+    """What is wrong with it was told as the trouble of PostgreSQL."""
+    found = {each["metadata"]["name"]: each for each in everything() if each["kind"] == "StatefulSet"}
+    ours = found["shop-postgres"]
+    seen = await seen_in(*found.values(), named(ours, "a-postgres"), named(ours, "shop-postgres-mine"))
+    assert {each["metadata"]["name"] for each in seen.of_kind("StatefulSet")} == found.keys()
+    relabelled = {**ours, "metadata": {**ours["metadata"], "labels": {"appstack.dev/component": "mine"}}}
+    assert (await seen_in(relabelled)).get("StatefulSet", "shop-postgres"), "it is ours: its labels are put right"
+
+
 async def test_pods_of_deployments_have_no_numbers() -> None:
     pods = [named(a_pod(a_stack(), component), f"shop-{component}-7d9f-x2b4z") for component in ("api", "worker-bulk")]
     assert len((await seen_in(*pods)).of_kind("Pod")) == 2

@@ -107,6 +107,18 @@ def test_three_pods_of_the_api_may_share_a_node_while_one_is_elsewhere() -> None
     assert moved(placed(stack, component="api"), stack) is None
 
 
+def test_the_note_of_a_move_is_written_on_nothing_of_the_users() -> None:
+    """They put the stack's labels on what is theirs, too: a Deployment that comes first was taken for the API's."""
+    stack = a_stack(backend={"api": {"replicas": 2}})
+    seen = placed(stack, ("node-0", "node-0"), component="api")
+    theirs = workload(stack, "api", "Deployment")
+    theirs["metadata"] |= {"name": "a-proxy", "uid": "theirs"}
+    both = replace(seen, objects={**seen.objects, "Deployment": {"a-proxy": theirs, **seen.objects["Deployment"]}})
+    (action,) = plan_move(stack, both)
+    assert action.manifest is not None
+    assert action.manifest["metadata"]["name"] == "shop-api"
+
+
 def test_a_stack_that_asks_for_single_pods_is_left_alone() -> None:
     assert moved(placed(a_stack()), a_stack(rabbitmq={"replicas": 1})) is None
 
