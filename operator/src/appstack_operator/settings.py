@@ -1,6 +1,6 @@
 """The operator's own configuration, from APPSTACK_… environment variables set by the chart."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -25,12 +25,14 @@ class Settings(BaseSettings):
     lease_name: str = Field(default="appstack-operator", description="Whoever holds this Lease may write.")
     metrics_port: int = Field(default=9000, description="Prometheus metrics.")
     health_port: int = Field(default=8080, description="/healthz and /readyz for the probes.")
-    resync_seconds: float = Field(default=600, description="A pass at least so often, even if nothing happened.")
-    poll_seconds: float = Field(default=5, description="Services are asked so often; only news lead to a pass.")
+    resync_seconds: float = Field(default=600, gt=0, description="A pass at least so often, even if nothing happened.")
+    poll_seconds: float = Field(default=5, gt=0, description="Services are asked so often; only news lead to a pass.")
     watch_silence_seconds: float = Field(
-        default=70, description="A watch that says nothing for so long is begun anew; bookmarks come every minute."
+        default=70,
+        gt=0,
+        description="A watch that says nothing for so long is begun anew; bookmarks come every minute.",
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What is logged.")
 
     @field_validator("watch_namespaces", mode="before")
     @classmethod

@@ -40,6 +40,26 @@ def test_run_names_each_variable_that_is_missing_or_wrong(
 
 
 @pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("APPSTACK_RESYNC_SECONDS", "0"),  # each pass crashed
+        ("APPSTACK_POLL_SECONDS", "0"),  # services were asked without a pause
+        ("APPSTACK_POLL_SECONDS", "-5"),
+        ("APPSTACK_WATCH_SILENCE_SECONDS", "0"),
+        ("APPSTACK_LOG_LEVEL", "verbose"),
+    ],
+)
+def test_run_begins_nothing_with_a_value_that_it_cannot_work_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    for name in ("BACKEND", "POSTGRES", "REDIS", "RABBITMQ"):
+        monkeypatch.setenv(f"APPSTACK_IMAGE_{name}", "image:1")
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("appstack_operator.process.run", lambda _: None)
+    assert f"{variable}: Input should be " in refusal(capsys, "run")
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("a: [", "is not valid YAML"),
