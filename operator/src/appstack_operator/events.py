@@ -12,6 +12,7 @@ from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, conten
 
 REPLICAS_IGNORED = "ReplicasIgnored"  # no reason of a condition: all is well
 POD_MOVED = "PodMoved"
+NOTE_BYTES = 1024  # Kubernetes refuses an event with a longer note, and counts bytes
 QUIET = {"Reconciling"}  # comes and goes with every change
 # Work that goes on by itself, or what the spec asks for: nobody has to look.
 EXPECTED = {
@@ -100,7 +101,7 @@ def build_event(stack: AppStack, action: str, reason: str, note: str, now: datet
         "action": action,
         "reason": reason,
         "type": "Warning" if is_warning else "Normal",
-        "note": note[:1024],
+        "note": note.encode()[:NOTE_BYTES].decode(errors="ignore"),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": "AppStack",

@@ -87,6 +87,14 @@ def test_an_event_fits_into_what_kubernetes_accepts() -> None:
     assert event["metadata"]["namespace"] == event["regarding"]["namespace"]
 
 
+@pytest.mark.parametrize("words", ["Datenbank läuft über ", "データベースがいっぱいです"])
+def test_an_event_fits_also_where_its_words_are_no_ascii(words: str) -> None:
+    """Kubernetes counts bytes: the last words of a program in another language were told to nobody."""
+    (event,) = build_events(STACK, [READY], [a_condition("Ready", "False", "NoPrimary", words * 100)], NOW)
+    assert 1020 < len(event["note"].encode()) <= 1024
+    assert event["note"].startswith(f"Ready is False: {words}")
+
+
 def an_autoscaled_stack(replicas: int = 5, observed_generation: int = 1, *, autoscaled: bool = True) -> AppStack:
     """Generation 2 of a stack whose API an autoscaler looks after."""
     api = {"replicas": replicas, "autoscaling": {"minReplicas": 2, "maxReplicas": 4} if autoscaled else None}
