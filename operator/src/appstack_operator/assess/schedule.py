@@ -54,8 +54,14 @@ def parse(text: str) -> Schedule | None:
         )
     except (ValueError, KeyError):
         return None
-    either = not words[2].startswith(("*", "?")) and not words[4].startswith(("*", "?"))
+    either = not is_any_day(words[2]) and not is_any_day(words[4])
     return Schedule(minutes, hours, days, months, frozenset(each % 7 for each in weekdays), either)
+
+
+def is_any_day(text: str) -> bool:
+    """Whether a field says nothing of days: a star among its parts, which is none with a step above 1 (*/2)."""
+    parts = (part.partition("/") for part in text.split(","))
+    return any(span in ("*", "?") and int(step or 1) == 1 for span, _, step in parts)
 
 
 def parse_field(text: str, least: int, most: int, names: Mapping[str, int]) -> frozenset[int]:

@@ -28,6 +28,11 @@ THURSDAY = datetime(2026, 1, 1, 12, 7, 30, tzinfo=UTC)
         pytest.param("0 3 * * 7", "Etc/UTC", "2025-12-28T03:00", id="7 is Sunday"),
         pytest.param("0 3 13 * fri", "Etc/UTC", "2025-12-26T03:00", id="one of both days is enough"),
         pytest.param("0 3 13 * *", "Etc/UTC", "2025-12-13T03:00", id="a day of the month"),
+        pytest.param(
+            "0 3 */2 * fri", "Etc/UTC", "2026-01-01T03:00", id="every second day is a limit, and one of both is enough"
+        ),
+        pytest.param("0 3 */1 * fri", "Etc/UTC", "2025-12-26T03:00", id="every day is none"),
+        pytest.param("0 3 13,* * fri", "Etc/UTC", "2025-12-26T03:00", id="a star among others is none either"),
         pytest.param("0 0 29 feb *", "Etc/UTC", "2024-02-29T00:00", id="a leap day"),
         pytest.param("10-50/20 9,11 * * *", "Etc/UTC", "2026-01-01T11:50", id="steps and lists"),
         pytest.param("@daily", "Etc/UTC", "2026-01-01T00:00", id="a macro"),
