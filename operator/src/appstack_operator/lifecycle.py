@@ -11,7 +11,7 @@ from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.credentials import names_of_credentials
 from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, STACK, Ref
-from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object
+from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, is_numbered
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.plan import belongs_to
 from appstack_operator.restarts import is_going, is_observed
@@ -74,7 +74,8 @@ async def clean_up(api: Api, live: Object, now: datetime) -> bool:
     await delete_all(api, await api.list(BY_NAME["ConfigMap"], stack.namespace, f"{PATRONI_LABEL}={scope(stack)}"))
     secrets = [*await api.list(BY_NAME["Secret"], stack.namespace, f"{STACK_LABEL}={stack.name}")]
     secrets += await unlabelled_credentials(api, stack)
-    await delete_all(api, [secret for secret in secrets if annotation(secret, HASH)])
+    names = names_of_credentials(stack)  # a copy of one bears all that ours do, but the name
+    await delete_all(api, [each for each in secrets if annotation(each, HASH) and each["metadata"]["name"] in names])
     return True
 
 
@@ -117,7 +118,8 @@ async def members_have_ended(api: Api, stack: AppStack, now: datetime) -> bool:
     for each in await sets_of(api, stack, COMPONENT):
         await api.delete(Ref.of(each), each["metadata"]["uid"])
     selector = f"{STACK_LABEL}={stack.name},{COMPONENT_LABEL}={COMPONENT}"
-    pods = await api.list(BY_NAME["Pod"], stack.namespace, selector)
+    found = await api.list(BY_NAME["Pod"], stack.namespace, selector)
+    pods = [pod for pod in found if is_numbered(pod["metadata"]["name"], f"{stack.name}-{COMPONENT}-")]
     deleted_at = datetime.fromisoformat(str(stack.metadata.deletion_timestamp))
     return not pods or (now - deleted_at).total_seconds() > PATIENCE_SECONDS
 

@@ -9,12 +9,14 @@ import pytest
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.postgres import build_members
-from appstack_operator.lifecycle import members_have_ended, volumes_are_kept
+from appstack_operator.desired.stack import build_stack
+from appstack_operator.kinds import Ref
+from appstack_operator.lifecycle import clean_up, members_have_ended, volumes_are_kept
 from appstack_operator.objects import labels
-from tests.unit.operator.factories import NOW, UID, a_context, a_stack, made
+from tests.unit.operator.factories import NOW, UID, a_context, a_pod, a_stack, made
 
 if TYPE_CHECKING:
-    from appstack_operator.kinds import Kind, Ref
+    from appstack_operator.kinds import Kind
     from appstack_operator.objects import Object
 
 CLAIM = "data-shop-postgres-0"
@@ -30,6 +32,9 @@ class Cluster:
 
     async def list(self, kind: Kind, *_: Any) -> list[Object]:
         return [each for each in self.objects if each["kind"] == kind.name]
+
+    async def get(self, ref: Ref) -> Object | None:
+        return next((each for each in self.objects if Ref.of(each) == ref), None)
 
     async def patch(self, ref: Ref, patch: Object) -> None:
         self.done.append(("patch", str(ref), patch))
@@ -120,3 +125,20 @@ async def test_only_a_statefulset_of_the_stack_itself_is_stopped() -> None:
         cluster = Cluster([live])
         assert await members_have_ended(cast("Any", cluster), stack, NOW)
         assert cluster.done == done
+
+
+async def test_a_copy_of_a_secret_is_kept_and_a_copy_of_a_pod_is_not_waited_for() -> None:
+    """Copies bear our labels and notes, too: backups went with the stack, and a pod to debug with held it up."""
+    stack = a_stack(deletionPolicy="Delete")
+    secrets = [
+        made(stack, each.manifest) for each in build_stack(stack, a_context()) if each.manifest["kind"] == "Secret"
+    ]
+    ours = next(each for each in secrets if each["metadata"]["name"] == "shop-postgres-app")
+    backup = {**ours, "metadata": {**ours["metadata"], "name": "shop-postgres-app-backup"}}
+    pod = a_pod(stack, "postgres")
+    pod["metadata"]["name"] = "shop-postgres-0-debug"
+    cluster = Cluster([ours, backup, pod])
+    meta = {"name": "shop", "namespace": "shop", "uid": UID, "deletionTimestamp": NOW.isoformat()}
+    live = {"metadata": meta, "spec": {"deletionPolicy": "Delete"}}
+    assert await clean_up(cast("Any", cluster), live, NOW)
+    assert [target for _, target, _ in cluster.done] == ["Secret shop-postgres-app"]
