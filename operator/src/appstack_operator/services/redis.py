@@ -28,7 +28,7 @@ Ask = Callable[..., Awaitable[Any]]
 Place = tuple[str, int, str]  # address, port, password
 KEPT: ContextVar["Kept | None"] = ContextVar("kept", default=None)
 LATE = (TimeoutError, RedisTimeoutError)
-FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError)
+FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError, TypeError)
 
 
 async def observe_redis(
@@ -143,10 +143,15 @@ async def ask_sentinel(pod: Object, name: str, pod_at: Mapping[str, str], passwo
         async with asyncio.timeout(TIMEOUT_SECONDS), connection_to(pod, SENTINEL_PORT, password) as ask:
             facts: dict[str, str] = await ask("SENTINEL", "MASTER", name)
             has_quorum = await quorum_is_there(ask, name)
+        return sentinel_of(pod["metadata"]["name"], facts, pod_at, has_quorum=has_quorum)
     except FAILURES as error:
         return SentinelAnswer(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
+
+
+def sentinel_of(pod: str, facts: Mapping[str, str], pod_at: Mapping[str, str], *, has_quorum: bool) -> SentinelAnswer:
+    """A Sentinel's answer in our words."""
     return SentinelAnswer(
-        pod["metadata"]["name"],
+        pod,
         master=pod_at.get(facts["ip"], facts["ip"]),
         has_quorum=has_quorum,
         replicas=int(facts["num-slaves"]),
@@ -171,11 +176,16 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), connection_to(pod, REDIS_PORT, password) as ask:
             facts = dict(LINE.findall(await ask("INFO", "replication", "persistence")))
+        return instance_of(pod["metadata"]["name"], facts)
     except FAILURES as error:
         return RedisInstance(pod["metadata"]["name"], error=in_words(error), is_late=isinstance(error, LATE))
+
+
+def instance_of(pod: str, facts: Mapping[str, str]) -> RedisInstance:
+    """A Redis' answer in our words."""
     is_replica = facts["role"] == "slave"
     return RedisInstance(
-        pod["metadata"]["name"],
+        pod,
         role=facts["role"],
         link_up=facts.get("master_link_status") == "up",
         lag_bytes=max(int(facts["master_repl_offset"]) - int(facts["slave_repl_offset"]), 0) if is_replica else None,
@@ -190,5 +200,5 @@ async def ask_instance(pod: Object, password: str) -> RedisInstance:
 def in_words(error: Exception) -> str:
     """Why there is no answer."""
     if isinstance(error, KeyError):
-        return "the pod has no address yet"
+        return "the pod has no address yet" if error.args[0] in ("status", "podIP") else f"its answer lacks {error}"
     return str(error) or f"no answer within {TIMEOUT_SECONDS:.0f} s"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
+import pytest
 from aiohttp import ClientTimeout, web
 
 from appstack_operator.services import http, postgres
 from appstack_operator.services.postgres import observe_postgres
 from tests.unit.operator.factories import a_context, a_pod, a_stack
-
-if TYPE_CHECKING:
-    import pytest
 
 PRIMARY = {"state": "running", "role": "primary", "timeline": 3, "xlog": {"location": 5_000}}
 REPLICA = {
@@ -72,3 +69,25 @@ async def test_an_answer_that_does_not_come_is_late_and_a_refusal_is_not(monkeyp
     server.close()
     assert (bool(late.error), late.is_late) == (True, True)
     assert (bool(refused.error), refused.is_late) == (True, False)
+
+
+@pytest.mark.parametrize("odd", [[], None, "ready", {"state": "running", "xlog": [1]}, {"role": "primary"}])
+async def test_an_answer_of_another_shape_is_no_answer_and_ends_no_pass(
+    monkeypatch: pytest.MonkeyPatch, odd: object
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(odd)
+
+    app = web.Application()
+    app.router.add_get("/patroni", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(postgres, "PATRONI_PORT", runner.addresses[0][1])
+    stack = a_stack()
+    (member,) = (
+        await observe_postgres(stack, [a_pod(stack, "postgres", podIP="127.0.0.1")], a_context().credentials)
+    ).members
+    await runner.cleanup()
+    assert member.error
+    assert not member.is_late

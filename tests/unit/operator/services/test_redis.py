@@ -211,3 +211,32 @@ async def test_a_connection_that_nobody_uses_is_closed(instance: Instance, monke
     async with asyncio.timeout(60):
         while not instance.writers[0].is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        pytest.param(bulk("# Replication\r\n"), "its answer lacks 'role'", id="no role"),
+        pytest.param(b":7\r\n", "expected string or bytes-like object", id="a number"),
+        pytest.param(bulk("role:slave\r\nmaster_repl_offset:1\r\n"), "lacks 'slave_repl_offset'", id="half an answer"),
+    ],
+)
+async def test_a_redis_that_answers_in_another_shape_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, error: str
+) -> None:
+    async with scripted({"INFO": said}) as port:
+        monkeypatch.setattr(redis, "REDIS_PORT", port)
+        found = await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
+    assert error in found.error
+
+
+@pytest.mark.parametrize("master", [b"*2\r\n+ip\r\n+10.0.0.1\r\n", b"%1\r\n+ip\r\n+10.0.0.1\r\n"])
+async def test_a_sentinel_that_answers_in_another_shape_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, master: bytes
+) -> None:
+    """Each pass over the stack crashed."""
+    async with scripted({"SENTINEL MASTER": master, "SENTINEL CKQUORUM": b"+OK 3 usable Sentinels\r\n"}) as port:
+        monkeypatch.setattr(redis, "SENTINEL_PORT", port)
+        found = await redis.ask_sentinel(a_pod(STACK, "redis-sentinel", podIP=SPEAKS), "shop", {}, "a password")
+    assert found.error
+    assert not found.is_late
