@@ -132,15 +132,24 @@ async def converge(operator: Operator, namespace: str, name: str) -> float | Non
     is_going = "deletionTimestamp" in live["metadata"]
     try:
         return await (let_go(operator, live, now) if is_going else keep(operator, live, now))
-    except ApiError as error:
-        if not operator.has_failed_for_long(live, now):
-            pass
-        elif is_going:
-            await tell(operator.api, live, f"what goes with the stack cannot be taken away: {error.message}", now)
-        else:
-            said = f"nothing is done for the stack: {error.message}"
-            await report_stalled(operator.api, live, Reason.APPLY_REFUSED, said, now)
+    except Exception as error:
+        if operator.has_failed_for_long(live, now):
+            await tell_of_failure(operator.api, live, error, now)
         raise
+
+
+async def tell_of_failure(api: Api, live: Object, error: Exception, now: datetime) -> None:
+    """Say with what every pass has ended for a while. Of a defect only its kind: its words may hold a password."""
+    defect = f"the operator fails at it ({type(error).__name__}); its log says more"
+    why = error.message if isinstance(error, ApiError) else defect
+    if "deletionTimestamp" in live["metadata"]:
+        await tell(api, live, f"what goes with the stack cannot be taken away: {why}", now)
+        return
+    reason = Reason.APPLY_REFUSED if isinstance(error, ApiError) else Reason.STATE_UNKNOWN
+    try:
+        await report_stalled(api, live, reason, f"nothing is done for the stack: {why}", now)
+    except ApiError as unheard:  # what is to be told of is worse
+        logger.warning("the status could not be written: %s", unheard.message)
 
 
 async def let_go(operator: Operator, live: Object, now: datetime) -> float:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
 
+from appstack_operator import converge
 from appstack_operator.api import AppStack
 from appstack_operator.api.status import AppStackStatus, Condition
 from appstack_operator.client import ApiError
 from appstack_operator.converge import (
+    CRASHED_SECONDS,
+    Operator,
     generate_credentials,
     report,
     report_invalid_spec,
+    run_pass,
 )
 from appstack_operator.events import build_event
+from appstack_operator.left_to_do import PASSING_SECONDS
+from appstack_operator.settings import Settings
 from tests.unit.operator.factories import NOW, a_stack
 
 if TYPE_CHECKING:
+    from appstack_operator.kinds import Ref
     from appstack_operator.objects import Object
+
+SETTINGS = Settings(image_backend="b", image_postgres="p", image_redis="r", image_rabbitmq="q")
 
 
 class Written:
@@ -103,3 +113,48 @@ def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:
     assert len(first.redis) >= 32
     assert first.redis.isalnum()
     assert first.redis not in (second.redis, first.postgres_app)
+
+
+class There(Written):
+    """An API server with one stack."""
+
+    def __init__(self, **metadata: str) -> None:
+        super().__init__()
+        meta = {"name": "shop", "namespace": "shop", "uid": "u", "generation": 2, **metadata}
+        self.live: Object = {"apiVersion": "appstack.dev/v1alpha1", "kind": "AppStack", "metadata": meta, "spec": {}}
+
+    async def get(self, ref: Ref) -> Object:
+        return self.live
+
+    async def apply(self, manifest: Object, *_: str, **__: str) -> None:
+        self.applied.append(manifest)
+
+
+@pytest.mark.parametrize(
+    ("room", "metadata", "condition"),
+    [
+        ("keep", {}, ("Stalled", "StateUnknown")),
+        ("let_go", {"deletionTimestamp": "2026-01-01T00:00:00Z"}, ("Ready", "Deleting")),
+    ],
+)
+async def test_a_pass_that_crashes_for_a_minute_says_so_in_status(
+    monkeypatch: pytest.MonkeyPatch, room: str, metadata: dict[str, str], condition: tuple[str, str]
+) -> None:
+    """Only the log told it: a status of long ago went on saying that all was well."""
+
+    async def crash(*_: object) -> float:
+        raise ValueError("a password")
+
+    monkeypatch.setattr(converge, room, crash)
+    api = There(**metadata)
+    operator = Operator(api, SETTINGS)  # type: ignore[arg-type]
+    assert await run_pass(operator, "shop", "shop") == CRASHED_SECONDS
+    assert api.applied == [], "the next pass may see another world"
+
+    for since in operator.failing["shop", "shop"]:
+        operator.failing["shop", "shop"][since] -= timedelta(seconds=PASSING_SECONDS)
+    assert await run_pass(operator, "shop", "shop") == CRASHED_SECONDS
+    told = api.applied[0]["status"]["conditions"][0]
+    assert (told["type"], told["reason"]) == condition
+    assert "ValueError" in told["message"]
+    assert "password" not in told["message"]
