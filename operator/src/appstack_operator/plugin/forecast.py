@@ -1,7 +1,10 @@
 """What a change of a stack leads to: the operator's own plan, each action with what differs. Pure."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.stack import assess_stack
@@ -61,7 +64,8 @@ class Forecast:
 def build_forecast(stack: AppStack, live: Object | None, seen: Observed, settings: Settings) -> Forecast:
     """The way from what is there to what the stack asks for."""
     wanted = build_wanted(stack, seen, settings)
-    former = build_wanted(AppStack.model_validate(live), seen, settings) if live else []
+    before = stack_before(live)
+    former = build_wanted(before, seen, settings) if before else []
     known = {Ref.of(item.manifest): item.manifest for item in former}
     context = context_of(stack, seen, settings)
     missing = assess_stack(stack, seen, context).missing_inputs
@@ -69,8 +73,8 @@ def build_forecast(stack: AppStack, live: Object | None, seen: Observed, setting
     is_going = live is not None and "deletionTimestamp" in live["metadata"]
     actions = [] if is_going else forecast(stack, wanted, seen, gates)
     changes = [Change(action, differences_of(action, known, seen)) for action in actions]
-    dumped = [each.spec.model_dump(by_alias=True, mode="json", exclude_none=True) for each in stacks_of(live, stack)]
-    spec = compare_manifests({"spec": dumped[0]}, {"spec": dumped[1]}) if live else []
+    present = spec_of(before) if before else (live or {}).get("spec")
+    spec = compare_manifests({"spec": present}, {"spec": spec_of(stack)}) if live else []
     notes = [*[GOING] * is_going, *notes_of(stack, missing, context.parameters)]
     # Nobody is moved before all else is well: that is for the operator to say, who asks the services.
     if live and not changes and only_nodes_are_shared(live) and (move := describe_move(stack, seen)):
@@ -87,9 +91,16 @@ def only_nodes_are_shared(live: Object) -> bool:
     return any(each["type"] == "HighlyAvailable" and each["reason"] == Reason.SHARED_NODE for each in conditions)
 
 
-def stacks_of(live: Object | None, stack: AppStack) -> tuple[AppStack, AppStack]:
-    """The stack as it is and as it is to be."""
-    return (AppStack.model_validate(live) if live else stack), stack
+def stack_before(live: Object | None) -> AppStack | None:
+    """The stack as it is; None where there is none, or an older CRD took what cannot be read any more."""
+    with suppress(ValidationError):
+        return AppStack.model_validate(live) if live else None
+    return None
+
+
+def spec_of(stack: AppStack) -> Object:
+    """Its spec as a manifest has it, defaults written out."""
+    return stack.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
 def build_wanted(stack: AppStack, seen: Observed, settings: Settings) -> list[Wanted]:

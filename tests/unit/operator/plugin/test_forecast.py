@@ -31,3 +31,13 @@ def test_a_volume_of_somebody_elses_is_told_before_anything_is_made() -> None:
     assert [
         note for note in forecast.notes if note.startswith("ForeignObject: PersistentVolumeClaim data-shop-redis-1")
     ]
+
+
+def test_a_stack_whose_spec_cannot_be_read_any_more_can_be_mended() -> None:
+    """An older CRD may have taken what is refused now: the plan of the way out ended in a traceback."""
+    live = a_stack().model_dump(by_alias=True, mode="json", exclude_none=True)
+    live["spec"]["backend"]["api"] |= {"replicas": 1001}
+    forecast = build_forecast(a_stack(), live, observed(), SETTINGS)
+    changed = {each.path: (each.before, each.after) for each in forecast.spec}
+    assert changed["spec.backend.api.replicas"] == (1001, 2)
+    assert forecast.changes
