@@ -1,6 +1,6 @@
 """Which pod of a data service is made anew next: for a new template (their StatefulSets are OnDelete), or as a cure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -10,7 +10,7 @@ from appstack_operator.assess.partition import all_speak, sides_of
 from appstack_operator.assess.pods import is_ready
 from appstack_operator.assess.reach import COMPONENTS, is_cut_off
 from appstack_operator.heirs import heirs
-from appstack_operator.objects import ROLE_LABEL, Object, component_of
+from appstack_operator.objects import ROLE_LABEL, Object
 from appstack_operator.observed import Observed
 
 # A node apart cannot say goodbye: it waits for the others until it is killed. Others have what its queues hold.
@@ -50,7 +50,7 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     if is_cut_off(seen):
         return
     sets = sets_of(stack, seen)
-    members = {each["metadata"]["name"]: seen.pods(component_of(each)) for each in sets}
+    members = {each["metadata"]["name"]: members_of(stack, each, seen) for each in sets}
     if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):
         return
     old = [restart_of(pod, each) for each in sets for pod in members[each["metadata"]["name"]] if is_old(pod, each)]
@@ -60,7 +60,7 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     dead = [restart for restart in broken if not restart.is_running]
     all_are_there = all(len(members[each["metadata"]["name"]]) >= each["spec"]["replicas"] for each in sets)
     if broken:
-        starting = {each["metadata"]["name"] for each in sets if is_starting(each, seen)}
+        starting = {name for each in sets if is_starting(each, members[name := each["metadata"]["name"]], seen)}
         alive = sorted((each for each in broken if each.owner not in starting), key=in_order)
         yield from dead or alive[:1]
     elif all_are_there and all(map(is_ready, chain(*members.values()))):
@@ -73,6 +73,11 @@ def sets_of(stack: AppStack, seen: Observed) -> list[Object]:
     """The StatefulSets of the data services: users put the stack's label on what is theirs, too."""
     found = (seen.get("StatefulSet", f"{stack.name}-{component}") for component in COMPONENTS)
     return [each for each in found if each is not None]
+
+
+def members_of(stack: AppStack, stateful_set: Object, seen: Observed) -> list[Object]:
+    """The pods of a data service, by its StatefulSet's name: the labels may be somebody's, until they are repaired."""
+    return seen.pods(stateful_set["metadata"]["name"].removeprefix(f"{stack.name}-"))
 
 
 def waits(restart: Restart, stack: AppStack, seen: Observed) -> bool:
@@ -112,14 +117,13 @@ def in_order(restart: Restart) -> tuple[str, bool, int]:
     return restart.owner, restart.is_primary, -restart.ordinal
 
 
-def is_starting(stateful_set: Object, seen: Observed) -> bool:
+def is_starting(stateful_set: Object, pods: Sequence[Object], seen: Observed) -> bool:
     """Whether a pod of the newest template is still to come, or to show that it works, and may.
 
     One that is missing is on its way, or refused: then another one would not come back either. One that does not even
     run tells against that template. One that runs for long and is not ready may wait for those that are still to be
     replaced.
     """
-    pods = seen.pods(component_of(stateful_set))
     if len(pods) < stateful_set["spec"]["replicas"]:
         return True
     new = [pod for pod in pods if not is_old(pod, stateful_set) and not is_ready(pod)]

@@ -268,3 +268,12 @@ def test_nobody_is_restarted_while_the_operator_is_cut_off() -> None:
 
     assert planned(RabbitmqAnswers(**late)) == []
     assert planned(RabbitmqAnswers(error="refused")) == ["shop-rabbitmq-2"], "that one was reached"
+
+
+def test_a_set_with_the_labels_of_another_service_restarts_none_of_its_pods() -> None:
+    """Somebody relabelled it: before that was repaired, the other service's pods were taken for its own, and old."""
+    objects = members_of_postgres("newest", "newest", primary=1)
+    (moved,) = [each for each in objects if each["kind"] == "StatefulSet" and component_of(each) == "postgres"]
+    moved["status"]["updateRevision"] = "newest"
+    moved["metadata"]["labels"]["appstack.dev/component"] = "redis"
+    assert restarts(objects, replica()) == []
