@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 # Many events come together (a rollout): one pass for all of them, and no more than one in this time.
 PAUSE_SECONDS = 0.3
 STOP_SECONDS = 10.0
+# A run of a scheduled job is some ten events within seconds; its outcome is told when most runs are over.
+RUN_SECONDS = 10.0
 
 
 class Daemons:
@@ -49,6 +51,11 @@ class Daemons:
         """Something of this stack has changed; its pass finds out what."""
         if (namespace, name) in self._tasks:
             self._wakeups.wake(namespace, name)
+
+    def wake_later(self, namespace: str, name: str) -> None:
+        """A scheduled job runs: its pass looks at what has come of it, not at each step."""
+        if (namespace, name) in self._tasks:
+            self._wakeups.wake_later(namespace, name, RUN_SECONDS)
 
     async def stop(self) -> None:
         """Let passes that are under way end, and end everything else."""

@@ -13,7 +13,7 @@ from appstack_operator.api.base import GROUP, PLURAL, VERSION
 from appstack_operator.client import address_in_cluster
 from appstack_operator.daemons import Daemons
 from appstack_operator.kinds import CHILDREN
-from appstack_operator.news import News
+from appstack_operator.news import News, Urgency
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.settings import Settings
 from appstack_operator.stopping import minding_signals
@@ -64,15 +64,18 @@ def build_registry(daemons: Daemons, own: Settings, is_ending: asyncio.Event) ->
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def stack_changed(*, event: kopf.RawEvent, namespace: Any, name: str, **_: Any) -> None:
         stack: Object = dict(event["object"])
-        is_news = news.is_news(event["type"], stack)
+        urgency = news.urgency(event["type"], stack)
         if event["type"] == "DELETED":
             daemons.wake(namespace, name)
-        elif is_news:
+        elif urgency is Urgency.NOW:
             daemons.see(namespace, name, stack["metadata"].get("generation", 0))
 
     async def child_changed(*, event: kopf.RawEvent, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
-        if news.is_news(event["type"], dict(event["object"])):
+        urgency = news.urgency(event["type"], dict(event["object"]))
+        if urgency is Urgency.NOW:
             daemons.wake(namespace, labels[STACK_LABEL])
+        elif urgency is Urgency.LATER:
+            daemons.wake_later(namespace, labels[STACK_LABEL])
 
     for kind in CHILDREN:
         if kind.is_optional:

@@ -10,7 +10,9 @@ ACTIONS = Counter("appstack_actions", "Writes of plans by verb, impact and resul
 REQUESTS = Counter("appstack_api_requests", "Requests to the API server by verb and kind.", ["verb", "kind"])
 IS_LEADER = Gauge("appstack_is_leader", "1 if this process holds the operator's Lease and may write, else 0.")
 STACKS = Gauge("appstack_stacks", "AppStacks that this process looks after.")
-CHILD_EVENTS = Counter("appstack_child_events", "Events of watches about children: news, or ignored.", ["result"])
+CHILD_EVENTS = Counter(
+    "appstack_child_events", "Events of watches about children: news, later, or ignored.", ["result"]
+)
 QUEUE_DEPTH = Gauge("appstack_queue_depth", "Stacks that wait for their turn of a pass.")
 WATCH_RESTARTS = Counter(
     "appstack_watch_restarts", "How often all watches began anew, after one broke off in an unusual way."

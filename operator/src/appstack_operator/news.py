@@ -1,13 +1,23 @@
 """Which events are news: not what pods and autoscalers note every few seconds, nor the status that we have written."""
 
+from enum import Enum
+
 from appstack_operator.kinds import STACK
 from appstack_operator.metrics import CHILD_EVENTS
-from appstack_operator.objects import Object, content_hash
+from appstack_operator.objects import Object, component_of, content_hash
 
 # Annotations that pods' own processes renew as they go. Everything that is not named here may wake a pass.
 RENEWED = {"status"}
 # What the API server itself keeps about each write, whatever was written.
 BOOKKEEPING = {"resourceVersion", "managedFields"}
+
+
+class Urgency(Enum):
+    """What an event leads to."""
+
+    NONE = "ignored"
+    LATER = "later"  # a step of a run of a scheduled job: others come within seconds
+    NOW = "news"
 
 
 class News:
@@ -17,8 +27,17 @@ class News:
         """Nothing was seen yet."""
         self._seen: dict[tuple[str, str, str], str] = {}
 
+    def urgency(self, event_type: str | None, obj: Object) -> Urgency:
+        """Whether an event tells something that a pass would read, and how soon."""
+        if self.is_news(event_type, obj):
+            found = Urgency.LATER if is_of_a_run(obj) else Urgency.NOW
+        else:
+            found = Urgency.LATER if obj.get("kind") == "CronJob" else Urgency.NONE
+        CHILD_EVENTS.labels(found.value).inc()
+        return found
+
     def is_news(self, event_type: str | None, obj: Object) -> bool:
-        """Whether an event tells something that a pass would read."""
+        """Whether an event tells of something else than what is noted all the time."""
         if obj.get("kind") not in ESSENCES:
             is_new = True
         elif event_type == "DELETED":
@@ -28,7 +47,6 @@ class News:
             now = content_hash(ESSENCES[obj["kind"]](obj))
             is_new = self._seen.get(place_of(obj)) != now
             self._seen[place_of(obj)] = now
-        CHILD_EVENTS.labels("news" if is_new else "ignored").inc()
         return is_new
 
     def __len__(self) -> int:
@@ -39,6 +57,11 @@ class News:
 def place_of(obj: Object) -> tuple[str, str, str]:
     """Kind, namespace and name."""
     return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def is_of_a_run(obj: Object) -> bool:
+    """Whether it is a Job of a schedule, or a pod of one."""
+    return obj.get("kind") in ("Job", "Pod") and component_of(obj).startswith("cron-")
 
 
 def of_pod(pod: Object) -> Object:
@@ -54,6 +77,11 @@ def of_stack(stack: Object) -> Object:
     return {"metadata": metadata_of(stack), "spec": stack.get("spec")}
 
 
+def of_cron_job(cron_job: Object) -> Object:
+    """A schedule without its status, which changes twice with each run."""
+    return {"metadata": metadata_of(cron_job), "spec": cron_job["spec"]}
+
+
 def of_autoscaler(autoscaler: Object) -> Object:
     """An autoscaler without the use that it measures four times a minute; whether it can measure it is kept."""
     conditions = autoscaler.get("status", {}).get("conditions") or []
@@ -66,4 +94,9 @@ def metadata_of(obj: Object) -> Object:
     return {key: value for key, value in obj["metadata"].items() if key not in BOOKKEEPING}
 
 
-ESSENCES = {"Pod": of_pod, STACK.name: of_stack, "HorizontalPodAutoscaler": of_autoscaler}
+ESSENCES = {
+    "Pod": of_pod,
+    STACK.name: of_stack,
+    "HorizontalPodAutoscaler": of_autoscaler,
+    "CronJob": of_cron_job,
+}

@@ -14,14 +14,22 @@ class Wakeups:
     def __init__(self) -> None:
         """Nobody is awake."""
         self._flags: defaultdict[Key, asyncio.Event] = defaultdict(asyncio.Event)
+        self._later: dict[Key, asyncio.TimerHandle] = {}
 
     def wake(self, namespace: str, name: str) -> None:
         """Something of this stack has changed."""
         self._flags[namespace, name].set()
 
+    def wake_later(self, namespace: str, name: str, delay_seconds: float) -> None:
+        """Something has changed, and more of it is to come by then: one wake-up for all of it."""
+        key = (namespace, name)
+        if key not in self._later:
+            self._later[key] = asyncio.get_running_loop().call_later(delay_seconds, self.wake, namespace, name)
+
     def clear(self, namespace: str, name: str) -> None:
         """A pass begins: whatever changed before now will be seen by it."""
         self._flags[namespace, name].clear()
+        self._forget_later(namespace, name)
 
     def is_awake(self, namespace: str, name: str) -> bool:
         """Whether something has changed since the last pass began."""
@@ -42,3 +50,9 @@ class Wakeups:
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
         self._flags.pop((namespace, name), None)
+        self._forget_later(namespace, name)
+
+    def _forget_later(self, namespace: str, name: str) -> None:
+        """No wake-up is owed any more."""
+        if timer := self._later.pop((namespace, name), None):
+            timer.cancel()

@@ -96,3 +96,38 @@ async def test_a_pass_under_way_ends_before_a_stop_and_no_rest_follows(monkeypat
     asyncio.get_running_loop().call_later(0.05, may_end.set)
     await asyncio.wait_for(kept.stop(), daemons.STOP_SECONDS / 2)
     assert done == ["shop"]
+
+
+async def test_a_run_of_a_scheduled_job_leads_to_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its ten events led to one, of every stack at the same minute."""
+    passes = 0
+
+    async def one_pass(*_: object) -> float:
+        nonlocal passes
+        passes += 1
+        return 600.0
+
+    async def rest(*_: object) -> None:
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(daemons, "run_pass", one_pass)
+    monkeypatch.setattr(daemons, "rest", rest)
+    monkeypatch.setattr(daemons, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(daemons, "RUN_SECONDS", 1.0)
+    kept = Daemons(an_operator(), Health())
+    kept.see("shop", "shop", 1)
+    try:
+        await asyncio.sleep(0.05)
+        assert passes == 1
+        for _ in range(5):
+            kept.wake_later("shop", "shop")
+            await asyncio.sleep(0.05)
+        assert passes == 1
+        await asyncio.sleep(1.5)
+        assert passes == 2
+        kept.wake_later("shop", "shop")
+        kept.wake("shop", "shop")  # what cannot wait takes the rest with it
+        await asyncio.sleep(1.5)
+        assert passes == 3
+    finally:
+        await kept.stop()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from appstack_operator.news import News
+from appstack_operator.news import News, Urgency
 from tests.unit.operator.factories import a_pod, a_stack
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def after(change: Callable[[Any], None]) -> bool:
     changed = copy.deepcopy(pod)
     changed["metadata"]["resourceVersion"] = "2"
     change(changed)
-    return news.is_news("MODIFIED", changed)
+    return news.urgency("MODIFIED", changed) is Urgency.NOW
 
 
 def renew(pod: Object) -> None:
@@ -125,3 +125,31 @@ def test_a_status_that_a_pass_has_written_leads_to_no_other_pass() -> None:
     assert news.is_news("MODIFIED", a_live_stack(spec={"paused": True}, metadata=ending))
     assert news.is_news("DELETED", a_live_stack())
     assert len(news) == 0
+
+
+def a_step(kind: str, component: str) -> Object:
+    labels = {"appstack.dev/stack": "shop", "appstack.dev/component": component}
+    return {"kind": kind, "metadata": {"namespace": "shop", "name": "a", "labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "urgency"),
+    [
+        ("Job", "cron-nightly", Urgency.LATER),
+        ("Pod", "cron-nightly", Urgency.LATER),
+        ("Job", "migrate", Urgency.NOW),
+        ("Pod", "worker-cron-like", Urgency.NOW),
+        ("NetworkPolicy", "cron-nightly", Urgency.NOW),
+    ],
+)
+def test_steps_of_a_run_are_told_together(kind: str, component: str, urgency: Urgency) -> None:
+    assert News().urgency("ADDED", a_step(kind, component)) is urgency
+
+
+def test_a_schedule_that_somebody_changes_is_repaired_at_once() -> None:
+    news, schedule = News(), a_step("CronJob", "cron-nightly") | {"spec": {"suspend": False}}
+    assert news.urgency("ADDED", schedule) is Urgency.NOW
+    ran = schedule | {"status": {"lastScheduleTime": "2026-01-01T12:00:00Z"}}
+    assert news.urgency("MODIFIED", ran) is Urgency.LATER
+    assert news.urgency("MODIFIED", ran | {"spec": {"suspend": True}}) is Urgency.NOW
+    assert news.urgency("DELETED", ran) is Urgency.NOW
