@@ -73,6 +73,13 @@ CASES = {
         "SELECT event_id FROM deliveries",
         {"old and pending", "young"},
     ),
+    "targets": (
+        """
+        INSERT INTO webhook_targets (origin, failures, failed_at)
+        SELECT name, 1, now() - age::interval FROM (VALUES ('old', '31 days'), ('young', '29 days')) v (name, age)""",
+        "SELECT origin FROM webhook_targets",
+        {"young"},
+    ),
     "tombstones": (
         """
         INSERT INTO products (sku, name, category, supplier, price, currency, source_job, source_line, deleted_job,

@@ -48,6 +48,12 @@ DELETE_DELIVERIES = """
         WHERE finished_at < now() - make_interval(days => %(days)s)
         ORDER BY finished_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
     RETURNING 1"""
+DELETE_TARGETS = """
+    DELETE FROM webhook_targets WHERE origin IN (
+        SELECT origin FROM webhook_targets
+        WHERE failed_at < now() - make_interval(days => %(days)s)
+        LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    RETURNING 1"""
 PURGES = {
     "imports": DELETE_IMPORTS,
     "exports": DELETE_EXPORTS,
@@ -55,6 +61,7 @@ PURGES = {
     "marks": DELETE_MARKS,
     "deliveries": DELETE_DELIVERIES,
     "tombstones": DELETE_TOMBSTONES,
+    "targets": DELETE_TARGETS,
 }
 
 

@@ -76,7 +76,7 @@ PROMOTE = """
 DELIVERY = """
     SELECT d.id, d.subscription_id, d.event, d.payload, d.state, d.attempts, d.next_attempt_at,
         extract(epoch FROM now() - d.created_at)::float8 AS age_seconds,
-        s.url, s.secret, s.state AS subscription_state
+        s.owner, s.url, s.secret, s.state AS subscription_state
     FROM deliveries d JOIN subscriptions s ON s.id = d.subscription_id WHERE d.id = %(id)s"""
 REOPEN = """
     UPDATE deliveries SET state = 'pending', attempts = 0, next_attempt_at = NULL, finished_at = NULL
@@ -99,7 +99,7 @@ PROBE = """
 TARGET_ANSWERED = "DELETE FROM webhook_targets WHERE origin = %(origin)s"
 TARGET_FAILED = """
     INSERT INTO webhook_targets AS t (origin, failures) VALUES (%(origin)s, 1)
-    ON CONFLICT (origin) DO UPDATE SET failures = t.failures + 1,
+    ON CONFLICT (origin) DO UPDATE SET failures = t.failures + 1, failed_at = now(),
         open_until = CASE WHEN t.failures + 1 >= %(threshold)s THEN now() + %(open)s ELSE t.open_until END"""
 
 

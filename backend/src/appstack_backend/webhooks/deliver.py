@@ -90,16 +90,17 @@ async def deliver(
     if row is None:
         log.info("the subscription is gone")
         return
+    if row["subscription_state"] != "active":
+        if row["state"] == "pending":
+            await record(database, settings, row, Outcome(None, "the subscription is disabled"), is_sent=False)
+        return
     if row["state"] == "dead":
         raise DeliveryDead(f"webhook not delivered: {row['last_error']}")
     if row["state"] == "delivered" or not (is_resent or attempt == row["attempts"]):
         log.info("the attempt was made before", state=row["state"], attempts=row["attempts"])
         return
-    if row["subscription_state"] != "active":
-        await record(database, settings, row, Outcome(None, "the subscription is disabled"), is_sent=False)
-        return
     target = origin(row["url"])
-    until = await repository.open_until(database, target, timedelta(seconds=PROBE_SECONDS))
+    until = await repository.open_until(database, breaker_of(row), timedelta(seconds=PROBE_SECONDS))
     if until is not None:
         await defer(database, row, until, "the target is left alone after failures")
         return
@@ -114,6 +115,11 @@ async def deliver(
     finally:
         await sender.places.give_back(target)
     await record(database, settings, row, outcome)
+
+
+def breaker_of(row: dict[str, Any]) -> str:
+    """What opens together: a target, for one token. URLs of another one may fail at a host that answers this one."""
+    return f"{row['owner']} {origin(row['url'])}"
 
 
 def later(row: dict[str, Any]) -> datetime:
@@ -135,7 +141,10 @@ async def defer(database: Database, row: dict[str, Any], until: datetime, why: s
 async def record(
     database: Database, settings: Settings, row: dict[str, Any], outcome: Outcome, is_sent: bool = True
 ) -> None:
-    """Write down what came of an attempt, and when the next one is due; unsent, it tells nothing of its target."""
+    """Write down what came of an attempt, and when the next one is due.
+
+    Unsent, it tells nothing of its target, and is no dead letter: who sent it back would find its subscription ended.
+    """
     delays = settings.webhook_delays
     is_last = not is_sent or row["attempts"] >= len(delays) or outcome.status == GONE
     state = "delivered" if outcome.is_delivered else "dead" if is_last else "pending"
@@ -153,7 +162,7 @@ async def record(
         "delay": delay,
     }
     target = {
-        "origin": origin(row["url"]),
+        "origin": breaker_of(row),
         "is_failure": not outcome.is_delivered,
         "threshold": settings.webhook_breaker_failures,
         "open": timedelta(seconds=settings.webhook_breaker_seconds),
@@ -162,5 +171,5 @@ async def record(
     WEBHOOKS.labels(state if state != "pending" else "failed").inc()
     log.info("webhook attempt", state=state, status=outcome.status, error=outcome.error, attempt=row["attempts"])
     await repository.record(database, values, target if is_sent else None, disable)
-    if state == "dead":
+    if state == "dead" and is_sent:
         raise DeliveryDead(f"webhook not delivered: {outcome.error}")
