@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from appstack_backend.errors import DatabaseUnavailable, ImportRowInvalid
+import pytest
+
+from appstack_backend.errors import DatabaseUnavailable, IdempotencyKeyReused, ImportRowInvalid
 from appstack_backend.feeds.chunks import Chunk
 from appstack_backend.feeds.inflate import PIECE_BYTES
-from appstack_backend.imports.receive import Reception, Services, Upload
+from appstack_backend.imports.receive import Reception, Services, Upload, receive
 from appstack_backend.repository import imports as repository
 from appstack_backend.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import AsyncIterator
 
 PIECES = 40
 
@@ -72,6 +75,27 @@ def test_rejected_rows_stored_before_a_cut_count_when_the_upload_goes_on(monkeyp
 
     asyncio.run(store_all())
     assert stored == [[3, 4], [6], [], [6], []]
+
+
+@pytest.mark.parametrize("sha256", [None, hashlib.sha256(b"").digest()], ids=["cut off", "whole"])
+def test_a_key_belongs_to_one_content_type(monkeypatch: pytest.MonkeyPatch, sha256: bytes | None) -> None:
+    """Also while nothing of the body was stored that would tell."""
+
+    async def create(*_: object) -> None:
+        return None
+
+    async def by_key(*_: object) -> dict[str, Any]:
+        return {"id": UUID(int=1), "format": "ndjson", "state": "failed", "receiver": 1, "body_sha256": sha256}
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b""
+
+    monkeypatch.setattr(repository, "create", create)
+    monkeypatch.setattr(repository, "by_key", by_key)
+    monkeypatch.setattr(repository, "take_over", create)
+    services = Services(None, Settings.model_construct(import_lease_seconds=30.0), lambda: None)  # type: ignore[arg-type]
+    with pytest.raises(IdempotencyKeyReused, match="Content-Type"):
+        asyncio.run(receive(services, Upload("csv", is_gzip=False, owner="me", key="k", request_id="r"), body()))
 
 
 def test_the_lease_is_renewed_again_after_an_outage_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:

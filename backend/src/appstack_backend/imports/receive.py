@@ -68,6 +68,8 @@ async def receive(services: Services, upload: Upload, body: AsyncIterator[bytes]
         assert upload.key is not None
         job = await repository.by_key(services.database, upload.owner, upload.key)
         assert job is not None
+        if job["format"] != upload.format:
+            raise IdempotencyKeyReused("the Idempotency-Key belongs to a body of another Content-Type")
         if job["body_sha256"] is not None:
             return await compare(job, body)
         job = await resume(services, job)
