@@ -6,14 +6,17 @@ import asyncio
 import json
 import socket
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import aio_pika
 import psycopg
 import pytest
 from psycopg.errors import ConfigurationLimitExceeded, DiskFull
 
+from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import ADMIN_TOKEN, PATIENCE_SECONDS, wait_until
+from tests.backend.test_queries import application
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,6 +161,22 @@ def test_dead_letters_are_looked_at_sent_back_and_dropped(backend: Backend, dsn:
     assert api.job(job["id"])["rows"] == {"received": 1_500, "imported": 1_500, "rejected": 0}
     assert feeds.exported(api.export()) == feeds.catalogue(feed)
     assert command(backend, "list", "bulk") == []
+
+
+async def test_a_letter_of_a_cancelled_import_applies_nothing_more(dsn: str) -> None:
+    """Somebody wanted no more of it; what was applied before stays."""
+    async with application(dsn, import_chunk_rows=1) as (http, stores):
+        body, headers = feeds.as_csv(feeds.rows(2, seed=27)), {"Content-Type": "text/csv"}
+        job = (await http.post("/v1/imports", content=body, headers=headers)).json()
+        dead, other = (ChunkRef(UUID(job["id"]), number, is_redelivered=False) for number in range(2))
+        await stores.database.run(lambda conn: bury_chunk(conn, dead))
+        assert (await http.delete(f"/v1/imports/{job['id']}")).json()["state"] == "cancelled"
+        resent = ChunkRef(dead.import_id, dead.number, is_redelivered=False, is_resent=True)
+        for ref in (other, resent, resent):
+            assert await stores.database.run(lambda conn, ref=ref: apply_chunk(conn, ref)) == 0
+        assert (await http.get("/v1/products")).json()["items"] == []
+        shown = (await http.get(f"/v1/imports/{job['id']}")).json()
+        assert (shown["state"], shown["rows"]["imported"], shown["chunks"]["done"]) == ("cancelled", 0, 2)
 
 
 def cut_off(backend: Backend, body: bytes, sent: int, key: str) -> None:

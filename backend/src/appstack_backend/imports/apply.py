@@ -38,13 +38,8 @@ async def apply_chunk(conn: Connection, ref: ChunkRef) -> int:
         log.warning("the chunk is gone", reason="its upload was resumed or its import purged")
         return 0
     payload, rows, state, position, import_state = row[:5]
-    if state == "dead" and ref.is_resent:
-        await catalogue.apply_rows(conn, payload, position)
-        await conn.execute(repository.MARK_CHUNK, {**ref.key, "state": "done"})
-        await conn.execute(repository.REVIVE, {**ref.key, "imported": rows})
-        IMPORT_ROWS.labels("imported").inc(rows)
-        return int(rows)
-    if state != "pending":
+    is_revived = state == "dead" and ref.is_resent
+    if state != "pending" and not is_revived:
         log.info("the chunk was applied before", chunk_state=state)
         if ref.is_redelivered:
             await conn.execute(repository.COUNT_REDELIVERY, ref.key)
@@ -53,7 +48,10 @@ async def apply_chunk(conn: Connection, ref: ChunkRef) -> int:
     if applied:
         await catalogue.apply_rows(conn, payload, position)
     await conn.execute(repository.MARK_CHUNK, {**ref.key, "state": "done"})
-    await conn.execute(repository.COUNT_CHUNK, {**ref.key, "imported": applied, "is_dead": False})
+    if is_revived:
+        await conn.execute(repository.REVIVE, {**ref.key, "imported": applied})
+    else:
+        await conn.execute(repository.COUNT_CHUNK, {**ref.key, "imported": applied, "is_dead": False})
     IMPORT_ROWS.labels("imported").inc(applied)
     return int(applied)
 
