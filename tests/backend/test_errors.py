@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg.errors import DiskFull
 
 from appstack_backend.errors import CATALOGUE, RowError
 from tests.backend.kit import feeds
@@ -21,6 +22,7 @@ from tests.backend.kit.described import hold_to_description
 from tests.backend.kit.odd import NOBODY, THING, assert_no_leak
 from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.kit.world import World, without_database
+from tests.backend.test_messages import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,6 +164,13 @@ def export_not_ready(w: World) -> httpx.Response:
         return w.api.http.get(f"/v1/exports/{export['id']}/content")
 
 
+@provokes("EXPORT_NO_ROOM")
+def export_no_room(w: World) -> httpx.Response:
+    with w.sql(FULL.format(DiskFull.sqlstate), "DROP FUNCTION full_disk CASCADE"):
+        location = w.api.http.post("/v1/exports", json={}).headers["Location"]
+        return wait_until(lambda: e if (e := w.api.http.get(location)).json()["finished_at"] else None, "it fails")
+
+
 @provokes("RANGE_NOT_SATISFIABLE")
 def range_not_satisfiable(w: World) -> httpx.Response:
     location = w.api.http.post("/v1/exports", json={}).headers["Location"]
@@ -229,7 +238,7 @@ def test_a_code_is_provoked(world: World, code: str) -> None:
     answer = CASES[code](world)
     error, told = CATALOGUE[code], answer.json()
     if answer.is_success:  # a job that failed tells the code in its state
-        job = world.api.ended(told["id"])
+        job = told if told["finished_at"] else world.api.ended(told["id"])
         assert (job["state"], job["code"], job["error"]["code"]) == ("failed", code, code)
         assert job["error"]["message"]
         assert_no_leak(json.dumps(job["error"]))

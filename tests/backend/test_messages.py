@@ -208,7 +208,7 @@ def test_an_export_that_finds_no_room_is_not_tried_for_ever(backend: Backend, ds
         conn.execute(FULL.format(sqlstate).encode())
         location = api.http.post("/v1/exports", json={}).headers["Location"]
         ended = wait_until(lambda: e if (e := api.http.get(location).json())["finished_at"] else None, "it fails")
-        assert (ended["state"], ended["code"]) == ("failed", "INTERNAL_ERROR")
+        assert (ended["state"], ended["code"]) == ("failed", "EXPORT_NO_ROOM")
         reasons = [line["reason"] for line in worker.lines() if line["event"] == "a message is hopeless"]
         assert reasons == ["the database has no room for the file"]
         told = [line["event"] for line in worker.lines()]

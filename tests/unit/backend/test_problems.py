@@ -5,11 +5,11 @@ from appstack_backend.http.openapi import document
 from appstack_backend.http.problems import codes_by_status
 from appstack_backend.http.routes import OPERATIONS
 
-# Told without any operation, or only in the state and the rows of an import.
+# Told without any operation, or only in the state of a job and the rows of an import.
 OF_NO_OPERATION = {
     *("METHOD_NOT_ALLOWED", "IMPORT_CHUNK_FAILED", "IMPORT_COMPRESSION_INVALID", "IMPORT_HEADER_INVALID"),
     *("IMPORT_COLUMN_MISSING", "IMPORT_ENCODING_INVALID", "IMPORT_LINE_TOO_LONG", "IMPORT_NUMBER_INVALID"),
-    *("IMPORT_ROW_INVALID", "IMPORT_ROW_MALFORMED"),
+    *("IMPORT_ROW_INVALID", "IMPORT_ROW_MALFORMED", "EXPORT_NO_ROOM"),
 }
 
 

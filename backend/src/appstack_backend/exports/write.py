@@ -80,6 +80,6 @@ async def copy_locked(target: Connection, copy: CopyOut, job: repository.Job) ->
     return copy.rows
 
 
-async def fail_export(database: Database, export_id: UUID) -> None:
-    """The export cannot be written."""
-    await repository.fail(database, export_id)
+async def fail_export(database: Database, export_id: UUID, code: str) -> None:
+    """The export cannot be written, for the reason of this code."""
+    await repository.fail(database, export_id, code)

@@ -63,7 +63,7 @@ FINISH = WITH_EVENT.format(
 )
 FAIL = WITH_EVENT.format(
     update="""
-        UPDATE exports SET state = 'failed', error_code = 'INTERNAL_ERROR', finished_at = now()
+        UPDATE exports SET state = 'failed', error_code = %(code)s, finished_at = now()
         WHERE id = %(id)s AND state IN ('queued', 'running')"""
 )
 
@@ -143,8 +143,8 @@ async def finish(conn: Connection, job_id: UUID, rows: int, size: int) -> None:
     await conn.execute(FINISH, {"id": job_id, "rows": rows, "bytes": size})
 
 
-async def fail(database: Database, job_id: UUID) -> None:
-    await database.execute(FAIL, {"id": job_id})
+async def fail(database: Database, job_id: UUID, code: str) -> None:
+    await database.execute(FAIL, {"id": job_id, "code": code})
 
 
 async def reopen(database: Database, job_id: UUID) -> None:

@@ -18,7 +18,7 @@ from appstack_backend import broker, tracing
 from appstack_backend.cache import Cache
 from appstack_backend.database import Database, is_transient
 from appstack_backend.dead_letters import RESENT
-from appstack_backend.errors import DatabaseUnavailable
+from appstack_backend.errors import DatabaseUnavailable, ExportNoRoom, InternalError
 from appstack_backend.exports.write import NoRoom, fail_export, write_export
 from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
 from appstack_backend.logs import bound, get_logger
@@ -38,7 +38,11 @@ RENEW_SECONDS = 900.0  # well before RabbitMQ takes back what nobody acknowledge
 
 
 class Hopeless(Exception):
-    """No repetition will help; the text is the reason that the dead-letter queue shows."""
+    """No repetition will help; the text is the reason that the dead-letter queue shows, the code what an export tells."""
+
+    def __init__(self, reason: str, code: str = InternalError.code) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class Renew(Exception):
@@ -113,7 +117,7 @@ async def export_run(services: Services, task: Task) -> None:
         try:
             await write_export(services.reads, export_id, services.settings.export_replica_wait_seconds)
         except NoRoom as error:
-            raise Hopeless("the database has no room for the file") from error
+            raise Hopeless("the database has no room for the file", ExportNoRoom.code) from error
         services.relay.poke()
 
 
@@ -179,7 +183,7 @@ class Worker:
                 await self._attempt(task)
             return "done"
         except Hopeless as error:
-            await self._bury(message, task, str(error))
+            await self._bury(message, task, error)
             return "dead"
         except Renew:
             headers = {RESENT: message.headers[RESENT]} if RESENT in message.headers else {}
@@ -222,20 +226,20 @@ class Worker:
                     raise Renew from error
                 await asyncio.sleep(ATTEMPT_PAUSE_SECONDS)
 
-    async def _bury(self, message: AbstractIncomingMessage, task: Task | None, reason: str) -> None:
+    async def _bury(self, message: AbstractIncomingMessage, task: Task | None, error: Hopeless) -> None:
         """Publish to the dead letters with confirm, and tell the job; only then is the original acknowledged.
 
         A message that comes again while its job could not be told yet has its letter already. Only another
         process cannot know that, where this one ends in between: then two letters have one message id.
         """
-        log.error("a message is hopeless", reason=reason, queue=self._queue)
+        log.error("a message is hopeless", reason=str(error), queue=self._queue)
         known_as = (message.message_id or "", str(message.headers.get(RESENT, 0)))
         if known_as not in self._buried:
-            await self._publish_letter(message, reason)
+            await self._publish_letter(message, str(error))
             if message.message_id:
                 self._buried.add(known_as)
         with suppress(Hopeless):  # it names no job that could be told
-            await self._with_database(lambda: self._tell_job(task))
+            await self._with_database(lambda: self._tell_job(task, error.code))
         self._buried.discard(known_as)
         self._services.relay.poke()
 
@@ -250,10 +254,10 @@ class Worker:
             broker.dead_letters(self._queue), message.message_id or "", message.body, headers
         )
 
-    async def _tell_job(self, task: Task | None) -> None:
+    async def _tell_job(self, task: Task | None, code: str) -> None:
         """Count what cannot be done as done and failed; harmless to repeat."""
         if task is not None and task.kind == "import.chunk":
             ref = task.chunk()
             await self._services.database.run(lambda conn: bury_chunk(conn, ref))
         elif task is not None and task.kind == "export.run":
-            await fail_export(self._services.database, task.uuid("export_id"))
+            await fail_export(self._services.database, task.uuid("export_id"), code)
