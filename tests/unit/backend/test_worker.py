@@ -87,6 +87,33 @@ async def take(message: Message, work: Any) -> list[str]:
     return message.answers
 
 
+async def test_a_consumer_whose_broker_stands_still_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client then cancels who waits for an answer, which is not to end the whole worker."""
+    stop, lives = asyncio.Event(), 0
+
+    async def consume(_: consumers.Consumer, stop: asyncio.Event) -> None:
+        nonlocal lives
+        lives += 1
+        if lives == 1:
+            raise asyncio.CancelledError
+        await stop.wait()
+
+    async def work(_: Any) -> str:
+        return "done"
+
+    monkeypatch.setattr(consumers.Consumer, "_consume", consume)
+    monkeypatch.setattr(consumers, "FIRST_PAUSE_SECONDS", 0.01)
+    running = asyncio.create_task(consumers.Consumer("amqp://nowhere", "bulk", "test", 1, 1.0, work).run(stop))
+    async with asyncio.timeout(60):
+        while lives < 2 and not running.done():
+            await asyncio.sleep(0.01)
+        assert not running.done()
+        running.cancel()  # its own end is no trouble of the broker
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert lives == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [

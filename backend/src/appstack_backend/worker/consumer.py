@@ -48,7 +48,10 @@ class Consumer:
             started = time.monotonic()
             try:
                 await self._consume(stop)
-            except (ConsumerLost, *broker.TROUBLE) as error:
+            except (ConsumerLost, asyncio.CancelledError, *broker.TROUBLE) as error:
+                # The broker's client cancels what waits for it when it gives up a broker that stands still.
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise
                 if time.monotonic() - started > LONGEST_PAUSE_SECONDS:
                     pause = FIRST_PAUSE_SECONDS
                 reason = type(error).__name__
