@@ -17,6 +17,7 @@ from appstack_backend.database import CONNECT
 from appstack_backend.reads import IS_FRESH, as_lsn
 
 BLOCKS_AHEAD, FRESH_POLL_SECONDS = 4, 0.1
+CANCEL_PAUSE_SECONDS, CANCEL_SECONDS = 0.05, 2.0
 
 
 class Stale(Exception):
@@ -38,6 +39,8 @@ class CopyOut:
     wait_seconds: float = 0.0
     rows: int = 0
     _is_given_up: threading.Event = field(default_factory=threading.Event)
+    _has_ended: threading.Event = field(default_factory=threading.Event)
+    _conn: psycopg.Connection | None = None
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Blocks of at least `block_bytes`, the last one smaller. Raises Stale, psycopg.Error."""
@@ -54,6 +57,8 @@ class CopyOut:
             await reading
         finally:
             self._is_given_up.set()
+            if not reading.done():  # a thread of its own: readers may have all that there are
+                threading.Thread(target=self._cancel, name="canceller", daemon=True).start()
             while not reading.done():  # it may wait for room in the queue
                 with suppress(asyncio.QueueEmpty):
                     queue.get_nowait()
@@ -64,6 +69,7 @@ class CopyOut:
         """In the thread."""
         try:
             with psycopg.connect(self.dsn, **CONNECT) as conn, conn.cursor() as cursor:
+                self._conn = conn
                 self._wait_until_fresh(conn)
                 block = bytearray()
                 with cursor.copy(self.statement) as copy:
@@ -77,11 +83,21 @@ class CopyOut:
                 self.rows = cursor.rowcount
                 hand_over(bytes(block))
         finally:
+            self._has_ended.set()
             hand_over(None)
+
+    def _cancel(self) -> None:
+        """End the query, once it has begun: it may find nothing for long, and who gave up waits for its thread."""
+        while not self._has_ended.wait(CANCEL_PAUSE_SECONDS):
+            with suppress(psycopg.Error):
+                if self._conn is not None:
+                    self._conn.cancel_safe(timeout=CANCEL_SECONDS)
 
     def _wait_until_fresh(self, conn: psycopg.Connection) -> None:
         give_up_at = time.monotonic() + self.wait_seconds
         while self.needed_lsn is not None:
+            if self._is_given_up.is_set():
+                raise Given
             row = conn.execute(IS_FRESH, (as_lsn(self.needed_lsn),)).fetchone()
             if row and row[0]:
                 return
