@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,12 @@ def test_the_receivers_example_verifies_what_is_sent() -> None:
     is_genuine = names["is_genuine"]
     assert callable(is_genuine)
     secret = new_secret()
-    sent = {str(name): str(value) for name, value in headers(secret, "id", 1, "{}").items()}
+
+    def sent_at(moment: float) -> dict[str, str]:
+        return {str(name): str(value) for name, value in headers(secret, "id", int(moment), "{}").items()}
+
+    sent = sent_at(time.time())
     assert is_genuine(secret, sent, b"{}")
+    assert not is_genuine(secret, sent_at(time.time() - 900), b"{}"), "somebody sends again what he overheard"
     assert not is_genuine(secret, sent, b"{ }")
     assert not is_genuine(new_secret(), sent, b"{}")
