@@ -122,6 +122,27 @@ def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend,
     assert {line["rescued"] for line in told} == {0}, json.dumps(told)
 
 
+async def test_all_parts_of_a_large_import_are_rescued_at_once(dsn: str) -> None:
+    """What is left over would wait until the others have been done for a quarter of an hour."""
+    database = Database(dsn, "test", size=3, patience_seconds=10)
+    await database.open()
+    try:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute(
+                "INSERT INTO imports (id, state, format, owner, request_id, receiver_until, created_at)"
+                " VALUES (%s, 'queued', 'csv', 'o', 'r', now(), now() - '1 day'::interval)",
+                (import_id := uuid4(),),
+            )
+            conn.execute(
+                "INSERT INTO import_chunks (import_id, number, first_line, rows, rejected, is_partial, payload_sha256)"
+                " SELECT %s, n, n, 1, 0, false, '' FROM generate_series(0, 1999) n",
+                (import_id,),
+            )
+        assert await rescue.rescue(database, "bulk", minutes=15) == 2_000
+    finally:
+        await database.close()
+
+
 async def test_an_export_that_is_being_written_is_not_rescued(dsn: str) -> None:
     """Each message of it would hold a worker's place until the first one is done."""
     job_id = uuid4()

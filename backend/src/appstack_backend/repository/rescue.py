@@ -5,7 +5,7 @@ Only while the broker has none of them waiting; a message too many is harmless, 
 
 from appstack_backend.database import Database
 
-BATCH = 500
+BATCH = 10_000  # what is left waits until work has stood still again
 STILL = "now() - make_interval(mins => %(minutes)s)"
 CHUNKS = f"""
     INSERT INTO outbox (queue, message_id, body)
