@@ -1,8 +1,9 @@
 """What a process finds in its environment: the names of the stack's contract and the backend's own knobs."""
 
+import logging
 from typing import Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -86,6 +87,13 @@ class Settings(BaseSettings):
     # Retention of what purge-expired removes.
     keep_jobs_days: int = Field(30, ge=1)
     keep_payloads_hours: int = Field(24, ge=1)
+
+    @field_validator("log_level")
+    @classmethod
+    def level_is_known(cls, level: str) -> str:
+        if level.upper() not in (levels := logging.getLevelNamesMapping()):
+            raise ValueError(f"must be one of {', '.join(levels)}")
+        return level.upper()
 
     @model_validator(mode="after")
     def sentinels_come_with_their_master(self) -> Self:

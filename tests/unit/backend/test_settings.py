@@ -46,6 +46,15 @@ def test_a_missing_setting_is_named_without_a_trace(
     assert "DATABASE_URL" in capsys.readouterr().err
 
 
+def test_an_unknown_log_level_is_named_without_a_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert some_settings(monkeypatch, LOG_LEVEL="debug").log_level == "DEBUG"
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    assert main(["migrate"]) == 2
+    assert "LOG_LEVEL" in capsys.readouterr().err
+
+
 def test_an_unknown_job_is_refused() -> None:
     with pytest.raises(SystemExit) as refused:
         main(["job", "nonsense"])
