@@ -44,10 +44,14 @@ LOOK = Script("""
     local time = redis.call('TIME')
     local now = time[1] * 1000000 + time[2]
     if step > 0 then
-        local full = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now), now + step * burst)
+        local known = tonumber(redis.call('GET', KEYS[1]) or 0)
+        local full = math.min(math.max(known, now), now + step * burst)
         local wait = full + step - step * burst - now
+        if wait <= 0 then full = full + step end
+        if wait <= 0 or full < known then
+            redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+        end
         if wait > 0 then return {wait, {}, 0} end
-        redis.call('SET', KEYS[1], string.format('%.0f', full + step), 'PX', math.ceil((full + step - now) / 1000) + 1)
     end
     return {0, redis.call('MGET', KEYS[2], KEYS[3], KEYS[4]), math.floor(now / 1000)}""")
 # KEYS: an address. ARGV: microseconds per attempt, how many at once, 1 to count one. Another GCRA: how long to wait.

@@ -105,7 +105,7 @@ async def test_a_consumer_whose_broker_stands_still_is_started_anew(monkeypatch:
     monkeypatch.setattr(consumers, "FIRST_PAUSE_SECONDS", 0.01)
     running = asyncio.create_task(consumers.Consumer("amqp://nowhere", "bulk", "test", 1, 1.0, work).run(stop))
     async with asyncio.timeout(60):
-        while lives < 2 and not running.done():
+        while lives < 2 and not running.done():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert not running.done()
         running.cancel()  # its own end is no trouble of the broker

@@ -38,7 +38,7 @@ RENEW_SECONDS = 900.0  # well before RabbitMQ takes back what nobody acknowledge
 
 
 class Hopeless(Exception):
-    """No repetition will help; the text is the reason that the dead-letter queue shows, the code what an export tells."""
+    """No repetition will help: the reason that the dead-letter queue shows, and the code that an export tells."""
 
     def __init__(self, reason: str, code: str = InternalError.code) -> None:
         super().__init__(reason)
