@@ -10,6 +10,7 @@ import time
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from appstack_lab import binaries, state
@@ -27,21 +28,29 @@ OPERATOR = ("-n", "appstack-system")
 OPERATOR_NAME = "appstack-operator"
 IMAGE = "APPSTACK_IMAGE_"
 LEADS = {"postgres": "primary", "redis": "master"}
+LEAD_SECONDS = 120.0  # a limit for hangs
 
 
 class Trouble(Exception):
     """A run cannot go on; the message says why."""
 
 
+class Unanswered(Trouble):
+    """The API server, or a service, gave no answer: in the middle of a wait it is asked again."""
+
+
 def wait_until(question: Callable[[], T | None], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
     """Ask until the answer is truthy. Raises Trouble with the last answer after the hang limit."""
     deadline = time.monotonic() + limit_seconds
     while True:
-        answer = question()
-        if answer:
-            return answer
+        last: T | Unanswered | None
+        try:
+            if last := question():
+                return last
+        except Unanswered as error:
+            last = error
         if time.monotonic() > deadline:
-            raise Trouble(f"not within {limit_seconds:.0f} s: {what}; last answer: {answer!r}")
+            raise Trouble(f"not within {limit_seconds:.0f} s: {what}; last answer: {last!r}")
         time.sleep(every_seconds)
 
 
@@ -83,12 +92,12 @@ class Site:
         return Site(state.require_cluster(cluster_name), kubeconfig.resolve(), namespace)
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        """kubectl WORDS; its standard output. Raises Trouble."""
+        """kubectl WORDS; its standard output. Raises Unanswered."""
         env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         command = [str(binaries.program("kubectl")), *words]
         done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Trouble(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+            raise Unanswered(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
     def get(self, *words: str) -> Object:
@@ -130,17 +139,21 @@ class Site:
         return {name.removeprefix(IMAGE).lower(): value.removesuffix("-chaos") for name, value in values.items()}
 
     def leader(self, service: str) -> Victim:
-        """The pod that leads a service: primary, master, or leader of the chaos queue. Any pod for others."""
+        """The pod that leads a service, once somebody does: primary, master, or leader of the chaos queue.
+
+        Any pod for others. Raises Trouble.
+        """
+        return Victim.of(wait_until(lambda: self.leading(service), f"somebody leads {service}", LEAD_SECONDS)[0])
+
+    def leading(self, service: str) -> list[Object]:
+        """Whoever leads a service now. Raises Unanswered."""
+        pods = self.pods(service)
         if service in LEADS:
-            pods = [p for p in self.pods(service) if p["metadata"]["labels"].get("appstack.dev/role") == LEADS[service]]
-        elif service == "rabbitmq":
+            return [pod for pod in pods if pod["metadata"]["labels"].get("appstack.dev/role") == LEADS[service]]
+        if service == "rabbitmq":
             leader = self.queue_leader()
-            pods = [pod for pod in self.pods(service) if pod["metadata"]["name"] == leader]
-        else:
-            pods = self.pods(service)
-        if not pods:
-            raise Trouble(f"nobody leads {service}")
-        return Victim.of(pods[0])
+            return [pod for pod in pods if pod["metadata"]["name"] == leader]
+        return pods
 
     def follower(self, service: str) -> Victim:
         """A pod of a service that does not lead it."""
@@ -148,13 +161,16 @@ class Site:
         return next(Victim.of(pod) for pod in self.pods(service) if pod["metadata"]["name"] != leading)
 
     def queue_leader(self) -> str:
-        """The pod that leads the queue `chaos`."""
+        """The pod that leads the queue `chaos`; empty while there is none. Raises Unanswered."""
         url = urllib.parse.urlsplit(self.target().amqp_url)
         request = urllib.request.Request(f"http://{url.hostname}:15672/api/queues/%2F/chaos?disable_stats=true")
         token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            node = json.load(answer)["leader"]
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                node = json.load(answer).get("leader", "")
+        except (OSError, HTTPException, ValueError) as error:
+            raise Unanswered(f"RabbitMQ's management API: {error}") from error
         return str(node).partition("@")[2].partition(".")[0]
 
     def address_of(self, service: str) -> str:

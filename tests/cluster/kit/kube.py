@@ -27,6 +27,10 @@ WORTH_SEEING = (
 OPERATOR_LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=60")
 
 
+class KubectlFailed(AssertionError):
+    """kubectl did not succeed; the message is what it said."""
+
+
 class Kube:
     """One cluster, seen through its kubectl."""
 
@@ -37,12 +41,12 @@ class Kube:
         self.env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
 
     def run(self, *words: str, stdin: str | None = None) -> str:
-        """kubectl WORDS; its standard output. Raises CalledProcessError with its standard error in the notes."""
+        """kubectl WORDS; its standard output. Raises KubectlFailed."""
         done = subprocess.run(
             [self.kubectl_path, *words], env=self.env, input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+            raise KubectlFailed(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
     def get(self, *words: str) -> Object:
@@ -92,7 +96,7 @@ class Kube:
     def _try(self, *words: str) -> str:
         try:
             return self.run(*words)
-        except AssertionError as error:
+        except KubectlFailed as error:
             return f"({error})"
 
 
@@ -100,11 +104,17 @@ T = TypeVar("T")
 
 
 def wait_until(question: Callable[[], T | None], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
-    """Ask until the answer is truthy; fail with WHAT and the last answer after the hang limit."""
+    """Ask until the answer is truthy; fail with WHAT and the last answer after the hang limit.
+
+    An API server that is busy for a moment is no answer: kubectl is asked again.
+    """
     deadline = time.monotonic() + limit_seconds
     while True:
-        answer = question()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"not within {limit_seconds} s: {what}; last answer: {answer!r}"
+        last: T | KubectlFailed | None
+        try:
+            if last := question():
+                return last
+        except KubectlFailed as error:
+            last = error
+        assert time.monotonic() < deadline, f"not within {limit_seconds} s: {what}; last answer: {last!r}"
         time.sleep(every_seconds)

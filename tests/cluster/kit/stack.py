@@ -9,7 +9,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import pykube
 
 from tests.cluster.kit.kube import Kube, Object, wait_until
 
@@ -63,16 +62,31 @@ class Stack:
         wait_until(lambda: not self.condition("Reconciling"), f"{self.name} is not Reconciling", READY_LIMIT_SECONDS)
 
     def pods(self, component: str) -> list[Object]:
-        labels = {"appstack.dev/stack": self.name, "appstack.dev/component": component}
-        found = pykube.Pod.objects(self.kube.cluster.api, namespace=self.namespace).filter(selector=labels)
-        return [pod.obj for pod in found]
+        labels = f"appstack.dev/stack={self.name},appstack.dev/component={component}"
+        return self.kube.items("pods", "-n", self.namespace, "-l", labels)
+
+    def lasting_pods(self, component: str) -> list[Object]:
+        """Without those that are on their way out, which may take a while."""
+        return [pod for pod in self.pods(component) if "deletionTimestamp" not in pod["metadata"]]
+
+    def leader(self, component: str, role: str) -> str:
+        """The pod that leads a service, once it is one alone."""
+        wanted = f"one {role} of {self.name}"
+        return wait_until(lambda: self._one_with_role(component, role), wanted, READY_LIMIT_SECONDS)
+
+    def _one_with_role(self, component: str, role: str) -> str:
+        names = self.names_with_role(component, role)
+        return names[0] if len(names) == 1 else ""
+
+    def names_with_role(self, component: str, role: str) -> list[str]:
+        pods = [pod["metadata"] for pod in self.pods(component)]
+        return [pod["name"] for pod in pods if pod["labels"].get("appstack.dev/role") == role]
 
     def newest_ready_pod(self, component: str) -> str:
         """One that a rollout replaces may serve on until it has drained, and ends in the middle of a test."""
 
         def name() -> str | None:
-            lasting = (pod for pod in self.pods(component) if "deletionTimestamp" not in pod["metadata"])
-            ready = [pod["metadata"] for pod in lasting if is_ready(pod)]
+            ready = [pod["metadata"] for pod in self.lasting_pods(component) if is_ready(pod)]
             return max(ready, key=itemgetter("creationTimestamp"))["name"] if ready else None
 
         found = wait_until(name, f"a pod of {component} is ready", READY_LIMIT_SECONDS)
@@ -80,8 +94,8 @@ class Stack:
         return found
 
     def secret(self, name: str, key: str) -> str:
-        secrets = pykube.Secret.objects(self.kube.cluster.api, namespace=self.namespace)
-        return base64.b64decode(secrets.get_by_name(name).obj["data"][key]).decode()
+        data = self.kube.get("secret", name, "-n", self.namespace)["data"]
+        return base64.b64decode(data[key]).decode()
 
     @contextmanager
     def api(self) -> Iterator[Api]:
