@@ -65,11 +65,16 @@ class Executioner:
         pod, self.former = self.at_work()
         name = pod["metadata"]["name"]
         if self.is_lab:
-            container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
-            assert processes.send(signal.SIGKILL, processes.pids_of([container])), f"{name} runs on this machine"
+            wait_until(lambda: self.is_struck(name), f"{name} runs on this machine", HANG_LIMIT_SECONDS)
         else:
             self.kube.run("delete", "pod", name, "-n", HOME, "--grace-period=0", "--force")
         self.kills.append(f"{name} after {moment:.1f} s")
+
+    def is_struck(self, name: str) -> bool:
+        """Whether its processes got SIGKILL; of a container that has just been restarted the API may not know yet."""
+        status = self.kube.get("pod", name, "-n", HOME)["status"]["containerStatuses"][0]
+        container = status.get("containerID", "").rpartition("/")[2]
+        return bool(container and processes.send(signal.SIGKILL, processes.pids_of([container])))
 
     def at_work(self) -> tuple[Object, str]:
         """The pod that holds the Lease, and the name of that process in it: it is not the one that was killed."""
