@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.cluster.kit.stack import Api, Stack
 
 HANG_LIMIT_SECONDS = 300
+SMALL_FEED = b"sku,name,category,supplier,price,currency,quantity,warehouse\nFO-1,n,c,s,1.00,EUR,1,main\n"
 
 
 def kill(shop: Stack, kube: Kube, pod: str) -> None:
@@ -32,19 +33,10 @@ def kill(shop: Stack, kube: Kube, pod: str) -> None:
     wait_until(is_replaced, f"{pod} is replaced and ready", HANG_LIMIT_SECONDS)
 
 
-def names_with_role(shop: Stack, component: str, role: str) -> list[str]:
-    return [
-        pod["metadata"]["name"]
-        for pod in shop.pods(component)
-        if pod["metadata"]["labels"].get("appstack.dev/role") == role
-    ]
-
-
 def import_is_accepted(api: Api) -> bool:
     """Whether a write is acknowledged: an accepted import stands in PostgreSQL."""
-    feed = b"sku,name,category,supplier,price,currency,quantity,warehouse\nFO-1,n,c,s,1.00,EUR,1,main\n"
     try:
-        answer = api.http.post("/v1/imports", content=feed, headers={"Content-Type": "text/csv"}, timeout=5)
+        answer = api.http.post("/v1/imports", content=SMALL_FEED, headers={"Content-Type": "text/csv"}, timeout=5)
     except httpx.HTTPError:
         return False
     return answer.status_code == httpx.codes.ACCEPTED
@@ -58,14 +50,14 @@ def wait_until_writes_go_on(shop: Stack, began: float) -> None:
 
 def test_a_deleted_primary_hands_over_to_the_standby(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
-    (before,) = names_with_role(shop, "postgres", "primary")
+    before = shop.leader("postgres", "primary")
     began = time.monotonic()
     kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
     wait_until(
-        lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]), "a new primary", HANG_LIMIT_SECONDS
+        lambda: shop.names_with_role("postgres", "primary") not in ([], [before]), "a new primary", HANG_LIMIT_SECONDS
     )
     wait_until_writes_go_on(shop, began)
-    wait_until(lambda: len(names_with_role(shop, "postgres", "primary")) == 1, "it alone", HANG_LIMIT_SECONDS)
+    wait_until(lambda: len(shop.names_with_role("postgres", "primary")) == 1, "it alone", HANG_LIMIT_SECONDS)
 
     def is_named() -> bool:
         return shop.object()["status"]["postgres"].get("primary") not in (None, before)
@@ -77,23 +69,23 @@ def test_a_deleted_primary_hands_over_to_the_standby(shop: Stack, kube: Kube) ->
 def test_a_killed_primary_does_not_end_writes(shop: Stack, kube: Kube) -> None:
     """Whoever is sooner leads: the standby, or the killed member, whose pod is made again at once."""
     shop.wait_for("HighlyAvailable")
-    (before,) = names_with_role(shop, "postgres", "primary")
+    before = shop.leader("postgres", "primary")
     began = time.monotonic()
     kill(shop, kube, before)
     wait_until_writes_go_on(shop, began)
-    wait_until(lambda: len(names_with_role(shop, "postgres", "primary")) == 1, "one primary", HANG_LIMIT_SECONDS)
+    wait_until(lambda: len(shop.names_with_role("postgres", "primary")) == 1, "one primary", HANG_LIMIT_SECONDS)
     shop.wait_for("HighlyAvailable")
 
 
 def test_a_killed_redis_master_is_replaced(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
-    (before,) = names_with_role(shop, "redis", "master")
+    before = shop.leader("redis", "master")
     kill(shop, kube, before)
     wait_until(
-        lambda: names_with_role(shop, "redis", "master") not in ([], [before]), "a new master", HANG_LIMIT_SECONDS
+        lambda: shop.names_with_role("redis", "master") not in ([], [before]), "a new master", HANG_LIMIT_SECONDS
     )
     shop.wait_for("HighlyAvailable")
-    wait_until(lambda: len(names_with_role(shop, "redis", "master")) == 1, "it alone", HANG_LIMIT_SECONDS)
+    wait_until(lambda: len(shop.names_with_role("redis", "master")) == 1, "it alone", HANG_LIMIT_SECONDS)
 
 
 def test_a_killed_rabbitmq_node_comes_back_into_the_same_cluster(shop: Stack, kube: Kube) -> None:

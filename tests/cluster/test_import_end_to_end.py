@@ -119,7 +119,7 @@ def has_begun(job: Object | None, before: Object | None) -> bool:
 @contextmanager
 def stock_locked(shop: Stack, kube: Kube) -> Iterator[None]:
     """While this holds, a worker that applies a chunk stands between its products and its stock."""
-    primary = shop.object()["status"]["postgres"]["primary"]
+    primary = shop.leader("postgres", "primary")
     psql = ("psql", "-qAtX", "-U", "postgres", "-h", "/run/postgresql", "app")
     command = [kube.kubectl_path, "exec", "-i", "-n", shop.namespace, primary, "--", *psql]
     with subprocess.Popen(command, env=kube.env, stdin=PIPE, stdout=PIPE, text=True) as session:
@@ -148,7 +148,7 @@ def kill_with_no_grace(shop: Stack, kube: Kube, pod: str) -> None:
 
 def worker_in_mid_chunk(shop: Stack, kube: Kube) -> str | None:
     """A worker pod whose transaction waits for the locked stock, by PostgreSQL's own account; else None."""
-    primary = shop.object()["status"]["postgres"]["primary"]
+    primary = shop.leader("postgres", "primary")
     psql = ("psql", "-qAtX", "-U", "postgres", "-h", "/run/postgresql", "app", "-c", BLOCKED)
     addresses = kube.run("exec", "-n", shop.namespace, primary, "--", *psql).split()
     pods = {pod["status"].get("podIP"): pod["metadata"]["name"] for pod in shop.pods("worker-bulk")}

@@ -21,20 +21,19 @@ def change(shop: Stack, kube: Kube, parameters: dict[str, str | None]) -> None:
 
 
 def ask(shop: Stack, kube: Kube, sql: str) -> dict[str, str]:
-    """Each member's answer; a member that is being restarted has none."""
-    found = {}
-    for pod in shop.pods("postgres"):
-        name = pod["metadata"]["name"]
-        psql = ["psql", "-qAtX", "-h", "/run/postgresql", "-d", "postgres", "-c", sql]
-        try:
-            found[name] = kube.run("exec", name, "-n", shop.namespace, "--", *psql).strip()
-        except AssertionError as error:
-            found[name] = f"({error})"
-    return found
+    """Each member's answer. Raises KubectlFailed where one has none, as one that is being restarted."""
+    psql = ["psql", "-qAtX", "-h", "/run/postgresql", "-d", "postgres", "-c", sql]
+    names = [pod["metadata"]["name"] for pod in shop.pods("postgres")]
+    return {name: kube.run("exec", name, "-n", shop.namespace, "--", *psql).strip() for name in names}
+
+
+def answers(shop: Stack, kube: Kube, sql: str) -> dict[str, str]:
+    """Each member's answer, once all have one."""
+    return wait_until(lambda: ask(shop, kube, sql), f"every member answers {sql}", HANG_LIMIT_SECONDS)
 
 
 def started(shop: Stack, kube: Kube) -> dict[str, str]:
-    return ask(shop, kube, "SELECT extract(epoch FROM pg_postmaster_start_time())")
+    return answers(shop, kube, "SELECT extract(epoch FROM pg_postmaster_start_time())")
 
 
 def wait_until_set(shop: Stack, kube: Kube, name: str, value: str) -> None:
@@ -46,7 +45,7 @@ def wait_until_set(shop: Stack, kube: Kube, name: str, value: str) -> None:
 
 def test_refused_settings_touch_nobody_and_are_named(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
-    before, usual = started(shop, kube), ask(shop, kube, "SHOW work_mem")
+    before, usual = started(shop, kube), answers(shop, kube, "SHOW work_mem")
     try:
         change(shop, kube, {**REFUSED, "log_lock_waits": "on"})
         found = shop.wait_for("PostgresReady", "False", "ParameterRefused", HANG_LIMIT_SECONDS)
@@ -54,10 +53,11 @@ def test_refused_settings_touch_nobody_and_are_named(shop: Stack, kube: Kube) ->
             assert f'spec.postgres.parameters.{name} = "{value}" is refused' in found["message"]
         assert 'could not access file "nothere"' in found["message"], "only a start shows that"
         assert shop.condition("Stalled")["reason"] == "ParameterRefused"
-        assert shop.condition("Ready")["status"] == "True"
+        wait_until(lambda: shop.condition("Ready")["status"] == "True", "users are served", HANG_LIMIT_SECONDS)
         wait_until_set(shop, kube, "log_lock_waits", "on")
-        assert ask(shop, kube, "SHOW work_mem") == usual
-        assert set(ask(shop, kube, "SELECT count(*) FROM pg_file_settings WHERE error IS NOT NULL").values()) == {"0"}
+        assert answers(shop, kube, "SHOW work_mem") == usual
+        wrong = answers(shop, kube, "SELECT count(*) FROM pg_file_settings WHERE error IS NOT NULL")
+        assert set(wrong.values()) == {"0"}
         assert started(shop, kube) == before, "no server was restarted"
     finally:
         change(shop, kube, dict.fromkeys([*REFUSED, "log_lock_waits"]))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.kit.kube import wait_until
 from tests.cluster.kit.writer import writing
-from tests.cluster.test_failover import HANG_LIMIT_SECONDS, kill, names_with_role
+from tests.cluster.test_failover import HANG_LIMIT_SECONDS, kill
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
@@ -69,7 +69,7 @@ def test_edited_passwords_are_in_force_and_nobody_is_locked_out(shop: Stack, kub
     shop.wait_until_settled()
     assert shop.secret(f"{shop.name}-rabbitmq-auth", "uri").startswith("amqp://app:anotherbroker1@")
     # A failover and a new node with nothing but the new passwords.
-    (before,) = names_with_role(shop, "postgres", "primary")
+    before = shop.leader("postgres", "primary")
     kill(shop, kube, before)
     kill(shop, kube, f"{shop.name}-rabbitmq-1")
     shop.wait_for("HighlyAvailable")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.kit.kube import wait_until
 from tests.cluster.kit.writer import writing
-from tests.cluster.test_failover import HANG_LIMIT_SECONDS, import_is_accepted, names_with_role
+from tests.cluster.test_failover import HANG_LIMIT_SECONDS, import_is_accepted
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
@@ -50,7 +50,7 @@ def signal_all(shop: Stack, kube: Kube, pod: str, name: str) -> None:
 
 def test_a_frozen_primary_is_replaced_before_its_lock_expires(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
-    (before,) = names_with_role(shop, "postgres", "primary")
+    before = shop.leader("postgres", "primary")
     former_note = annotations_of(shop, kube, "leader").get(NOTE, "")  # of an earlier failover
     standby = wait_until(lambda: annotations_of(shop, kube, "sync").get("sync_standby"), "a standby is recorded", 60)
     signal_all(shop, kube, before, "STOP")
@@ -63,11 +63,11 @@ def test_a_frozen_primary_is_replaced_before_its_lock_expires(shop: Stack, kube:
         wait_until(lambda: annotations_of(shop, kube, "leader").get("leader") == standby, "the standby leads", 60)
         with shop.api() as api:
             wait_until(lambda: import_is_accepted(api), "a write is acknowledged", HANG_LIMIT_SECONDS)
-        assert names_with_role(shop, "postgres", "primary") == [standby]
+        assert shop.names_with_role("postgres", "primary") == [standby]
     finally:
         signal_all(shop, kube, before, "CONT")
     shop.wait_for("HighlyAvailable")
-    assert names_with_role(shop, "postgres", "primary") == [standby]
+    assert shop.names_with_role("postgres", "primary") == [standby]
 
 
 def change_spec(shop: Stack, kube: Kube, **postgres: Any) -> None:
@@ -88,7 +88,7 @@ def test_a_parameter_that_needs_a_restart_reaches_every_member_the_primary_last(
     shop.wait_for("HighlyAvailable")
     members = [pod["metadata"]["name"] for pod in shop.pods("postgres")]
     uids = {pod["metadata"]["uid"] for pod in shop.pods("postgres")}
-    (primary,) = names_with_role(shop, "postgres", "primary")
+    primary = shop.leader("postgres", "primary")
     (replica,) = (member for member in members if member != primary)
 
     def values() -> set[str]:
@@ -107,12 +107,12 @@ def test_a_parameter_that_needs_a_restart_reaches_every_member_the_primary_last(
 
 def test_a_planned_switchover_costs_writers_little_and_loses_nothing(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
-    (before,) = names_with_role(shop, "postgres", "primary")
+    before = shop.leader("postgres", "primary")
     with writing(shop, kube, "switchover") as report:
         time.sleep(3)
         kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
         wait_until(
-            lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]),
+            lambda: shop.names_with_role("postgres", "primary") not in ([], [before]),
             "a new primary",
             HANG_LIMIT_SECONDS,
         )
@@ -127,7 +127,7 @@ def test_members_come_and_go_and_leave_no_slot_behind(shop: Stack, kube: Kube) -
     """1 -> 5 -> 2 members under load: whoever is gone holds no WAL, and whoever came can take over."""
 
     def slots() -> set[str]:
-        (primary,) = names_with_role(shop, "postgres", "primary")
+        primary = shop.leader("postgres", "primary")
         return set(ask(shop, kube, primary, "SELECT slot_name FROM pg_replication_slots").split())
 
     def is_so_many(count: int) -> bool:
@@ -141,7 +141,7 @@ def test_members_come_and_go_and_leave_no_slot_behind(shop: Stack, kube: Kube) -
                 change_spec(shop, kube, instances=count)
                 wait_until(lambda count=count: is_so_many(count), f"{count} members", SCALE_SECONDS)  # type: ignore[misc]
                 shop.wait_until_settled()
-            (primary,) = names_with_role(shop, "postgres", "primary")
+            primary = shop.leader("postgres", "primary")
             others = {f"{shop.name}_postgres_{n}" for n in range(5)} - {primary.replace("-", "_")}
             assert slots() == others, "every replica has a slot, and nobody else"
             change_spec(shop, kube, instances=2)
@@ -161,12 +161,12 @@ def test_clients_of_the_pooler_wait_through_a_switchover(shop: Stack, kube: Kube
         change_spec(shop, kube, pooler={"enabled": True})
         wait_until(lambda: len(shop.pods("postgres-pooler")) == 2, "the pooler is made", HANG_LIMIT_SECONDS)
         shop.wait_until_settled()
-        (before,) = names_with_role(shop, "postgres", "primary")
+        before = shop.leader("postgres", "primary")
         with writing(shop, kube, "pooler") as report:
             time.sleep(3)
             kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
             wait_until(
-                lambda: names_with_role(shop, "postgres", "primary") not in ([], [before]),
+                lambda: shop.names_with_role("postgres", "primary") not in ([], [before]),
                 "a new primary",
                 HANG_LIMIT_SECONDS,
             )

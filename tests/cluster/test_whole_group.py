@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.kit.kube import wait_until
-from tests.cluster.test_failover import HANG_LIMIT_SECONDS, names_with_role
+from tests.cluster.test_failover import HANG_LIMIT_SECONDS
 
 if TYPE_CHECKING:
     from tests.cluster.kit.kube import Kube
@@ -26,7 +26,7 @@ COUNT = f"for i in $(seq {KEYS}); do echo GET whole-group:$i; done | {CLI} | gre
 
 
 def on_master(shop: Stack, kube: Kube, script: str, *words: str) -> str:
-    (master,) = names_with_role(shop, "redis", "master")
+    master = shop.leader("redis", "master")
     return kube.run("exec", master, "-n", shop.namespace, "--", "sh", "-c", script, "sh", *words).strip()
 
 
@@ -51,4 +51,4 @@ def test_a_whole_group_that_dies_at_once_comes_back_with_the_newest_data(shop: S
     with shop.api() as api:
         assert api.http.get("/v1/products/WG-1").status_code == 200
         assert api.wait_for_job(api.post_feed(FEED)["id"])["state"] == "succeeded"
-    assert len(names_with_role(shop, "postgres", "primary")) == 1
+    assert len(shop.names_with_role("postgres", "primary")) == 1
