@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.lease.conftest import Cluster
 
-TAKEOVER_LIMIT_SECONDS = 60
+TAKEOVER_LIMIT_SECONDS = 120  # a limit for hangs; a Lease that nobody renews lasts 13
 SERVICES = ("shop-redis-rw", "shop-postgres-rw")
 STACK = """
 apiVersion: appstack.dev/v1alpha1
@@ -40,7 +40,8 @@ def work_without_end(cluster: Cluster, namespace: str) -> Iterator[None]:
 
     def go_on() -> None:
         while not done.wait(0.5):
-            deleted.append(delete_services(cluster, namespace))
+            with suppress(AssertionError):  # where kubectl does not succeed once, it does so the next time
+                deleted.append(delete_services(cluster, namespace))
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -109,9 +110,12 @@ def test_a_holder_that_is_told_to_stop_hands_over_at_once(
     begun = datetime.now(UTC)
     with work_without_end(cluster, "stopped"):
         wait_for_write(cluster, "a", begun, 120)
+        held_by = cluster.holder()
+        assert held_by
         holder.send(signal.SIGTERM)
         assert holder.running.wait(timeout=60) == 0
-        seconds = wait_until(candidate.is_leader, "the candidate leads", 8)
+        assert cluster.holder() != held_by, "it gave the Lease back: nobody waits until that has run out"
+        seconds = wait_until(candidate.is_leader, "the candidate leads", TAKEOVER_LIMIT_SECONDS)
         wait_for_write(cluster, "b", begun, 120)
         written = (datetime.now(UTC) - begun).total_seconds()
     print(f"Lease taken {seconds:.1f} s after the end of the holder; written {written:.1f} s after the test began")
