@@ -52,6 +52,7 @@ class Responders:
     # Queue -> messages that wait, in every stack; None while it has no leader.
     backlog: dict[str, int | None] = field(default_factory=dict)
     in_hand: dict[str, int] = field(default_factory=dict)  # queue -> messages that a worker has begun
+    asked: int = 0  # how often somebody was told of the queues
     # namespace, pod -> facts that it tells instead of the healthy ones
     troubles: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     takes_passwords: bool = False  # of RabbitMQ's user; else a change of it is refused
@@ -156,6 +157,7 @@ class Responders:
             else {"name": name}
             for name, messages in self.backlog.items()
         ]
+        self.asked += 1
         return web.json_response(queues)
 
     async def _user(self, request: web.Request) -> web.Response:
