@@ -22,16 +22,22 @@ if TYPE_CHECKING:
 LAB = Path(sys.executable).parent / "lab"
 PODS = Path(__file__).parent / "pods.yaml"
 SHORT_LIVED = "lab-life"
+AGAIN_SECONDS = 60.0  # a limit for hangs: where a cluster runs already, nothing is made
+
+
+class CommandFailed(AssertionError):
+    """A command did not succeed; the message is what it said."""
 
 
 def run(
     *command: str | Path, timeout: float = 1500, check: bool = True, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; when it should succeed and does not, the test shows what it said."""
+    """Run a command; when it should succeed and does not, the test shows what it said. Raises CommandFailed."""
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=timeout, check=False, input=stdin
     )
-    assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+    if check and done.returncode:
+        raise CommandFailed(f"{command}: {done.stdout}\n{done.stderr}")
     return done
 
 
@@ -47,13 +53,15 @@ def commands_with(mark: str) -> dict[int, str]:
 
 
 def eventually(what: str, is_true: Callable[[], Any], seconds: float = 240.0) -> Any:
-    """Wait for something to become true and return it."""
+    """Wait for something to become true and return it; an API server that is busy for a moment is asked again."""
     deadline = time.monotonic() + seconds
     while True:
-        answer = is_true()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
+        try:
+            if last := is_true():
+                return last
+        except CommandFailed as error:
+            last = error
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s; last answer: {last!r}"
         time.sleep(0.3)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import LAB, SHORT_LIVED, run
+from .conftest import AGAIN_SECONDS, LAB, SHORT_LIVED, run
 from .traces import Traces
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def test_an_interrupted_make_up_is_repeated_a_second_one_is_quick_and_make_down_
     server = short_lived.process("kube-apiserver")["pid"]
     begun = time.monotonic()
     assert "running already" in finished(make_up(short_lived, "cluster"))
-    assert time.monotonic() - begun < max(first, 15), "less than it takes to make one"
+    assert time.monotonic() - begun < max(first, AGAIN_SECONDS), "less than it takes to make one"
     assert short_lived.process("kube-apiserver")["pid"] == server
 
     finished(make_up(short_lived, "down"))
-    assert TRACES.left_since(before) == []
+    assert TRACES.stay_since(before) == []
     assert f"there is no cluster {NAME}" in finished(make_up(short_lived, "down"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import LAB, PODS, SHORT_LIVED, commands_with, run
+from .conftest import LAB, PODS, SHORT_LIVED, commands_with, eventually, run
 from .traces import Traces
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ pytestmark = pytest.mark.timeout(900)
 
 NAME = SHORT_LIVED
 MARKER = "lab-life-marker"  # in the command of every container of this test
+SUPERVISOR = f"appstack_lab.supervisor /var/lib/appstack-lab/{NAME}/"
 TRACES = Traces(NAME, MARKER)
+
+
+def the_supervisor() -> int:
+    """The process alone, not another that it is just about to become; 0 while there are two."""
+    found = list(commands_with(SUPERVISOR))
+    return found[0] if len(found) == 1 else 0
 
 
 def lasting(cluster: LabCluster) -> dict[str, Any]:
@@ -42,8 +49,8 @@ def test_it_comes_back_from_a_sudden_death_and_leaves_nothing_but_the_other_one(
     short_lived.kubectl("wait", "--for=condition=Ready", "pod/box-0", "--timeout=240s")
     assert len(TRACES.processes()) > 8 and commands_with(MARKER)
 
-    (supervisor,) = commands_with(f"appstack_lab.supervisor /var/lib/appstack-lab/{NAME}/")
-    os.kill(supervisor, signal.SIGKILL)
+    os.kill(eventually("one supervisor", the_supervisor), signal.SIGKILL)
+    eventually("its end", lambda: not commands_with(SUPERVISOR))
     assert NAME not in run(LAB, "get", "clusters").stdout.splitlines()
     short_lived.create()
     assert short_lived.status()["nodes"][0]["ready"]
@@ -53,6 +60,6 @@ def test_it_comes_back_from_a_sudden_death_and_leaves_nothing_but_the_other_one(
     during = TRACES.seen()
     assert all(during[kind] - before[kind] for kind in ("processes", "mounts", "namespaces", "links", "routes"))
     short_lived.delete()
-    assert TRACES.left_since(before) == []
+    assert TRACES.stay_since(before) == []
     assert NAME not in short_lived.kubeconfig.read_text()
     assert lasting(cluster) == beside

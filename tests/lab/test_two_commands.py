@@ -93,7 +93,7 @@ def test_a_stack_comes_up_a_second_make_up_harms_nothing_and_make_down_leaves_no
     during = traces.seen()
     assert all(during[kind] - before[kind] for kind in ("processes", "mounts", "namespaces", "links", "routes"))
     make("down")
-    assert traces.left_since(before) == []
+    assert traces.stay_since(before) == []
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 SETTINGS = [sysctls.SETTINGS / name for name in (*sysctls.MINIMUM, *sysctls.KUBELET)]
 PLACES = ("/run/appstack-lab", "/run/containerd/s", "/var/lib/appstack-lab", "/var/lib/cni", "/var/lib/kubelet")
+
+
+AWAY_SECONDS = 60.0  # a limit for hangs
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ class Traces:
         """What is there now and was not before, other clusters aside."""
         after = self.seen()
         return [one for kind in after for one in after[kind] - before[kind] if not self.belongs_to_others(one)]
+
+    def stay_since(self, before: dict[str, set[str]]) -> list[str]:
+        """What is left and does not go: the kernel takes links and control groups away in its own time."""
+        give_up_at = time.monotonic() + AWAY_SECONDS
+        while (left := self.left_since(before)) and time.monotonic() < give_up_at:
+            time.sleep(0.5)
+        return left
 
     def belongs_to_others(self, trace: str) -> bool:
         """Tell whether another cluster, whose life goes on meanwhile, or a test of the backend made a trace."""
