@@ -49,7 +49,7 @@ def test_a_cut_node_is_out_of_reach_and_services_are_not(cluster: LabCluster) ->
     service = cluster.kubectl("get", "service", "box", "-o", "jsonpath={.spec.clusterIP}")
     carrier = cluster.status()["services_through"]
     address = cluster.node(carrier)["address"]
-    assert answers(address)
+    eventually("an answer of the whole node", lambda: answers(address))
     cluster.lab("node", "partition", carrier)
     assert not answers(address)
     assert cluster.status()["services_through"] != carrier
@@ -148,5 +148,5 @@ def test_a_crashed_node_takes_its_pods_along_and_stays_down(cluster: LabCluster)
 
     cluster.lab("node", "restart", "node2")
     restarts = "jsonpath={.status.containerStatuses[0].restartCount}"
-    eventually("the pod again", lambda: cluster.kubectl("get", "pod", pod, "-o", restarts) == "1")
+    eventually("the pod again", lambda: int(cluster.kubectl("get", "pod", pod, "-o", restarts) or 0) >= 1)
     assert cluster.process("node2")["state"] == "running"
