@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
@@ -46,15 +47,24 @@ def rootfs(image: str) -> Path:
     return Path(output.strip().splitlines()[-1])
 
 
+def share() -> tuple[int, int]:
+    """The number of this process, and how many share the tests (PROCESSES of `make test`)."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return number % processes, processes  # one that takes the place of a dead one has a higher number
+
+
 def free_port() -> int:
     """A port of loopback that nobody has right now, and that no outgoing connection is given meanwhile.
 
-    No caller gets one that another has got: its server may be still to come, or be away for a moment.
+    No caller gets one that another has got, in this process or in one that shares the tests with it: its server may be
+    still to come, or be away for a moment.
     """
     lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    number, processes = share()
     while True:
         port = random.SystemRandom().randrange(LOWEST_PORT, lowest_given)
-        if port in _given:
+        if port in _given or port % processes != number:
             continue
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
