@@ -27,6 +27,9 @@ WORTH_SEEING = (
 OPERATOR_LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=60")
 
 
+WAY_SECONDS = 120.0  # a limit for hangs
+
+
 class KubectlFailed(AssertionError):
     """kubectl did not succeed; the message is what it said."""
 
@@ -70,18 +73,24 @@ class Kube:
     @contextmanager
     def port_forward(self, target: str, port: int, namespace: str) -> Iterator[int]:
         """A local port that leads to TARGET (for example service/shop-api)."""
-        command = [self.kubectl_path, "port-forward", target, f":{port}", "-n", namespace]
-        with subprocess.Popen(
-            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
+        process, local = wait_until(lambda: self._forward(target, port, namespace), f"a way to {target}", WAY_SECONDS)
+        with process:
             try:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                found = re.search(r":(\d+) ->", line)
-                assert found, f"port-forward to {target} said: {line}"
-                yield int(found.group(1))
+                yield local
             finally:
                 process.terminate()
+
+    def _forward(self, target: str, port: int, namespace: str) -> tuple[subprocess.Popen[str], int]:
+        """A kubectl that forwards, and its local port. Raises KubectlFailed."""
+        command = [self.kubectl_path, "port-forward", target, f":{port}", "-n", namespace]
+        process = subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if found := re.search(r":(\d+) ->", line):
+            return process, int(found.group(1))
+        process.kill()
+        process.communicate()
+        raise KubectlFailed(f"port-forward to {target} said: {line}")
 
     def describe_failure(self, namespace: str) -> str:
         """Conditions, pods, events and the last log lines of a namespace."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.chaos import site
 from tests.cluster.kit import kube
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Wait = Callable[..., Any]
 BOTH = pytest.mark.parametrize(
@@ -52,3 +56,16 @@ def test_what_went_wrong_otherwise_is_told_at_once(
 ) -> None:
     with pytest.raises(given_up, match=r"^two primaries$"):
         wait(saying(given_up("two primaries"), "yes"), "it is so", 60, 0.01)
+
+
+def test_a_way_to_a_pod_that_is_refused_once_is_made_anew(tmp_path: Path) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\n"
+        "[ -e asked ] && echo 'Forwarding from 127.0.0.1:40001 -> 8000' && exec sleep 60\n"
+        "touch asked; echo 'error: unable to upgrade connection'; exit 1\n"
+    )
+    kubectl.chmod(0o755)
+    cluster = SimpleNamespace(kubectl_path=kubectl, kubeconfig_path=tmp_path / "kubeconfig")
+    with kube.Kube(cluster).port_forward("pod/shop-api-0", 8000, "shop") as port:
+        assert port == 40001
