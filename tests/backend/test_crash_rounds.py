@@ -125,10 +125,13 @@ def is_near(site: Site, key: str, position: int) -> bool:
     return progress(site, key)[2] >= position
 
 
-def is_under_way(site: Site, key: str, position: int) -> bool:
-    """So far, and not between a killed API and the upload that goes on: an import that waits for its sender failed."""
-    state, _, imported = progress(site, key)
-    return state in UNDER_WAY and imported >= position
+def under_way(site: Site, key: str, position: int) -> tuple[str, int, int] | None:
+    """How far it is, once it is so far; not between a killed API and the upload that goes on.
+
+    An import that waits for its sender failed.
+    """
+    found = progress(site, key)
+    return found if found[0] in UNDER_WAY and found[2] >= position else None
 
 
 def send_until_accepted(site: Site, body: bytes, rows: int, key: str) -> None:
@@ -166,12 +169,11 @@ def crash_round(site: Site, rows: int, seed: int) -> None:
         sender = threading.Thread(target=send_until_accepted, args=(site, feeds.as_csv(feed), rows, key))
         sender.start()
         for victim, point in zip(order, points, strict=True):
-            is_due = partial(is_under_way, site, key, int(rows * point))
-            wait_until(is_due, f"{point:.0%} are imported, and the import goes on", PATIENCE_SECONDS)
-            before = progress(site, key)
+            is_due = partial(under_way, site, key, int(rows * point))
+            before = wait_until(is_due, f"{point:.0%} are imported, and the import goes on", PATIENCE_SECONDS)
             site.kill(victim)
             after = progress(site, key)
-            assert before[0] in UNDER_WAY and before[2] < rows, (victim, before)
+            assert before[2] < rows, (victim, before)
             assert after[0] not in ("succeeded", "cancelled") and after[2] < rows, (victim, after)
         sender.join(PATIENCE_SECONDS)
         assert not sender.is_alive()
