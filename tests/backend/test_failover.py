@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Between the first write that PostgreSQL accepts and the first one over the API: one second is the aim, which is told.
 RECOVERY_SECONDS = 5.0
+DATABASE_PATIENCE_SECONDS = 10.0  # so long somebody waits for a primary, where nothing else can serve
 NEW_TOKEN = {"name": "n", "scopes": ["read"]}
 
 
@@ -116,7 +117,8 @@ def test_made_tokens_read_on_while_the_primary_is_away(
             finally:
                 backend.stop()
     record_property("measured", f"{max(seconds):.2f} s")
-    assert max(seconds) < 5.0
+    assert sorted(seconds)[len(seconds) // 2] < 1, "nobody waits for the primary"
+    assert max(seconds) < DATABASE_PATIENCE_SECONDS, "nor at first"
 
 
 def measure_gap(server: servers.Postgres, api: Api) -> float:

@@ -161,7 +161,7 @@ def drip(port: int, path: str, media_type: str, first: bytes) -> tuple[float, by
 
 
 def test_who_sends_byte_by_byte_keeps_no_place_for_ever(backend: Backend) -> None:
-    backend.start_api(IMPORT_MAX_UPLOADS="1", IMPORT_PATIENCE_SECONDS="5", BODY_SECONDS="2")
+    backend.start_api(IMPORT_MAX_UPLOADS="1", IMPORT_PATIENCE_SECONDS="10", BODY_SECONDS="2")
     backend.start_worker()
     api = backend.client()
     with ThreadPoolExecutor(3) as threads:
@@ -186,14 +186,14 @@ def test_who_sends_byte_by_byte_keeps_no_place_for_ever(backend: Backend) -> Non
 
 def test_who_sends_enough_may_take_pauses(backend: Backend) -> None:
     """Each of them shorter than the patience, all together longer."""
-    backend.start_api(IMPORT_PATIENCE_SECONDS="5")
+    backend.start_api(IMPORT_PATIENCE_SECONDS="10")
     backend.start_worker()
 
     def pieces() -> Iterator[bytes]:
         body = feeds.as_csv(feeds.rows(1_000, seed=62))
         for at in range(0, len(body), len(body) // 5 + 1):
             yield body[at : at + len(body) // 5 + 1]
-            time.sleep(1.2)
+            time.sleep(2.2)
 
     assert backend.client().feed(pieces())["rows"]["received"] == 1_000
 
