@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import create, faults, images, main, paths, state
+from appstack_lab import create, faults, images, layers, main, paths, state
 from appstack_lab.cluster import Cluster, build_nodes
 from appstack_lab.failures import LabError
 from tests.unit.lab.users import as_somebody_else
@@ -98,6 +102,72 @@ def test_a_log_that_is_not_there_is_told_with_those_that_are(
 ) -> None:
     assert main.main(["logs", "../etcd", "--name", "review"]) == 1
     assert "there is no log of ../etcd; there are etcd, kube-apiserver" in capsys.readouterr().err
+
+
+def test_a_log_is_followed_until_ctrl_c(
+    review: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = review.logs / "etcd.log"
+
+    def wait(_: float) -> None:
+        if "news" in log.read_text():
+            raise KeyboardInterrupt
+        with log.open("a") as handle:
+            handle.write("news\n")
+
+    monkeypatch.setattr("time.sleep", wait)
+    assert main.main(["logs", "etcd", "--follow", "--name", "review"]) == 130
+    assert capsys.readouterr().out == "etcd speaks\nnews\n"
+
+
+def test_whoever_reads_no_further_is_not_shown_a_traceback(review: Cluster) -> None:
+    (review.logs / "etcd.log").write_text("etcd speaks\n" * 100_000)
+    code = (
+        "import sys; from pathlib import Path; from appstack_lab import main, paths; "
+        "paths.STATE = Path(sys.argv[1]); sys.exit(main.main(['logs', 'etcd', '--name', 'review']))"
+    )
+    words = [sys.executable, "-c", code, str(paths.STATE)]
+    env = {**os.environ, "PYTHONUNBUFFERED": ""}  # with it Python takes a half-written text for a written one
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as speaking:
+        assert speaking.stdout is not None
+        assert speaking.stderr is not None
+        speaking.stdout.readline()
+        speaking.stdout.close()
+        assert speaking.stderr.read() == ""
+        assert speaking.wait(timeout=60) == 141
+
+
+def test_images_are_told_for_people_and_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
+    redis, backend = images.images_of(["redis", "backend"])
+    place = layers.store_directory(redis.ref)
+    state.write_json(place / "image.json", {"ref": redis.ref, "size": 127_400_000, "diffs": [], "chains": []})
+
+    def said(*words: str) -> str:
+        assert main.main(["images", "redis", "backend", *words]) == 0
+        return capsys.readouterr().out
+
+    assert said() == f"redis {redis.ref}\nbackend {backend.ref}\n"
+    assert said("-o", "wide") == f"redis {redis.ref} 127 MB\nbackend {backend.ref}\n"
+    assert json.loads(said("-o", "json")) == {"redis": redis.ref, "backend": backend.ref}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["rootfs", "nobody"], ["images", "nobody"], ["build", "images", "nobody"], ["build", "binaries", "nobody"]],
+    ids=" ".join,
+)
+def test_an_unknown_image_or_program_is_told_with_those_there_are(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("APPSTACK_CACHE", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main.main(words) == 1
+    said = capsys.readouterr().err
+    assert "nobody; there are " in said
+    assert ("kubectl" if "binaries" in words else "redis") in said
 
 
 @pytest.mark.parametrize("node", ["node2", "", "../node1", "Node1"])
