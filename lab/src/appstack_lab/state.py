@@ -34,8 +34,18 @@ def known_clusters() -> list[Cluster]:
     with suppress(FileNotFoundError):  # no cluster, or the last one goes just now
         for directory in sorted(paths.STATE.iterdir()):
             with suppress(FileNotFoundError, NotADirectoryError):  # no cluster's, or one that goes just now
-                clusters.append(Cluster.from_dict(json.loads((directory / STATE_FILE).read_text())))
+                clusters.append(read_cluster(directory))
     return clusters
+
+
+def read_cluster(directory: Path) -> Cluster:
+    """Read what was asked for. Raises LabError where the file holds none, as after a sudden loss of power."""
+    try:
+        return Cluster.from_dict(json.loads((directory / STATE_FILE).read_text()))
+    except (ValueError, KeyError, TypeError):
+        raise LabError(
+            f"{directory / STATE_FILE} holds no cluster: remove {directory}, with all that is left of it, and repeat"
+        ) from None
 
 
 def find_cluster(name: str) -> Cluster | None:

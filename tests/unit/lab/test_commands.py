@@ -51,6 +51,18 @@ def test_where_there_is_none_it_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     assert state.absence("appstack") == "there is no cluster appstack; there are: none"
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": "review", "index": 0, "nodes": [1]}'])
+def test_a_state_that_holds_no_cluster_is_told_with_the_way_out(
+    review: Cluster, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a sudden loss of power may leave it."""
+    (review.directory / state.STATE_FILE).write_text(text)
+    for words in (["get", "clusters"], ["status"]):
+        assert main.main(words) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"lab: {review.directory}/cluster.json holds no cluster: remove {review.directory}, ")
+
+
 def test_logs_without_a_component_lists_the_components(review: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["logs", "--name", "review"]) == 0
     assert capsys.readouterr().out == "etcd\nkube-apiserver\n"
