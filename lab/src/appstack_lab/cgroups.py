@@ -61,7 +61,7 @@ def enable_controllers(group: Path) -> None:
 
 def create_cgroups(cluster: Cluster) -> None:
     """Make the groups that the kubelets of a cluster start from."""
-    with locked(paths.LOCKS / "index.lock"):  # the last of the others may take the group of all away meanwhile
+    with locked(paths.shared_lock("index")):  # the last of the others may take the group of all away meanwhile
         for hierarchy in hierarchies():
             for node in cluster.nodes:
                 make_group(hierarchy, f"{cluster.cgroup}/{node.name}")
@@ -135,7 +135,7 @@ def remove_cgroups(cluster: Cluster) -> list[Path]:
             break
         end_processes(cluster)
         time.sleep(0.1)
-    with locked(paths.LOCKS / "index.lock"):
+    with locked(paths.shared_lock("index")):
         for hierarchy in hierarchies():
             with contextlib.suppress(OSError):  # another cluster may be in it
                 (hierarchy / Path(cluster.cgroup).parts[0]).rmdir()

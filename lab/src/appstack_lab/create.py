@@ -68,7 +68,7 @@ def require_running(name: str) -> Cluster:
 
 def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str | None, wait_seconds: float) -> Cluster:
     """Return a running cluster of that name: the one there is, or a new one. None: volumes of any size will do."""
-    with locked(paths.LOCKS / f"{checked_name(name)}.lock"):
+    with locked(paths.lock_of(checked_name(name))):
         existing = find_cluster(name)
         if existing and is_supervised(existing):
             refuse_another_shape(existing, nodes, volume_size)
@@ -82,7 +82,7 @@ def create_cluster(name: str, nodes: tuple[Node, ...], volume_size: str | None, 
         ensure_packages(CLUSTER_TOOLS)
         build_binaries()
         images = build_cluster_images()
-        with locked(paths.LOCKS / "index.lock"):
+        with locked(paths.shared_lock("index")):
             cluster = Cluster(name, free_index(), nodes, volume_size or "")
             remember(cluster)
         clear_away(cluster)  # a state directory removed by hand leaves the rest behind

@@ -76,7 +76,7 @@ def export(admin: Path, path: Path) -> None:
     ours = read(admin)
     if ours is None:
         return
-    with locked(paths.LOCKS / "kubeconfig.lock"):
+    with locked(paths.shared_lock("kubeconfig")):
         existing = read(path)
         merged = merge_kubeconfig(existing, ours)
         if merged != existing:
@@ -85,7 +85,7 @@ def export(admin: Path, path: Path) -> None:
 
 def forget(cluster_name: str, path: Path) -> None:
     """Take a cluster out of a kubeconfig."""
-    with locked(paths.LOCKS / "kubeconfig.lock"):
+    with locked(paths.shared_lock("kubeconfig")):
         existing = read(path)
         if existing:
             left = remove_from_kubeconfig(existing, context_name(cluster_name))

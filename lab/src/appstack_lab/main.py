@@ -62,7 +62,7 @@ def read_kind_config(path: Path) -> object:
 
 
 def delete_cluster(args: argparse.Namespace) -> None:
-    lock, kubeconfig = paths.LOCKS / f"{args.name}.lock", kubeconfigs.target(args.kubeconfig)
+    lock, kubeconfig = paths.lock_of(args.name), kubeconfigs.target(args.kubeconfig)
     kubeconfigs.read(kubeconfig)  # one that cannot be changed is refused before anything is removed
     with locked(lock):
         cluster = state.find_cluster(args.name)
@@ -78,10 +78,10 @@ def delete_cluster(args: argparse.Namespace) -> None:
 
 def discard_locks(name: str) -> None:
     """Remove the other locks of a cluster that is gone, and with the last cluster those of all."""
-    discard(paths.LOCKS / f"{name}.load.lock")
+    discard(paths.lock_of(f"{name}.load"))
     if not state.known_clusters():
-        for shared in ("index.lock", "kubeconfig.lock"):
-            discard(paths.LOCKS / shared)
+        for shared in ("index", "kubeconfig"):
+            discard(paths.shared_lock(shared))
         with contextlib.suppress(OSError):  # somebody creates a cluster just now, or nobody ever did
             paths.LOCKS.rmdir()
 
@@ -108,7 +108,7 @@ def get_kubeconfig(args: argparse.Namespace) -> None:
 def load_docker_image(args: argparse.Namespace) -> None:
     cluster = create.require_running(args.name)
     what = args.refs[0] if len(args.refs) == 1 else f"{len(args.refs)} images"
-    with step(f"load {what}"), locked(paths.LOCKS / f"{args.name}.load.lock"):
+    with step(f"load {what}"), locked(paths.lock_of(f"{args.name}.load")):
         down = faults.crashed_nodes(cluster)
         running = [node for node in cluster.nodes if node.name not in down]
         if not running:

@@ -29,7 +29,7 @@ def made_place() -> Path:
 
 def prepare_place() -> None:
     """Remember whether `ip netns add` will make the directory of the namespaces, which it makes a mount of its own."""
-    with locked(paths.LOCKS / "index.lock"):
+    with locked(paths.shared_lock("index")):
         if not NAMESPACES.is_mount():
             made_place().touch()
 

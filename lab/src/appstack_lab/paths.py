@@ -20,3 +20,13 @@ def cache() -> Path:
 def logs() -> Path:
     """Return the directory for the logs of builds (a cluster's logs lie with its state)."""
     return cache() / "logs"
+
+
+def lock_of(name: str) -> Path:
+    """Return the lock of a cluster."""
+    return LOCKS / f"{name}.lock"
+
+
+def shared_lock(what: str) -> Path:
+    """Return a lock of all clusters, which is none of theirs: no cluster's name has a dot."""
+    return LOCKS / f"all.{what}.lock"

@@ -23,7 +23,7 @@ def remembered() -> Path:
 
 def raise_limits() -> None:
     """Remember the machine's settings once, and raise what is too low."""
-    with locked(paths.LOCKS / "index.lock"):  # of two first clusters, one would remember what the other raised
+    with locked(paths.shared_lock("index")):  # of two first clusters, one would remember what the other raised
         if not remembered().exists():
             names = [*MINIMUM, *KUBELET]
             write_json(

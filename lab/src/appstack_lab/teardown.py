@@ -116,7 +116,7 @@ def remove_cluster(cluster: Cluster) -> None:
     """Remove a cluster with its files, and what only the last cluster still needed."""
     clear_away(cluster)
     remove_tree(cluster.directory)
-    with locked(paths.LOCKS / "index.lock"):  # a cluster that is begun meanwhile writes down its state under this lock
+    with locked(paths.shared_lock("index")):  # a cluster that is begun meanwhile writes down its state under this lock
         if not known_clusters():
             remove_common()
 

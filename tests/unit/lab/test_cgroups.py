@@ -61,7 +61,7 @@ def test_groups_are_made_while_no_other_cluster_takes_the_common_one_away(
     monkeypatch.setattr(cgroups, "hierarchies", lambda: [tmp_path])
     cluster = Cluster("new", 0, build_nodes(1))
     making = threading.Thread(target=cgroups.create_cgroups, args=(cluster,))
-    with locked(paths.LOCKS / "index.lock"):
+    with locked(paths.shared_lock("index")):
         making.start()
         making.join(0.3)
         assert not (tmp_path / cluster.cgroup).exists()

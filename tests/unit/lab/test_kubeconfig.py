@@ -88,7 +88,7 @@ def test_an_entry_is_taken_out_only_when_nobody_else_is_writing(
     file = tmp_path / "config"
     kubeconfigs.write(file, a_kubeconfig("kind-old"))
     taking_out = threading.Thread(target=kubeconfigs.forget, args=("old", file))
-    with locked(paths.LOCKS / "kubeconfig.lock"):  # `export` of a new cluster has read the file
+    with locked(paths.shared_lock("kubeconfig")):  # `export` of a new cluster has read the file
         taking_out.start()
         taking_out.join(0.3)
         kubeconfigs.write(file, merge_kubeconfig(a_kubeconfig("kind-old"), a_kubeconfig("kind-new")))

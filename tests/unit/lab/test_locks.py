@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import main, paths
+from appstack_lab import create, main, paths
+from appstack_lab.cluster import build_nodes
+from appstack_lab.failures import LabError
 from appstack_lab.locks import discard, locked
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ def test_deleting_a_cluster_leaves_no_lock_behind(tmp_path: Path, monkeypatch: p
     for name in ("STATE", "LOCKS"):
         monkeypatch.setattr(paths, name, tmp_path / name)
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    for name in ("shop.load", "index", "kubeconfig"):
-        with locked(paths.LOCKS / f"{name}.lock"):
+    for lock in (paths.lock_of("shop.load"), paths.shared_lock("index"), paths.shared_lock("kubeconfig")):
+        with locked(lock):
             pass
     assert main.main(["delete", "cluster", "--name", "shop", "--kubeconfig", str(tmp_path / "kubeconfig")]) == 0
     assert not paths.LOCKS.exists()
@@ -68,3 +70,19 @@ def test_a_name_that_leads_elsewhere_is_refused_by_every_command(
     assert main.main([*words.split(), "--name", "a/../../x"]) == 1
     assert "'a/../../x' cannot name a cluster" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(60)  # waiting for itself never ends
+@pytest.mark.parametrize("name", ["index", "kubeconfig", "all", "all-index"])
+def test_a_cluster_may_be_called_like_a_lock(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("STATE", "LOCKS"):
+        monkeypatch.setattr(paths, place, tmp_path / place)
+    for work in ("ensure_packages", "build_binaries", "build_cluster_images"):
+        monkeypatch.setattr(create, work, lambda *_: None)
+
+    def all_are_taken() -> int:
+        raise LabError("no address range is left")
+
+    monkeypatch.setattr(create, "free_index", all_are_taken)
+    with pytest.raises(LabError, match="no address range is left"):
+        create.create_cluster(name, build_nodes(1), None, 1.0)

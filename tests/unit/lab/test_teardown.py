@@ -34,7 +34,7 @@ def test_a_cluster_begun_while_the_last_one_goes_keeps_its_state(
     last: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def create() -> None:
-        with locked(paths.LOCKS / "index.lock"):
+        with locked(paths.shared_lock("index")):
             remember(Cluster("new", 1, build_nodes(1)))
 
     creation = threading.Thread(target=create)
@@ -83,7 +83,7 @@ def test_of_two_first_clusters_the_second_remembers_nothing_while_the_first_rais
 ) -> None:
     monkeypatch.setattr(sysctls, "SETTINGS", tmp_path / "proc")
     second = threading.Thread(target=sysctls.raise_limits)
-    with locked(paths.LOCKS / "index.lock"):
+    with locked(paths.shared_lock("index")):
         second.start()
         second.join(0.3)
         assert not sysctls.remembered().exists()
