@@ -124,7 +124,9 @@ def test_kept_wal_never_fills_the_volume(size: str) -> None:
     kept = wal_settings(volume_megabytes * 2**20)
     most = sum(int(kept[name].removesuffix("MB")) for name in ("max_wal_size", "max_slot_wal_keep_size"))
     assert most <= volume_megabytes // 2
-    assert kept["wal_keep_size"] == kept["max_wal_size"], "a rewound member may need all since its last checkpoint began"
+    assert kept["wal_keep_size"] == kept["max_wal_size"], (
+        "a rewound member may need all since its last checkpoint began"
+    )
 
 
 @pytest.mark.parametrize("size", ["256Mi", "1Gi", "10Gi", "500Gi"])
