@@ -113,7 +113,7 @@ async def test_what_a_frozen_primary_keeps_waiting_is_done_by_its_successor(tmp_
             with psycopg.connect(successor.dsn, autocommit=True) as conn:
                 conn.execute("SELECT pg_promote()")
             database.dsn = database._pool.conninfo = successor.dsn  # as the Service does
-            assert await asyncio.wait_for(waiting, HANG_SECONDS) == [port_of(successor)] * 2
+            assert set(await asyncio.wait_for(waiting, HANG_SECONDS)) == {port_of(successor)}
         finally:
             former.signal(signal.SIGCONT)
             await database.close()

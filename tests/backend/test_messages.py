@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -173,7 +174,7 @@ async def test_a_letter_of_a_cancelled_import_applies_nothing_more(dsn: str) -> 
         assert (await http.delete(f"/v1/imports/{job['id']}")).json()["state"] == "cancelled"
         resent = ChunkRef(dead.import_id, dead.number, is_redelivered=False, is_resent=True)
         for ref in (other, resent, resent):
-            assert await stores.database.run(lambda conn, ref=ref: apply_chunk(conn, ref)) == 0
+            assert await stores.database.run(partial(apply_chunk, ref=ref)) == 0
         assert (await http.get("/v1/products")).json()["items"] == []
         shown = (await http.get(f"/v1/imports/{job['id']}")).json()
         assert (shown["state"], shown["rows"]["imported"], shown["chunks"]["done"]) == ("cancelled", 0, 2)
