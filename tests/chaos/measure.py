@@ -22,6 +22,7 @@ PREFIX = {"postgres": "sql", "redis": "redis", "rabbitmq": "rabbitmq", "api": "a
 CLIENTS = ("held", "reconnecting")
 # A cut-off primary may show what was true before the cut until it demotes itself (docs/early-failover.md).
 POSTGRES_STALE_SECONDS = 8.0
+OLD_INSIDE = "the cut-off side showed old rows"
 BIN_SECONDS = 0.5
 
 Row = dict[str, Any]
@@ -114,7 +115,7 @@ def unkept(judged: Judgement | None, service: str, stale_inside_seconds: float |
     """What the masters did that nothing excuses, and how long a cut-off primary went on showing what was old."""
     told = list(judged.unexplained[:20]) if judged else []
     if service == "postgres" and stale_inside_seconds is not None and stale_inside_seconds > POSTGRES_STALE_SECONDS:
-        told.append(f"the cut-off side showed old rows for {stale_inside_seconds} s")
+        told.append(f"{OLD_INSIDE} for {stale_inside_seconds} s")
     return told
 
 

@@ -22,7 +22,7 @@ from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
 from tests.chaos.load import ISOLATED, LAST, ROOT, STEADY, Load
 from tests.chaos.measure import Marks
-from tests.chaos.site import LEADS, Trouble, Victim, wait_until
+from tests.chaos.site import LEADS, Trouble, Unanswered, Victim, wait_until
 from tests.chaos.watch import Watch
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.chaos.site import Site
 
 T = TypeVar("T")
-TROUBLE = (sql.Unreached, psycopg.Error, RedisError, httpx.HTTPError, RuntimeError, *rabbitmq.TROUBLE)
+TROUBLE = (Unanswered, sql.Unreached, psycopg.Error, RedisError, httpx.HTTPError, RuntimeError, *rabbitmq.TROUBLE)
 WHOLE_SECONDS = 420  # hang limits
 SERVED_SECONDS = 120
 BASELINE_SECONDS = 4.0
@@ -53,9 +53,9 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
         old.unlink()
     began, started = datetime.now(UTC), time.monotonic()
     wait_until(site.is_whole, "the stack is highly available and at rest", WHOLE_SECONDS, 1.0)
-    target = site.target()
+    target = patiently(site.target)
     target.save(directory / "target.json")
-    note_before, images = site.release_note(), site.images()
+    note_before, images = patiently(site.release_note), patiently(site.images)
     with ExitStack() as cleanup:
         cleanup.push(partial(mend_after_an_error, site))
         cleanup.callback((directory / "target.json").unlink)

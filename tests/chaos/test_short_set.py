@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.chaos.measure import OLD_INSIDE
 from tests.chaos.run import execute
 from tests.chaos.scenarios import SCENARIOS
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.timeout(900)
 BUILD = Path(__file__).resolve().parents[2] / "build" / "chaos" / "short"
 HANG_FACTOR = 5  # a busy machine is slower; the aims themselves are the scorecard's
 NODE_CUT_SECONDS = 20.0
+LATE_STALE_SECONDS = NODE_CUT_SECONDS - 2  # one that never demotes itself shows old rows to the end of the cut
 # A demoted primary that never stops, or nodes of RabbitMQ that stay apart, took 170 s, or for ever.
 WHOLE_SECONDS = 100.0
 
@@ -36,11 +38,14 @@ def is_excused(row: dict[str, Any]) -> bool:
     return bool(row["service"] == "redis" and row["promises_kept"])
 
 
-def is_a_note_too_late(finding: str) -> bool:
-    """Whether one read of the API was older than a change whose note did not reach Redis in time: docs/backend.md.
+def is_of_a_busy_machine(finding: str, row: dict[str, Any]) -> bool:
+    """Whether the scorecard fails its row for that, and a busy machine may do it as well.
 
-    The scorecard fails its row for that; on a busy machine it says nothing about the fault.
+    One read of the API that was older than a change whose note did not reach Redis in time (docs/backend.md); or a
+    cut-off primary that demoted itself late, though it did.
     """
+    if finding.startswith(f"{OLD_INSIDE} "):
+        return bool(row["isolated_stale_s"] < LATE_STALE_SECONDS)
     return finding.startswith("stale CHAOS-REGISTER")
 
 
@@ -53,7 +58,7 @@ def test_nothing_acknowledged_is_lost_and_everybody_is_served_again(site: Site, 
     for row in result["rows"]:
         who = (row["service"], row["client"])
         assert (row["lost_acked"], row["duplicated"]) == (0, 0) or is_excused(row), (who, row["other_findings"])
-        assert [found for found in row["other_findings"] if not is_a_note_too_late(found)] == [], who
+        assert [found for found in row["other_findings"] if not is_of_a_busy_machine(found, row)] == [], who
         assert row["recovered_s"] is not None, row["conditions"]
         assert row["recovered_s"] < WHOLE_SECONDS, (who, row["conditions"])
         if row["write_gap_s"] is not None:
