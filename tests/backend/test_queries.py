@@ -140,7 +140,7 @@ CASES: dict[tuple[str, str], tuple[int, Requests]] = {
     ("GET", "/v1/imports/{id}/errors"): (2, gets(f"/v1/imports/{ID.format(1)}/errors", *PAGES)),
     ("POST", "/v1/exports"): (2, ({"url": "/v1/exports", "json": {}},)),
     ("GET", "/v1/exports/{id}"): (1, gets("/v1/exports/" + ID.format(2))),
-    ("GET", "/v1/exports/{id}/content"): (3, gets(f"/v1/exports/{ID.format(2)}/content")),
+    ("GET", "/v1/exports/{id}/content"): (2, gets(f"/v1/exports/{ID.format(2)}/content")),
     ("POST", "/v1/subscriptions"): (2, ({"url": "/v1/subscriptions", "json": HOOK},)),
     ("GET", "/v1/subscriptions"): (1, gets("/v1/subscriptions", *PAGES)),
     ("GET", "/v1/subscriptions/{id}"): (1, gets("/v1/subscriptions/" + ID.format(3))),
