@@ -47,7 +47,7 @@ def bridge(answer: A, known: Known | None, now_seconds: float) -> tuple[A, Known
 
 @dataclass(slots=True)
 class AnswerMemory:
-    """The last good answers of one stack's services. Lost with a restart: then a first silence counts at once."""
+    """The last good answers of one stack's services. Lost with a restart: then whoever looks asks once more."""
 
     known: dict[Place, Known] = field(default_factory=dict)
     late: set[Place] = field(default_factory=set)  # who let the last question run into its time, bridged or not

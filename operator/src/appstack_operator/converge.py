@@ -201,7 +201,8 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
         actions = plan_move(stack, seen)
     failures = [] if stack.spec.paused else await apply(stack, actions, api)
     since = tried_since(failures, operator.failing.get((namespace, name), {}), now)
-    operator.failing[namespace, name] = since
+    # The stack's own entry stays until the pass has ended well: what is still to come may crash.
+    operator.failing.setdefault((namespace, name), {}).update(since)
     failures = [as_it_lasts(failure, since, now) for failure in failures]
 
     refused = {failure.target for failure in failures}
@@ -216,6 +217,7 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     # A spec that somebody has just changed is begun before it is told what was done for others.
     await operator.turns.step_aside((namespace, name))
     await report(api, stack, live, status, now, news)
+    operator.failing[namespace, name] = since
     delay_seconds = next_look(settings, status, failures, now, phase_of(stack.metadata.uid))
     return min(delay_seconds, look_seconds(stack, seen) or delay_seconds)
 

@@ -115,19 +115,24 @@ async def test_a_run_of_a_scheduled_job_leads_to_one_pass(monkeypatch: pytest.Mo
     monkeypatch.setattr(daemons, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(daemons, "RUN_SECONDS", 1.0)
     kept = Daemons(an_operator(), Health())
+
+    async def passed(number: int) -> None:
+        async with asyncio.timeout(60):
+            while passes < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     kept.see("shop", "shop", 1)
     try:
-        await asyncio.sleep(0.05)
-        assert passes == 1
+        await passed(1)
         for _ in range(5):
             kept.wake_later("shop", "shop")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)
         assert passes == 1
-        await asyncio.sleep(1.5)
-        assert passes == 2
+        await passed(2)
         kept.wake_later("shop", "shop")
         kept.wake("shop", "shop")  # what cannot wait takes the rest with it
-        await asyncio.sleep(1.5)
+        await passed(3)
+        await asyncio.sleep(1.2)
         assert passes == 3
     finally:
         await kept.stop()

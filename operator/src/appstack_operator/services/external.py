@@ -34,7 +34,7 @@ REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "
 FILES_OF_THE_PODS = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 FILES_OF_AMQP = {"cafile", "capath", "cadata", "certfile", "keyfile"}
 # Of the options in a Redis URL, which are those of the pods' client: the others may name its files, or be unknown here.
-OPTIONS_OF_REDIS = {"db", "username", "password"}
+OPTIONS_OF_REDIS = {"db", "username", "password", "ssl_cert_reqs", "ssl_check_hostname"}
 
 
 async def ask_external(secrets: Mapping[str, Secret | None]) -> dict[str, ExternalAnswer]:
@@ -104,7 +104,7 @@ async def answer_of(key: str, secret: Secret, ask: Callable[[str], Awaitable[Non
 
 
 def is_untrusted(error: BaseException | None) -> bool:
-    """Whether a certificate was not signed by anybody known here: clients wrap that in errors of their own."""
+    """Whether a certificate was not accepted here (signed by nobody known, say); clients wrap that in their errors."""
     while error and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     return error is not None
