@@ -16,14 +16,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 PG_REWIND = "pg_rewind"
 NOTE = "rewind-under-way"
 KEPT_WAL = "wal-before-rewind"
 WAL = "pg_wal"
-# Of a WAL segment: its timeline, and the upper and lower half of its number.
-SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
+SEGMENT = re.compile("[0-9A-F]{24}")  # its timeline, and the upper and lower half of its number
 # A line of a history file: a timeline, and the position at which the next one left it.
 SWITCH = re.compile(r"(\d+)\s+([0-9A-F]+)/([0-9A-F]+)")
 
@@ -33,27 +33,35 @@ def note_beside(data: Path) -> Path:
     return data.parent / NOTE
 
 
-def keep_wal(data: Path) -> Path:
-    """Give the WAL segments of a directory second names beside it: they cost no room. Returns where these are."""
+def keep_wal(data: Path) -> None:
+    """Give the WAL segments of a directory second names beside it: no copies.
+
+    A volume that takes no such names costs a member its own WAL, and no rewind.
+    """
     kept = data.parent / KEPT_WAL
     shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(mode=0o700)
-    for segment in (data / WAL).iterdir():
-        if SEGMENT.fullmatch(segment.name):
-            os.link(segment, kept / segment.name)
-    return kept
+    with suppress(OSError):
+        kept.mkdir(mode=0o700)
+        for segment in (data / WAL).iterdir():
+            if SEGMENT.fullmatch(segment.name):
+                os.link(segment, kept / segment.name)
 
 
-def give_wal_back(data: Path, kept: Path) -> None:
-    """Put back what the source did not have of the history that both have in common: segments before their parting."""
-    histories = sorted((data / WAL).glob("*.history"))
-    lines = (SWITCH.match(line) for line in histories[-1].read_text().splitlines()) if histories else ()
-    ends = {int(line[1]): int(line[2], 16) << 32 | int(line[3], 16) for line in lines if line}
-    for segment in kept.iterdir():
-        timeline, upper, lower = (int(part, 16) for part in SEGMENT.fullmatch(segment.name).groups())  # type: ignore[union-attr]
-        size, place = segment.stat().st_size, data / WAL / segment.name
-        if (upper << 32) + (lower + 1) * size <= ends.get(timeline, 0) and not place.exists():
-            segment.rename(place)
+def give_wal_back(data: Path) -> None:
+    """Put back what the source did not have of the history that both have in common: segments before their parting.
+
+    Does nothing to a directory that was not rewound, or is gone. What was kept is gone afterwards.
+    """
+    kept, histories = data.parent / KEPT_WAL, sorted((data / WAL).glob("*.history"))
+    with suppress(OSError):
+        lines = (SWITCH.match(line) for line in histories[-1].read_text().splitlines()) if histories else ()
+        ends = {int(line[1]): int(line[2], 16) << 32 | int(line[3], 16) for line in lines if line}
+        for segment in kept.glob("*"):
+            timeline, upper, lower = (int(segment.name[start : start + 8], 16) for start in (0, 8, 16))
+            size, place = segment.stat().st_size, data / WAL / segment.name
+            if (upper << 32) + (lower + 1) * size <= ends.get(timeline, 0) and not place.exists():
+                segment.rename(place)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def is_half_rewound(data: Path) -> bool:
@@ -77,7 +85,7 @@ def discard_half_rewound(data: Path) -> bool:
     found = is_half_rewound(data)
     if found:
         remove(data)
-    shutil.rmtree(data.parent / KEPT_WAL, ignore_errors=True)
+    give_wal_back(data)  # killed when pg_rewind had ended, perhaps
     note_beside(data).unlink(missing_ok=True)
     return found
 
@@ -105,13 +113,11 @@ def main(arguments: list[str]) -> int:
         file.write("a directory beside this note that is older than it was half rewound\n")
         file.flush()
         os.fsync(file.fileno())
-    kept = keep_wal(data)
+    keep_wal(data)
     code = subprocess.call([PG_REWIND, *arguments])
-    if not code:
-        give_wal_back(data, kept)
-    elif has_been_touched(data, note.stat().st_mtime_ns):
+    if code and has_been_touched(data, note.stat().st_mtime_ns):
         remove(data)  # the note stays until it is gone
-    shutil.rmtree(kept)
+    give_wal_back(data)
     note.unlink()
     return code
 

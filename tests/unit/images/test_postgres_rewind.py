@@ -124,6 +124,34 @@ def test_wal_of_the_common_history_outlives_a_rewind_and_other_wal_does_not(
     assert {path.name for path in data.parent.iterdir()} == {"pgdata", "source", "pg_rewind"}
 
 
+def test_wal_is_given_back_where_only_the_wrapper_was_killed(data: Path) -> None:
+    """pg_rewind had ended: the next start does what was left."""
+    for name in ("0000000800000000000000A6", "0000000800000000000000D2"):
+        (data / "pg_wal" / name).write_bytes(b"own")
+        os.truncate(data / "pg_wal" / name, 16 << 20)
+    rewind.keep_wal(data)
+    for segment in (data / "pg_wal").iterdir():
+        segment.unlink()
+    (data / "pg_wal" / "00000009.history").write_text("8\t0/D2420988\tno reason\n")
+    at(rewind.note_beside(data), 20)
+    at(data / "global" / "pg_control", 25)
+    assert not rewind.discard_half_rewound(data)
+    assert {path.name for path in (data / "pg_wal").iterdir()} == {"0000000800000000000000A6", "00000009.history"}
+    assert {path.name for path in data.parent.iterdir()} == {"pgdata"}
+
+
+def test_a_volume_without_second_names_costs_no_rewind(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "pg_wal" / "0000000800000000000000A6").write_bytes(b"own")
+    monkeypatch.setattr(rewind, "PG_REWIND", "true")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert rewind.main(["-D", str(data)]) == 0
+    assert {path.name for path in data.parent.iterdir()} == {"pgdata"}
+
+
 def test_a_question_for_help_leaves_no_note(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewind, "PG_REWIND", "true")
     assert rewind.main(["--help"]) == 0
