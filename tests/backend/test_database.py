@@ -119,11 +119,25 @@ async def test_what_a_frozen_primary_keeps_waiting_is_done_by_its_successor(tmp_
             await database.close()
 
 
-async def test_work_that_takes_long_is_left_in_peace(dsn: str) -> None:
+async def test_work_that_takes_long_is_left_in_peace(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the primary is found to be the same."""
     database = Database(dsn, "test", size=1, patience_seconds=0)
+    found: list[int] = []
+    look = database._look
+
+    async def noted(limit_seconds: float) -> int:
+        found.append(await look(limit_seconds))
+        return found[-1]
+
+    monkeypatch.setattr(database, "_look", noted)
     await database.open()
     try:
-        await database.execute("SELECT pg_sleep(3)")  # four looks, which find the same primary
+        async with database.transaction() as conn:
+            async with asyncio.timeout(HANG_SECONDS):
+                while len(found) < 2:
+                    await conn.execute("SELECT pg_sleep(0.2)")
+            await conn.execute("SELECT 1")
+        assert set(found) == {database._timeline}
     finally:
         await database.close()
 

@@ -176,9 +176,20 @@ class Database:
             began, limit = time.monotonic(), max(LOOK_SECONDS, LOOK_SHARE * self.silent_seconds)
             if self.silent_seconds > SILENT_SECONDS:
                 with suppress(psycopg.Error, TimeoutError):  # it still leads to the silent one, or to nobody
-                    async with asyncio.timeout(limit), await AsyncConnection.connect(self.dsn, **CONNECT) as conn:
-                        await self._learn(await timeline_of(conn))
+                    await self._learn(await self._look(limit))
             await asyncio.sleep(began + limit - time.monotonic())
+
+    async def _look(self, limit_seconds: float) -> int:
+        """The timeline of the server that the address leads to now; connecting and asking each take so long at most."""
+        async with asyncio.timeout(limit_seconds):
+            conn = await AsyncConnection.connect(self.dsn, **CONNECT)
+        async with conn:
+            # A query that is cancelled waits for its server; one whose connection breaks does not.
+            limit = asyncio.get_running_loop().call_later(limit_seconds, hang_up, conn)
+            try:
+                return await timeline_of(conn)
+            finally:
+                limit.cancel()
 
     def report(self) -> None:
         """Copy the pool's figures to the metrics."""
