@@ -117,7 +117,7 @@ def test_made_tokens_read_on_while_the_primary_is_away(
             finally:
                 backend.stop()
     record_property("measured", f"{max(seconds):.2f} s")
-    assert sorted(seconds)[len(seconds) // 2] < 1, "nobody waits for the primary"
+    assert sorted(seconds)[len(seconds) // 2] < 5, "nobody waits for the primary"
     assert max(seconds) < DATABASE_PATIENCE_SECONDS, "nor at first"
 
 

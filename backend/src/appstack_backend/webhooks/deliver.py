@@ -93,6 +93,7 @@ async def deliver(
     if row["subscription_state"] != "active":
         if row["state"] == "pending":
             await record(database, settings, row, Outcome(None, "the subscription is disabled"), is_sent=False)
+        log.info("the subscription is disabled", state=row["state"])
         return
     if row["state"] == "dead":
         raise DeliveryDead(f"webhook not delivered: {row['last_error']}")
