@@ -263,6 +263,11 @@ class RabbitMQ:
         """What it has said."""
         return (self._folder / "log").read_text(errors="replace")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was begun and ended by itself."""
+        return self._server is not None and self._server.process.poll() is not None
+
     def lose_volume(self) -> None:
         """Everything it knew."""
         shutil.rmtree(self._folder / "scratch" / "data")
