@@ -26,10 +26,19 @@ async def asked(component: str, **secret: str) -> ExternalAnswer:
     return answer
 
 
+async def works(component: str, **secret: str) -> bool:
+    """Whether it has no error, once it answers in time: on a busy machine two seconds may be over before."""
+    for _ in range(30):
+        answer = await asked(component, **secret)
+        if "no answer within" not in answer.error:
+            break
+    return answer.error == ""
+
+
 async def test_what_works_has_no_error(postgres: str, redis: dict[str, str], rabbitmq: str) -> None:
-    assert (await asked("postgres", DATABASE_URL=postgres, DATABASE_READONLY_URL=postgres)).error == ""
-    assert (await asked("redis", **redis)).error == ""
-    assert (await asked("rabbitmq", RABBITMQ_URL=rabbitmq)).error == ""
+    assert await works("postgres", DATABASE_URL=postgres, DATABASE_READONLY_URL=postgres)
+    assert await works("redis", **redis)
+    assert await works("rabbitmq", RABBITMQ_URL=rabbitmq)
 
 
 async def test_a_wrong_password_of_postgresql_is_a_refusal(postgres: str) -> None:
