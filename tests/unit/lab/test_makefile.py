@@ -43,8 +43,8 @@ def test_the_environment_by_which_a_cluster_lives_is_not_cleaned_away(tmp_path: 
     python.parent.mkdir(parents=True)
     python.touch()
     clean = ["make", "-C", str(tmp_path), "clean"]
-    supervisor = ["bash", "-c", 'exec -a "$0" sleep 60', f"{python} -m appstack_lab.supervisor somewhere"]
-    with subprocess.Popen(supervisor) as living:
+    supervisor = [f"{python} -m appstack_lab.supervisor somewhere", "60"]  # what ps shows of it
+    with subprocess.Popen(supervisor, executable=shutil.which("sleep")) as living:
         refused = subprocess.run(clean, capture_output=True, text=True, check=False)
         living.kill()
     assert refused.returncode != 0
