@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+OF_MAKE = ("MAKE", "MFLAGS", "CLUSTER", "VENV", "PYTHON")
 
 
-def make(*words: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+def make(*words: str, path: str = os.environ["PATH"], directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """What make does for these words, and not for those by which the tests were started."""
     command = ["make", "--no-print-directory", *words]
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "CLUSTER"))}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(OF_MAKE)}
     env["PATH"] = path
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory, env=env, timeout=240)
 
 
 def folders_of_tests() -> set[str]:
@@ -42,15 +44,14 @@ def test_the_environment_by_which_a_cluster_lives_is_not_cleaned_away(tmp_path: 
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
-    clean = ["make", "-C", str(tmp_path), "clean"]
     supervisor = [f"{python} -m appstack_lab.supervisor somewhere", "60"]  # what ps shows of it
     with subprocess.Popen(supervisor, executable=shutil.which("sleep")) as living:
-        refused = subprocess.run(clean, capture_output=True, text=True, check=False)
+        refused = make("clean", directory=tmp_path)
         living.kill()
     assert refused.returncode != 0
     assert "make down first" in refused.stderr
     assert python.exists()
-    subprocess.run(clean, capture_output=True, check=True)
+    assert make("clean", directory=tmp_path).returncode == 0
     assert not python.exists()
 
 
