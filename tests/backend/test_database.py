@@ -76,8 +76,7 @@ async def test_the_first_connection_to_a_new_primary_ends_those_to_the_former_on
         try:
             async with database.transaction(), database.transaction():
                 pass  # two connections, which both are idle now
-            with psycopg.connect(successor.dsn, autocommit=True) as conn:
-                conn.execute("SELECT pg_promote()")
+            promote(successor)
             database._pool.conninfo = successor.dsn  # as the Service does
             assert await ports(database) == {port_of(former)}, "nobody can know yet"
             ended = await database._pool.getconn()
@@ -110,8 +109,7 @@ async def test_what_a_frozen_primary_keeps_waiting_is_done_by_its_successor(tmp_
         former.signal(signal.SIGSTOP)
         try:
             frozen.set()
-            with psycopg.connect(successor.dsn, autocommit=True) as conn:
-                conn.execute("SELECT pg_promote()")
+            promote(successor)
             database.dsn = database._pool.conninfo = successor.dsn  # as the Service does
             assert set(await asyncio.wait_for(waiting, HANG_SECONDS)) == {port_of(successor)}
         finally:
@@ -162,8 +160,7 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
                     pass
             assert await follower.fetch_one(PID)
             kept = await database._pool.getconn()
-            with psycopg.connect(replica.dsn, autocommit=True) as conn:
-                conn.execute("SELECT pg_promote()")
+            promote(replica)
             await database._pool.putconn(kept)
             assert await database.run(pid, patience_seconds=60) == kept.info.backend_pid
             await database.execute("CREATE TABLE written_by_the_successor AS SELECT generate_series(1, 1000)")
@@ -192,6 +189,11 @@ async def ports(database: Database) -> set[int]:
     """Whom the two connections of a pool lead to."""
     async with database.transaction() as one, database.transaction() as two:
         return {one.info.port, two.info.port}
+
+
+def promote(server: servers.Postgres) -> None:
+    with psycopg.connect(server.dsn, autocommit=True) as conn:
+        conn.execute("SELECT pg_promote()")
 
 
 def port_of(server: servers.Postgres) -> int:

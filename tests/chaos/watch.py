@@ -36,7 +36,6 @@ class Change:
     kind: str
     status: str
     reason: str
-    since: str = ""  # a condition's lastTransitionTime
 
 
 @dataclass
@@ -89,7 +88,7 @@ class Watch:
     def _keep(self, now: float, found: dict[str, State]) -> None:
         for kind, state in found.items():
             if self._seen.get(kind) != state:
-                self.changes.append(Change(now, kind, *state))
+                self.changes.append(Change(now, kind, state.status, state.reason))
         self._seen.update(found)
 
     def now(self, kind: str) -> str:
