@@ -11,6 +11,7 @@ from rewind import discard_half_rewound
 
 DATA = Path("/var/lib/postgresql/data/pgdata")
 AGENT = Path(__file__).with_name("agent.py")
+PATRONI = Path(__file__).with_name("patroni_keeping_its_lock.py")
 PAUSE_SECONDS = 2.0
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         keep_running([sys.executable, str(AGENT)])
-    os.execvp("patroni", ["patroni", *sys.argv[1:]])  # noqa: S606 - the image's own
+    os.execv(sys.executable, [sys.executable, str(PATRONI), *sys.argv[1:]])  # noqa: S606 - the image's own
 
 
 if __name__ == "__main__":

@@ -116,19 +116,23 @@ class FaultProxy:
             self.struck.set()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[FaultProxy]:
-        """Listen on a free port while the block runs."""
+    async def serving(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultProxy]:
+        """Listen on a free port while the block runs; with a certificate for those who want one."""
         connector = aiohttp.TCPConnector(ssl=self._context, limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as self._session:
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            auto_decompress=False,
+            skip_auto_headers=["Content-Type"],  # who names no type, as Patroni, has none named for it
+        )
+        async with self._session:
             app = web.Application(client_max_size=16 * 2**20)
             app.router.add_route("*", "/{path:.*}", self.handle)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{host}:{port}"
+            await web.TCPSite(runner, host, 0, ssl_context=tls).start()
+            self.url = f"{'https' if tls else 'http'}://{host}:{runner.addresses[0][1]}"
             try:
                 yield self
             finally:

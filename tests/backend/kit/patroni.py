@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.apiserver.kit.server import BareCluster
 
 DATA = "/var/lib/postgresql/data/pgdata"
+PATRONI = "/usr/local/lib/appstack/patroni_keeping_its_lock.py"
 # As little WAL as a primary can keep, and no disk to wait for.
 SETTINGS = {
     "wal_keep_size": "32MB",
@@ -47,6 +48,7 @@ class Members:
     def __init__(self, cluster: BareCluster, namespace: str) -> None:
         metadata = {"name": "shop", "namespace": namespace, "uid": "1", "generation": 1}
         self.cluster, self.stack = cluster, AppStack.model_validate({"metadata": metadata, "spec": {}})
+        self.api = cluster.api  # where members find the API server; another door may be put before it
         self.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         # No controller makes it, and no pod is admitted without.
         self.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}})
@@ -93,7 +95,7 @@ class Member:
 
     def environment(self) -> dict[str, str]:
         """What its pod would find."""
-        host, _, port = self._members.cluster.api.partition(":")
+        host, _, port = self._members.api.partition(":")
         return {
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
@@ -121,7 +123,7 @@ class Member:
         """Start Patroni, and the agent beside it."""
         given = [f"{name}={value}" for name, value in self.environment().items()]
         beside = 'python3 -c "$1" "$2" "$3" &' if with_agent else ""
-        script = f"{beside} exec patroni /scratch/patroni.yml"
+        script = f"{beside} exec {PATRONI} /scratch/patroni.yml"
         arguments = (AGENT, self.name, str(self.rest_port))
         self._server = self._box.start("env", PATH, *given, "sh", "-c", script, "sh", *arguments)
 
