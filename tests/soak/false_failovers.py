@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from tests.chaos.run import commit, prepare
 from tests.chaos.site import Site, Trouble, Victim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tests.chaos.history import Operation
 
@@ -39,6 +39,7 @@ BUILD = ROOT / "build"
 MEMBER = "sql-isolated."  # a writer held to a member's own address; the rest of its name is the member's number
 # A frozen machine is mute, and the agents wait 4.5 s for one; its lock was renewed up to 1 s before it froze.
 PAUSES = (2.0, 2.6, 3.2)
+LATE_SECONDS = 0.8  # a pause that lasted longer by so much was another one: its primary may have been rightly given up
 MANAGER_PAUSE_SECONDS = 10.0  # its PostgreSQL answers: only the lock's 20 s count
 BURN_SECONDS, LEAST_BURNT_SECONDS = 20, 2.0
 SLOW_SECONDS, STOPPED_SECONDS, RUNNING_SECONDS = 15.0, 0.15, 0.05  # a quarter of its speed
@@ -61,6 +62,9 @@ if len(children) == 4:
 """
 
 
+Lock = tuple[str, str, str]  # who holds it, how often it has changed hands, and the timeline that its holder writes
+
+
 class Unproven(Exception):
     """A nuisance did not happen as it should have; the message says how."""
 
@@ -70,8 +74,8 @@ class Soak:
     """What is known so far; `result` is what build/soak.json says."""
 
     minutes: float
-    lock_before: tuple[str, str]
-    lock: tuple[str, str]
+    lock_before: Lock
+    lock: Lock
     turns: int = 0
     proven: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unproven: list[str] = field(default_factory=list)
@@ -116,12 +120,33 @@ def two_at_once(history: Iterable[Operation]) -> list[str]:
 # Nuisances: each is given the stack, the primary's pod, and the number of its turn
 
 
+@contextmanager
+def first_in_line() -> Iterator[None]:
+    """The processor before all others: a pause has to end in time on a machine that has none free."""
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
 def pause(pids: Callable[[], Iterable[int]], seconds: float) -> None:
-    """Stop processes for so long; they were stopped to the end, and go on. Raises Unproven."""
+    """Stop processes for so long; they were stopped to the end and not longer, and go on. Raises Unproven."""
+    with first_in_line():
+        began = time.monotonic()
+        stop(pids, began + seconds)
+        took_seconds = time.monotonic() - began
+    if took_seconds > seconds + LATE_SECONDS:
+        raise Unproven(f"processes were stopped for {took_seconds:.1f} s, not for {seconds:g}")
+
+
+def stop(pids: Callable[[], Iterable[int]], until: float) -> None:
+    """Stop processes until then. Raises Unproven."""
     frozen = processes.freeze(pids())
     try:
         frozen += processes.freeze(pids())  # what was born meanwhile
-        time.sleep(seconds)
+        time.sleep(max(until - time.monotonic(), 0))
         living = [
             pid for pid, started in frozen if processes.start_time(pid) == started and processes.state_of(pid) != "Z"
         ]
@@ -200,18 +225,20 @@ def pids_of_node(site: Site, turn: int) -> set[int]:
     return processes_in(site.cluster, site.cluster.nodes[turn % len(site.cluster.nodes)].name)
 
 
-def lock_of(site: Site) -> tuple[str, str]:
-    """Who holds the lock, and how often it has changed hands."""
+def lock_of(site: Site) -> Lock:
+    """The lock, and the timeline: a primary that stops itself and is promoted again keeps the one, not the other."""
     found = site.get("configmap", f"{site.name}-postgres-leader", "-n", site.namespace)
     notes = found["metadata"]["annotations"]
-    return notes.get("leader", ""), notes.get("transitions", "")
+    told = [json.loads(pod["metadata"].get("annotations", {}).get("status", "{}")) for pod in site.pods("postgres")]
+    timeline = max((int(each.get("timeline", 0)) for each in told), default=0)
+    return notes.get("leader", ""), notes.get("transitions", ""), str(timeline)
 
 
 # The run
 
 
 def main() -> int:
-    """0: the lock stayed, every nuisance happened, one member alone acknowledged."""
+    """0: the lock and its timeline stayed, every nuisance happened, one member alone acknowledged."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--cluster-name", default="appstack")
     parser.add_argument("--namespace", default="shop")
@@ -241,7 +268,9 @@ def soak(site: Site, minutes: float) -> list[str]:
     target.save(directory / "target.json")
     load, lock = Load(site, directory), lock_of(site)
     state, began = Soak(minutes, lock, lock), datetime.now(UTC)
-    print(f"{minutes:g} minutes; the lock is {lock[0]}'s, {lock[1]} transitions before", flush=True)
+    print(
+        f"{minutes:g} minutes; the lock is {lock[0]}'s, {lock[1]} transitions and timeline {lock[2]} before", flush=True
+    )
     with ExitStack() as cleanup:
         cleanup.callback((directory / "target.json").unlink)
         prepare(target)

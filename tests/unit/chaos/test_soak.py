@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 
 import pytest
 
 from tests.chaos import processes
 from tests.chaos.history import Action, Operation, Outcome
-from tests.soak.false_failovers import NUISANCES, Soak, Unproven, acknowledging, pause, two_at_once
+from tests.soak.false_failovers import LATE_SECONDS, NUISANCES, Soak, Unproven, acknowledging, pause, two_at_once
 
 
 def write(member: str, start: float, outcome: Outcome = Outcome.OK) -> Operation:
@@ -19,8 +20,11 @@ def write(member: str, start: float, outcome: Outcome = Outcome.OK) -> Operation
 ONE = [write("0", 1), write("1", 1, Outcome.FAILED), write("0", 2), write("1", 2.5, Outcome.UNKNOWN)]
 
 
+LOCK = ("shop-postgres-0", "3", "2")
+
+
 def ended(**changes: object) -> Soak:
-    state = Soak(60, ("shop-postgres-0", "3"), ("shop-postgres-0", "3"), has_ended=True)
+    state = Soak(60, LOCK, LOCK, has_ended=True)
     state.proven |= dict.fromkeys(NUISANCES, 4)
     for name, value in changes.items():
         setattr(state, name, value)
@@ -33,8 +37,9 @@ def test_a_soak_passes_where_the_lock_stayed_and_everything_happened() -> None:
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"lock": ("shop-postgres-1", "4")}, "the lock went"),
-    ({"lock": ("shop-postgres-0", "5")}, "the lock went"),
+    ({"lock": ("shop-postgres-1", "4", "3")}, "the lock went"),
+    ({"lock": ("shop-postgres-0", "5", "2")}, "the lock went"),
+    ({"lock": ("shop-postgres-0", "3", "3")}, "the lock went"),  # it stopped itself, and was promoted again
     ({"unproven": ["turn 3, bulk rows: no"]}, "not proven: turn 3"),
     ({"has_ended": False}, "it was ended early"),
 ])  # fmt: skip
@@ -57,11 +62,16 @@ def test_two_members_that_acknowledge_at_once_are_seen() -> None:
     assert two_at_once([*handed_over, write("0", 3.05, Outcome.UNKNOWN)]) == []
 
 
-def test_a_pause_is_proven_by_processes_that_stood_still_and_go_on() -> None:
+def test_a_pause_is_proven_by_processes_that_stood_still_and_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = time.sleep
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
             pause(lambda: [process.pid], 0.2)
             assert processes.stopped([process.pid]) == []
+            monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds + LATE_SECONDS))
+            with pytest.raises(Unproven, match=r"for 1\.0 s, not for 0\.2"):
+                pause(lambda: [process.pid], 0.2)
+            monkeypatch.undo()
             with pytest.raises(Unproven, match="0 of 0"):
                 pause(list, 0.01)
             waked = iter([[process.pid], []])
