@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from appstack_operator import metrics
 from appstack_operator.api import AppStack
 from appstack_operator.assess.verdict import Reason
-from appstack_operator.client import Api, ApiError
+from appstack_operator.client import MAY_NOT_WRITE, Api, ApiError
 from appstack_operator.desired.postgres import PATRONI_LABEL, scope
 from appstack_operator.kinds import Ref
 from appstack_operator.objects import STACK_LABEL, Object, component_of, is_of_former_stack
@@ -47,6 +47,8 @@ async def apply(stack: AppStack, actions: Sequence[Action], api: Api) -> list[Fa
             count(action, "done")
             logger.info("%s", action, extra=extra)
         except ApiError as error:
+            if error.reason == MAY_NOT_WRITE:
+                raise  # nor what is left of the plan
             failures.append(failure_of(action, error))
             failed_stage = failed_stage if is_beside(action) else action.stage
             count(action, "failed")

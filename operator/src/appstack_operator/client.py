@@ -24,6 +24,9 @@ LOOKS_AT_ONCE = 4
 CONNECTIONS = 32
 
 
+MAY_NOT_WRITE = "MayNotWrite"  # a reason that no API server gives
+
+
 class ApiError(Exception):
     """The API server refused, or did not answer (status 0)."""
 
@@ -214,7 +217,7 @@ class Api:
                 method, resource, header_params=headers, auth_settings=["BearerToken"]
             )
             if is_write and verb != "dry-run" and not self._may_write():
-                raise ApiError(0, "LeaseLost", "another operator may be at work: nothing is written")
+                raise ApiError(0, MAY_NOT_WRITE, "this process writes no more: it is told to stop, or holds no Lease")
             timeout = aiohttp.ClientTimeout(total=seconds)
             response = await self._client.call_api(method, url, headers, body=body, _request_timeout=timeout)
             content = await response.read()  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 # Many events come together (a rollout): one pass for all of them, and no more than one in this time.
 PAUSE_SECONDS = 0.3
 STOP_SECONDS = 10.0
+WRITE_SECONDS = 5.0  # longer than any write takes: see lease.py
 # A run of a scheduled job is some ten events within seconds; its outcome is told when most runs are over.
 RUN_SECONDS = 10.0
 
@@ -31,6 +32,7 @@ class Daemons:
         self._working: set[Key] = set()
         self._generations: dict[Key, int] = {}
         self._is_stopping = False
+        self.may_write = True  # until a pass takes too long for a process that is told to stop
         # Not that of the event that tells of a stack: it holds what kopf knows of the event.
         self._context = copy_context()
 
@@ -58,16 +60,21 @@ class Daemons:
             self._wakeups.wake_later(namespace, name, RUN_SECONDS)
 
     async def stop(self) -> None:
-        """Let passes that are under way end, and end everything else."""
+        """Let passes that are under way end, long ones between two writes, and end everything else.
+
+        None is cut off in a write: what is no longer waited for may still be done, beside the writes of a successor.
+        """
         self._is_stopping = True
         for key, task in self._tasks.items():
             if key not in self._working:
                 task.cancel()
         tasks = list(self._tasks.values())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
+        for seconds in (STOP_SECONDS, WRITE_SECONDS):
+            if not all(task.done() for task in tasks):
+                await asyncio.wait(tasks, timeout=seconds)
+            self.may_write = False
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _live(self, key: Key) -> None:

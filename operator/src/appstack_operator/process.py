@@ -74,7 +74,8 @@ async def live(settings: Settings, fence: Fence, health: Health) -> None:
 
 async def work(settings: Settings, fence: Fence, health: Health) -> None:
     """Watch and converge."""
-    api = await Api.connect(may_write=lambda: fence.is_open, write_seconds=TERMS.write_seconds)
+    daemons: Daemons
+    api = await Api.connect(may_write=lambda: fence.is_open and daemons.may_write, write_seconds=TERMS.write_seconds)
     health.is_ready = True  # also without a Lease
     async with kept_connections(), kept_redis_connections():
         daemons = Daemons(Operator(api, settings), health)

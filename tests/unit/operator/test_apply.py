@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from appstack_operator.apply import apply
-from appstack_operator.client import ApiError
+from appstack_operator.client import MAY_NOT_WRITE, ApiError
 from appstack_operator.desired.stack import Stage
 from appstack_operator.kinds import Ref
 from appstack_operator.plan import Action, Impact, Verb
@@ -61,6 +61,22 @@ async def test_behind_a_refused_write_the_later_stages_wait_and_data_services_do
     failures = await apply(STACK, PLAN, api)  # type: ignore[arg-type]
     assert [str(failure.target) for failure in failures] == ["Deployment shop-api"]
     assert api.done == ["Service shop-redis", "HorizontalPodAutoscaler shop-api", "Pod shop-redis-2"]
+
+
+class Ended(Refusing):
+    """A process that may write no more, from such an object on."""
+
+    def _take(self, ref: Ref) -> None:
+        if ref.kind == self.kind:
+            raise ApiError(0, MAY_NOT_WRITE, "told to stop")
+        self.done.append(str(ref))
+
+
+async def test_a_process_that_may_write_no_more_tries_nothing_else_and_tells_of_no_refusal() -> None:
+    api = Ended("Deployment")
+    with pytest.raises(ApiError, match="told to stop"):
+        await apply(STACK, PLAN, api)  # type: ignore[arg-type]
+    assert api.done == ["Service shop-redis"]
 
 
 async def test_a_refused_part_of_a_data_service_holds_all_behind_it_back() -> None:
