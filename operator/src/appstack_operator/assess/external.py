@@ -77,7 +77,16 @@ def service_answers(component: str, stack: AppStack, seen: Observed) -> Verdict 
     reason = Reason.SECRET_INVALID if answer.is_refused else Reason.EXTERNAL_UNREACHABLE
     verb = "refuses the operator" if answer.is_refused else "cannot be used"
     name = secret_of(component, stack)
-    return Verdict.false(reason, f"the external {component} of Secret {name} {verb}: {answer.error}")
+    said = f"the external {component} of Secret {name} {verb}: {answer.error}"
+    return Verdict.false(reason, f"{said}{stray_blanks(component, seen)}")
+
+
+def stray_blanks(component: str, seen: Observed) -> str:
+    """What nobody sees in a Secret and may be all that is wrong with it: some clients forgive it, others do not."""
+    data = data_of(component, seen)
+    found = [key for key in KEYS[component] if data.get(key, "") != data.get(key, "").strip()]
+    hint = "kubectl create secret --from-file keeps the newline at a file's end"
+    return f"; {' and '.join(found)} begins or ends with a line break or a blank ({hint})" if found else ""
 
 
 def reads_are_answered(component: str, stack: AppStack, seen: Observed) -> Verdict | None:

@@ -157,10 +157,16 @@ async def connect_database(url: str) -> psycopg.AsyncConnection[tuple[object, ..
         return await psycopg.AsyncConnection.connect(settings_of_the_probe(url), autocommit=True)
     except psycopg.OperationalError as error:
         # A refused connection has no SQLSTATE: libpq only tells it in words.
-        said = str(error).strip().splitlines()[-1]
+        said = last_said(error)
         if any(words in said for words in REFUSALS):
             raise RefusedError(said) from error
         raise
+
+
+def last_said(error: psycopg.OperationalError) -> str:
+    """What the server that was tried last said, on one line: names of databases and users may hold line breaks."""
+    text = str(error).strip()
+    return " ".join(text[max(text.rfind("connection to server"), 0) :].splitlines())
 
 
 async def ask_replica(url: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from appstack_operator.assess.external import external_serves
 from appstack_operator.assess.stack import Assessment, assess_highly_available, assess_ready, assess_stack
 from appstack_operator.assess.verdict import Reason
+from appstack_operator.desired.api import build_service
 from appstack_operator.desired.environment import build_environment
 from appstack_operator.desired.stack import Stage
 from appstack_operator.gates import set_gates
@@ -24,7 +25,8 @@ STACK = a_stack(postgres={"mode": "External", "external": {"secretName": "theirs
 def look(secret: dict[str, str] | None, answer: ExternalAnswer | None = None, *, bound: str = URL) -> Observed:
     """A running stack whose backend was given `bound`."""
     context = a_context(external={"postgres": {"DATABASE_URL": bound}})
-    seen = observed(made(STACK, build_environment(STACK, context)), *pods(STACK, "api", 2), **healthy_answers(STACK))
+    objects = [made(STACK, each) for each in (build_environment(STACK, context), build_service(STACK))]
+    seen = observed(*objects, *pods(STACK, "api", 2), **healthy_answers(STACK))
     return replace(seen, external={"postgres": secret}, external_answers={"postgres": answer or ExternalAnswer()})
 
 
@@ -65,6 +67,14 @@ def test_the_verdict_names_the_secret_and_the_cause(
     assert words in verdict.message
     assert "theirs" in verdict.message
     assert "hush" not in verdict.message
+
+
+def test_a_line_break_that_nobody_sees_is_said() -> None:
+    """`kubectl create secret generic theirs --from-file=DATABASE_URL`: to PostgreSQL that is another database."""
+    refusal = ExternalAnswer(error='DATABASE_URL: database "app " does not exist', is_refused=True)
+    said = assessed(look({"DATABASE_URL": f"{URL}\n"}, refusal)).verdicts["PostgresReady"].message
+    assert "DATABASE_URL begins or ends with a line break" in said
+    assert "line break" not in assessed(look({"DATABASE_URL": URL}, refusal)).verdicts["PostgresReady"].message
 
 
 def test_a_bound_service_that_falls_silent_ends_ready() -> None:

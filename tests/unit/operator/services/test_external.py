@@ -45,6 +45,25 @@ async def test_a_broker_whose_addresses_cannot_be_read_has_no_queues(key: str) -
     assert answer.error == "an URL in the Secret of the external broker cannot be read"
 
 
+async def test_a_refusal_that_holds_a_line_break_is_told_whole() -> None:
+    """`--from-file=DATABASE_URL` keeps the newline at the file's end; what was told then was `" does not exist`."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)  # asks for TLS
+        writer.write(b"N")
+        await reader.read(1000)
+        said = b'SFATAL\0VFATAL\0C3D000\0Mdatabase "app\n" does not exist\0\0'
+        writer.write(b"E" + (len(said) + 4).to_bytes(4, "big") + said)
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        url = f"postgresql://app:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/app\n"
+        answer = (await ask_external({"postgres": {"DATABASE_URL": url}}))["postgres"]
+    assert answer.is_refused
+    assert answer.error.endswith('FATAL:  database "app " does not exist')
+
+
 @asynccontextmanager
 async def behind_tls(folder: Path) -> AsyncIterator[str]:
     """A server with a certificate of an authority that only the pods know: its address."""
