@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from appstack_operator.desired.stack import Stage, build_stack
+from appstack_operator.desired.stack import Stage, Wanted, build_stack
 from appstack_operator.gates import Gates
 from appstack_operator.objects import ROLE_LABEL, Object, owner_reference
 from appstack_operator.plan import Action, Impact, Verb, forecast, plan, worst
-from tests.unit.operator.factories import a_context, a_pod, a_stack, observed
+from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
 from tests.unit.operator.planning import OPEN, everything, plan_for
+from tests.unit.operator.running import DONE, FAILED
 
 
 def test_a_converged_stack_has_an_empty_plan() -> None:
@@ -49,6 +50,32 @@ def test_a_new_image_is_named_in_the_plan() -> None:
 def test_another_number_of_pods_is_named_in_the_plan() -> None:
     (action,) = plan_for(everything(), backend={"api": {"replicas": 3}})
     assert action.why == "replicas 2 -> 3"
+
+
+@pytest.mark.parametrize(
+    ("status", "phase", "is_tried_anew"),
+    [
+        pytest.param(FAILED, "Failed", True, id="it failed"),
+        pytest.param({}, "Pending", True, id="it never began"),
+        pytest.param({}, "Running", False, id="it is at work"),
+        pytest.param(DONE, "Succeeded", False, id="it has migrated"),
+    ],
+)
+def test_another_content_of_a_secret_that_env_names_is_a_fresh_try_of_what_migrated_nothing(
+    status: dict[str, Any], phase: str, is_tried_anew: bool
+) -> None:
+    stack = a_stack(backend={"image": "shop:1", "migrations": {}, "envFrom": [{"secretRef": {"name": "theirs"}}]})
+
+    def given(value: str) -> list[Wanted]:
+        return build_stack(stack, a_context(references={("Secret", "theirs"): {"KEY": value}}))
+
+    objects = [
+        made(stack, each.manifest, **(status if each.manifest["kind"] == "Job" else {})) for each in given("MQ==")
+    ]
+    seen = observed(*objects, a_pod(stack, "migrate", phase=phase))
+    assert not [action for action in plan(stack, given("MQ=="), seen, OPEN) if action.target.kind == "Job"]
+    jobs = [action.verb for action in plan(stack, given("Mg=="), seen, OPEN) if action.target.kind == "Job"]
+    assert jobs == ([Verb.DELETE] if is_tried_anew else [])
 
 
 def test_what_runs_stays_as_it_is_while_a_service_that_it_needs_has_no_address() -> None:
