@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ from appstack_operator.desired.backend import ENV_CHECKSUM
 from appstack_operator.desired.context import RECORD
 from appstack_operator.desired.credentials import PLACES
 from appstack_operator.kinds import BY_NAME
+from appstack_operator.objects import STACK_LABEL
 from tests.apiserver.kit.life import BACKEND, NAME
 from tests.apiserver.kit.stage import staging
 from tests.apiserver.kit.troubles import AT_ONCE
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from tests.apiserver.kit.life import World
     from tests.apiserver.kit.stage import Stage
 
+ROOT = Path(__file__).parents[2]
 # The bundled image: its token is a Secret too.
 SPEC: dict[str, Any] = {
     "deletionPolicy": "Delete",
@@ -160,3 +164,67 @@ async def test_an_edited_password_waits_while_the_pods_that_hold_the_former_one_
         assert checksums != given[1], "the pods are replaced"
         await stage.reach_health()
         assert (await stage.look())["RabbitMQReady"]["reason"] == "Healthy"
+
+
+async def lose_all(stage: Stage) -> None:
+    """`kubectl delete secrets --all`, or a clean-up by a label."""
+    for each in await stage.cast.list(BY_NAME["Secret"]):
+        await stage.ask("DELETE", stage.path("Secret", each["metadata"]["name"]), json=AT_ONCE)
+
+
+# Secret -> its keys, and the variables of a pod that hold them: the table in docs/runbooks/SecretMissing.md.
+IN_PODS = {
+    "postgres-app": {"password": "APP_PASSWORD"},
+    "postgres-superuser": {"password": "PATRONI_SUPERUSER_PASSWORD"},
+    "postgres-replication": {"password": "PATRONI_REPLICATION_PASSWORD"},
+    "postgres-rest": {"password": "PATRONI_RESTAPI_PASSWORD"},
+    "redis-auth": {"password": "REDIS_PASSWORD"},
+    "rabbitmq-auth": {"password": "DEFAULT_PASS", "erlang-cookie": "ERLANG_COOKIE"},
+}
+
+
+async def test_passwords_that_nobody_knows_any_more_are_not_made_up(world: World, api: Api) -> None:
+    """Others would open nothing: pods that are given them would be locked out, one after the other."""
+    async with staging(world, api, "lost-secrets") as stage:
+        await stage.make_stack({**SPEC, "backend": BACKEND})
+        await stage.reach_health()
+        secrets = {each["metadata"]["name"]: each["data"] for each in await stage.cast.list(BY_NAME["Secret"])}
+        await lose_all(stage)
+        before = await stage.versions()
+        for _ in range(3):
+            conditions = await stage.look()
+            await stage.cast.play()
+        assert await stage.versions() == before, "nothing was made up, and no pod was given anything"
+        for name, words in (
+            ("PostgresReady", "postgres-app"),
+            ("RedisReady", "redis-auth"),
+            ("RabbitMQReady", "mq-auth"),
+        ):
+            assert (conditions[name]["status"], conditions[name]["reason"]) == ("False", "SecretMissing")
+            assert words in conditions[name]["message"]
+        assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("Unknown", "SecretMissing")
+        assert conditions["Stalled"]["reason"] == "SecretMissing"
+        assert (conditions["HighlyAvailable"]["status"]) == "Unknown"
+
+        for name, keys in IN_PODS.items():
+            data = {key: secrets[f"{NAME}-{name}"][key] for key in keys}
+            await stage.make("Secret", f"{NAME}-{name}", data=data, metadata={"labels": {STACK_LABEL: NAME}})
+        await stage.look()
+        await stage.reach_health()
+        assert {each["metadata"]["name"]: each["data"] for each in await stage.cast.list(BY_NAME["Secret"])} == secrets
+        after = await stage.versions()
+        assert {each: after[each] for each in before} == before, "nothing else was written"
+
+
+async def test_the_variables_in_the_runbook_are_those_of_the_pods(shop: Stage) -> None:
+    found: dict[str, set[str]] = {}
+    for each in await shop.cast.list(BY_NAME["StatefulSet"]):
+        for container in each["spec"]["template"]["spec"]["containers"]:
+            for variable in container["env"]:
+                if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                    found.setdefault(reference["key"], set()).add(variable["name"])
+    assert found == {field: {IN_PODS[secret][key]} for field, (secret, key) in PLACES.items() if secret in IN_PODS}
+    runbook = (ROOT / "docs" / "runbooks" / "SecretMissing.md").read_text()
+    for secret, keys in IN_PODS.items():
+        for key, variable in keys.items():
+            assert re.search(rf"^\| NAME-{secret} \| {key} \| NAME-\S+-0 \| {variable} \|$", runbook, re.MULTILINE)

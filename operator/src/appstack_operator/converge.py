@@ -29,7 +29,7 @@ from appstack_operator.assess.verdict import Reason
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Context, Credentials
-from appstack_operator.desired.credentials import known_credentials
+from appstack_operator.desired.credentials import known_credentials, lost_credentials
 from appstack_operator.desired.parameters import settle_parameters
 from appstack_operator.desired.postgres import memory_limit
 from appstack_operator.desired.stack import build_stack
@@ -248,6 +248,7 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         parameters=settle_parameters(stack, seen, memory_limit(stack), volumes["postgres"]),
         volume_bytes=volumes,
         pooler_is_door=pooler_is_the_door(stack, seen),
+        lost=lost_credentials(stack, seen),
         operator_namespace=settings.lease_namespace,
         cluster_domain=settings.cluster_domain,
     )

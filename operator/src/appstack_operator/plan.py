@@ -8,7 +8,7 @@ from itertools import chain
 from appstack_operator.api import AppStack
 from appstack_operator.assess.backend import is_complete, is_failed, migration_at_work
 from appstack_operator.assess.deployments import is_rolled_out
-from appstack_operator.desired.credentials import PLACES
+from appstack_operator.desired.credentials import PLACES, lost_credentials
 from appstack_operator.desired.migrations import COMPONENT as MIGRATE
 from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stack import Stage, Wanted
@@ -78,8 +78,9 @@ def plan(stack: AppStack, wanted: Sequence[Wanted], seen: Observed, gates: Gates
     prunes = plan_prunes(stack, wanted, seen)
     if not has_taken_over(wanted, writes, seen, gates):
         prunes = (action for action in prunes if not is_still_needed(action, seen))
-    # Who leads may be the one that goes: then nobody else may be away.
-    restarts = () if any(takes_members_away(action, seen) for action in writes) else plan_restarts(stack, seen)
+    # Who leads may be the one that goes: then nobody else may be away. Whose password was lost would not come back.
+    is_no_time = any(takes_members_away(action, seen) for action in writes) or lost_credentials(stack, seen)
+    restarts = () if is_no_time else plan_restarts(stack, seen)
     return [*writes, *prunes, *restarts]
 
 
@@ -172,7 +173,7 @@ def plan_with_volumes(
         why = f"size {each.before} -> {each.after}"
         yield Action(Verb.GROW, claim, Impact.IN_PLACE, why, item.stage, size, meta["uid"])
     is_growth = bool(after) and bytes_of(after) > bytes_of(before) and "deletionTimestamp" not in live["metadata"]
-    is_turn = is_growth and not too_small
+    is_turn = is_growth and not too_small and item.is_known
     if is_forecast or not is_turn:
         action = plan_item(stack, replace(item, manifest=with_claims_of(item.manifest, live)), seen, gates)
         yield from [action] if action else []

@@ -2,8 +2,8 @@
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.verdict import Reason, Verdict
-from appstack_operator.desired.context import Context
-from appstack_operator.desired.credentials import PLACES, edited_credentials, what_is_wrong
+from appstack_operator.desired.context import RECORD, Context
+from appstack_operator.desired.credentials import PLACES, edited_credentials, service_of, what_is_wrong
 from appstack_operator.observed import Observed
 
 # What the operator can carry out in the running service.
@@ -29,3 +29,17 @@ def secrets_are_in_force(component: str, stack: AppStack, seen: Observed, contex
             "Delete the Secret to get it back",
         )
     return None
+
+
+def passwords_are_known(component: str, stack: AppStack, context: Context) -> Verdict | None:
+    """Somebody beside the component's own pods knows the passwords that it was given."""
+    lost = [field for field in context.lost if service_of(field) == component]
+    if not lost:
+        return None
+    names = ", ".join(sorted({f"{stack.name}-{PLACES[field][0]}" for field in lost}))
+    return Verdict.false(
+        Reason.SECRET_MISSING,
+        f"passwords of {component} stand neither in Secret {names} nor in the operator's copy {stack.name}-{RECORD} "
+        "any more. No new ones are made: they would open nothing. What runs goes on and is left alone; bring the "
+        "Secrets back from a backup, or from the pods, which still hold them",
+    )

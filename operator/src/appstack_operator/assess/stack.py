@@ -1,7 +1,7 @@
 """All verdicts about a stack, and the few that sum them up. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.assess.availability import assess_availability
@@ -14,7 +14,7 @@ from appstack_operator.assess.backend import (
     old_pods_are_gone,
     workers_serve,
 )
-from appstack_operator.assess.credentials import secrets_are_in_force
+from appstack_operator.assess.credentials import passwords_are_known, secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
 from appstack_operator.assess.pods import condition, ready_count
@@ -41,6 +41,8 @@ from appstack_operator.observed import Observed
 # Causes before symptoms: the first that does not serve is what Ready reports.
 SERVING = ("PostgresReady", "RedisReady", "RabbitMQReady", "APIReady", "WorkersReady")
 COMPONENTS = {"PostgresReady": "postgres", "RedisReady": "redis", "RabbitMQReady": "rabbitmq"}
+# What answers the operator only to a password; Patroni tells anybody how it is.
+ASKED_WITH = {"RedisReady": "redis", "RabbitMQReady": "rabbitmq"}
 PODS_OF = COMPONENTS | {"APIReady": "api", "WorkersReady": "worker-"}  # how their components begin
 
 
@@ -78,7 +80,12 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
             edits["PostgresReady"] = refused
         data["PostgresReady"] = parameters_are_looked_at(context) or data["PostgresReady"]
     data |= edits
-    missing = unusable_input(stack, seen, data)
+    lost = {name: gone for name, part in COMPONENTS.items() if (gone := passwords_are_known(part, stack, context))}
+    blind = {
+        name: replace(gone, status="Unknown") for name, gone in lost.items() if ASKED_WITH.get(name) in context.lost
+    }
+    data |= {name: gone if name in blind else beside(gone, data[name]) for name, gone in lost.items()}
+    missing = unusable_input(stack, seen, data) or next(iter(lost.values()), None)
     data_serves = {
         "PostgresReady": data["PostgresReady"].is_true or postgres_serves(stack, seen, context),
         "RedisReady": data["RedisReady"].is_true or redis_serves(stack, seen),
@@ -92,18 +99,23 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
         "CronJobsReady": assess_cron_jobs(stack, seen),
     }
     serves = data_serves | {"APIReady": api_serves(stack, seen), "WorkersReady": workers_serve(stack, seen)}
-    blind = {"APIReady"} if verdicts["APIReady"].reason is Reason.USAGE_UNREADABLE else set()
+    unmeasured = {"APIReady"} if verdicts["APIReady"].reason is Reason.USAGE_UNREADABLE else set()
     is_passed = spec.postgres.pooler.enabled and not context.pooler_is_door
     passed = {"PostgresReady"} if is_passed and only_the_pooler_is_unwell(stack, seen) else set()
     return Assessment(
         verdicts,
         serves,
         old_pods_are_gone(stack, seen),
-        harmless=frozenset(edits) | blind | passed,
+        harmless=(frozenset(edits) | unmeasured | passed) - lost.keys(),
         idle=frozenset({POOLER}) if is_passed else frozenset(),
-        unseen={name: unseen for name, part in COMPONENTS.items() if (unseen := pods_are_reached(part, seen))},
+        unseen={name: unseen for name, part in COMPONENTS.items() if (unseen := pods_are_reached(part, seen))} | blind,
         missing_inputs=missing,
     )
+
+
+def beside(verdict: Verdict, other: Verdict) -> Verdict:
+    """A verdict that says also what else is wrong."""
+    return verdict if other.is_true else replace(verdict, message=f"{verdict.message}; {other.message}")
 
 
 def unusable_input(stack: AppStack, seen: Observed, data: Mapping[str, Verdict]) -> Verdict | None:

@@ -80,7 +80,10 @@ class Reason(StrEnum):
     )
 
     # What the user refers to
-    SECRET_MISSING = "SecretMissing", "A Secret that the spec names does not exist."
+    SECRET_MISSING = (
+        "SecretMissing",
+        "A Secret that the spec names, or one with passwords of the stack, does not exist.",
+    )
     SECRET_INVALID = "SecretInvalid", "A Secret lacks a key, or its content cannot be used."
     CONFIG_MAP_MISSING = (
         "ConfigMapMissing",

@@ -60,6 +60,7 @@ class Context:
     pooler_is_door: bool = True  # where there is a pooler: the backend's writes go through it by now
     # Field of an edited password -> why it is not set for now.
     waiting_edits: Mapping[str, str] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()  # fields of passwords that services hold and nobody else knows
     operator_namespace: str = ""  # whose pods ask the services; empty: not known
     cluster_domain: str = "cluster.local"
 

@@ -1,12 +1,12 @@
 """The Secrets with passwords: generated once, never overwritten, without an owner so that they can outlive a stack."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.context import RECORD, Context, Credentials
-from appstack_operator.objects import FIELD_MANAGER, Object, metadata
+from appstack_operator.objects import FIELD_MANAGER, Object, component_of, metadata
 from appstack_operator.observed import Observed
 
 # Field of Credentials -> (Secret's last name part, its key).
@@ -57,6 +57,44 @@ def recorded_credentials(stack: AppStack, seen: Observed) -> dict[str, str]:
         return {}
     foreign = keys_of_others(record)
     return {field: value for field, value in decode(record).items() if field in PLACES and field not in foreign}
+
+
+def lost_credentials(stack: AppStack, seen: Observed) -> frozenset[str]:
+    """Fields that a service was given, and that neither its Secret nor the operator's copy holds any more.
+
+    Passwords that were made up in their place would open nothing, and lock out whoever is given them.
+    """
+    known = recorded_credentials(stack, seen).keys() | given_credentials(stack, seen).keys()
+    spec = stack.spec
+    modes = {"postgres": spec.postgres.mode, "redis": spec.redis.mode, "rabbitmq": spec.rabbitmq.mode}
+    given = {
+        name for name, mode in modes.items() if mode is Mode.MANAGED and was_given_its_passwords(name, stack, seen)
+    }
+    return frozenset(field for field in PLACES if field not in known and service_of(field) in given)
+
+
+def was_given_its_passwords(component: str, stack: AppStack, seen: Observed) -> bool:
+    """Whether it was begun, or left a database.
+
+    Pods alone tell nothing: those of a former stack of this name may still be on their way out.
+    """
+    config = seen.get("ConfigMap", f"{stack.name}-postgres-config") if component == "postgres" else None
+    notes = (config or {}).get("metadata", {}).get("annotations") or {}
+    has_database = bool(notes.get("initialize"))  # Patroni's
+    return has_database or seen.get("StatefulSet", f"{stack.name}-{component}") is not None
+
+
+def service_of(field: str) -> str:
+    """The component that a password belongs to."""
+    return PLACES[field][0].partition("-")[0]
+
+
+def rests_on(fields: Iterable[str], manifest: Object) -> bool:
+    """Whether an object holds one of these passwords, or runs a service that was given one."""
+    if manifest["kind"] == "Secret":
+        return any(manifest["metadata"]["name"].endswith(f"-{PLACES[field][0]}") for field in fields)
+    is_workload = manifest["kind"] in ("StatefulSet", "Deployment")
+    return is_workload and component_of(manifest).startswith(tuple(map(service_of, fields)))
 
 
 def keys_of_others(secret: Object) -> set[str]:
@@ -141,7 +179,7 @@ def build_record(stack: AppStack, context: Context, secrets: Sequence[Object]) -
     data = {
         field: getattr(context.credentials, field)
         for field, (last_name, _) in PLACES.items()
-        if f"{stack.name}-{last_name}" in names
+        if f"{stack.name}-{last_name}" in names and field not in context.lost
     }
     return [build_secret(stack, RECORD, RECORD, data)] if data else []
 

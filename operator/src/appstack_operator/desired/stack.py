@@ -7,7 +7,7 @@ from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.api import build_api
 from appstack_operator.desired.backend import build_service_account
 from appstack_operator.desired.context import Context
-from appstack_operator.desired.credentials import build_credentials, build_record
+from appstack_operator.desired.credentials import build_credentials, build_record, rests_on
 from appstack_operator.desired.cronjobs import build_cron_jobs
 from appstack_operator.desired.environment import build_environment
 from appstack_operator.desired.migrations import build_migrations
@@ -41,7 +41,8 @@ class Wanted:
     stage: Stage
     manifest: Object
     is_created_only: bool = False  # made once, then left alone: a password, a Job
-    is_known: bool = True  # else a Service that its pods are to reach has no address yet: what runs stays as it is
+    # Else a Service that its pods are to reach has no address yet, or a password was lost: what runs stays as it is.
+    is_known: bool = True
 
 
 def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
@@ -65,7 +66,7 @@ def build_stack(stack: AppStack, context: Context) -> list[Wanted]:
             stage,
             manifest,
             is_created_only=manifest in credentials or manifest["kind"] == "Job",
-            is_known=knows_its_addresses(manifest),
+            is_known=knows_its_addresses(manifest) and not rests_on(context.lost, manifest),
         )
         for stage, manifests in stages.items()
         for manifest in sorted(manifests, key=lambda obj: (ORDER[obj["kind"]], obj["metadata"]["name"]))
