@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from appstack_operator.assess.stack import Assessment
-from appstack_operator.assess.verdict import Verdict
+from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.stack import Stage
 
 # What starts pods of the user's image.
@@ -48,10 +48,15 @@ def why_closed(stage: Stage, assessment: Assessment) -> str:
     if stage is Stage.BACKEND and not assessment.verdicts["MigrationsApplied"].is_true:
         return f"waits for MigrationsApplied: {assessment.verdicts['MigrationsApplied'].message}"
     if stage is Stage.CRON_JOBS:
-        waiting = [name for name in ("APIReady", "WorkersReady") if not assessment.serves[name]]
+        waiting = [name for name in ("APIReady", "WorkersReady") if is_still_to_come(name, assessment)]
         rollout = "" if assessment.old_pods_are_gone else "waits until the API and the workers are rolled out"
         return "; ".join(f"waits for {name}: {assessment.verdicts[name].message}" for name in waiting) or rollout
     return ""
+
+
+def is_still_to_come(name: str, assessment: Assessment) -> bool:
+    """Whether a part serves nobody and is to: an API of no pods is what the spec asks for, and nothing waits for it."""
+    return not assessment.serves[name] and assessment.verdicts[name].reason is not Reason.NOT_DECLARED
 
 
 def sentence(verdict: Verdict | None) -> str:

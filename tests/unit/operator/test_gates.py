@@ -34,6 +34,12 @@ def test_cron_jobs_wait_for_the_api() -> None:
     assert not gates.is_open(Stage.CRON_JOBS)
 
 
+def test_cron_jobs_wait_for_no_api_that_nobody_wants() -> None:
+    """A backend of workers and scheduled jobs alone: its jobs were never made."""
+    stack = a_stack(backend={"api": {"replicas": 0}})
+    assert set_gates(assess_stack(stack, a_running_stack(stack), a_context())).is_open(Stage.CRON_JOBS)
+
+
 def test_cron_jobs_wait_for_the_rollout_of_the_api() -> None:
     stack = a_stack()
     seen = a_running_stack(stack)
