@@ -178,6 +178,31 @@ async def test_the_number_of_api_pods_is_the_autoscalers(shop: Stage) -> None:
     assert (repaired["replicas"], repaired["progressDeadlineSeconds"]) == (4, 300)
 
 
+async def test_an_autoscaler_is_never_left_with_no_pod(world: World, api: Api) -> None:
+    """At zero it does nothing for ever, as Kubernetes has it: neither a spec of before nor a person leaves it there."""
+    scaled = {"autoscaling": {"minReplicas": 2, "maxReplicas": 4}}
+    async with staging(world, api, "zero") as stage:
+        await stage.make_stack({**BASE, "backend": {**BASE["backend"], "api": {"replicas": 0}}})
+        for _ in range(8):
+            await stage.cast.play()
+            conditions = await stage.look()
+        assert (await stage.get("Deployment", "shop-api"))["spec"]["replicas"] == 0
+        assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", "NotDeclared")
+        assert conditions["CronJobsReady"]["status"] == "True", "they wait for no API that nobody wants"
+        assert "Reconciling" not in conditions
+        await stage.change_spec(backend={"api": scaled})
+        await stage.reach_health()
+        assert (await stage.get("Deployment", "shop-api"))["spec"]["replicas"] == 2
+        await stage.change("Deployment", "shop-api", {"spec": {"replicas": 0}}, "/scale")
+        await stage.reach_health()
+        assert (await stage.get("Deployment", "shop-api"))["spec"]["replicas"] == 2
+        await stage.change("Deployment", "shop-api", {"spec": {"replicas": 4}}, "/scale")
+        for _ in range(3):
+            await stage.look()
+            await stage.cast.play()
+            assert (await stage.get("Deployment", "shop-api"))["spec"]["replicas"] == 4, "the autoscaler's again"
+
+
 async def test_the_operator_notices_at_once(life: Life, record_property: Callable[[str, object], None]) -> None:
     """Also what is no longer found by its label: for a watch by label, that is an end."""
     life.spec = LIFE_SPEC
@@ -202,12 +227,12 @@ async def test_a_paused_stack_is_looked_at_and_not_touched(shop: Stage) -> None:
     before = await everything(shop)
     await shop.change_spec(paused=True)
     await spoil(shop, "Deployment", CHANGES["Deployment"])
-    await shop.ask("DELETE", shop.path("Service", "shop-api"))
+    await shop.ask("DELETE", shop.path("PodDisruptionBudget", "shop-api"))
     spoilt = await everything(shop)
     for _ in range(2):
         assert (await shop.look())["Ready"]["reason"] == "Paused"
     assert await everything(shop) == spoilt
-    assert "Service shop-api" not in spoilt
+    assert "PodDisruptionBudget shop-api" not in spoilt
     await shop.change_spec(paused=False)
     for _ in range(4):
         await shop.look()

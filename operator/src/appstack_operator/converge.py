@@ -245,6 +245,7 @@ def build_context(stack: AppStack, seen: Observed, fresh: Credentials, settings:
         addresses={name: address for name, address in addresses.items() if address not in ("", "None")},
         external={component: data for component, data in seen.external.items() if data is not None},
         references=seen.references,
+        api_is_at_zero=(seen.get("Deployment", f"{stack.name}-api") or {}).get("spec", {}).get("replicas") == 0,
         parameters=settle_parameters(stack, seen, memory_limit(stack), volumes["postgres"]),
         volume_bytes=volumes,
         pooler_is_door=pooler_is_the_door(stack, seen),

@@ -42,6 +42,8 @@ def build_deployment(stack: AppStack, context: Context) -> Object:
     spec["template"]["spec"]["topologySpreadConstraints"][0]["matchLabelKeys"] = ["pod-template-hash"]
     if api.autoscaling is None:
         spec["replicas"] = api.replicas  # with an HPA the number is the HPA's
+    elif context.api_is_at_zero:
+        spec["replicas"] = api.autoscaling.min_replicas  # but that: at zero an HPA does nothing at all
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -54,6 +54,7 @@ class Context:
     references: Mapping[tuple[str, str], Mapping[str, str] | None] = field(default_factory=dict)
     # Pool of workers -> how many of them its backlog asks for now.
     worker_replicas: Mapping[str, int] = field(default_factory=dict)
+    api_is_at_zero: bool = False  # no API pod is asked for by now, by the spec of before or by somebody
     parameters: Parameters | None = None  # None: nothing is known of a database, all of the spec's are taken
     # Component -> bytes of its smallest volume as it is, which the spec's size may be ahead of; unknown: it is not.
     volume_bytes: Mapping[str, int] = field(default_factory=dict)

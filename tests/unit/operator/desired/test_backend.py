@@ -178,6 +178,10 @@ def test_with_autoscaling_the_number_of_api_pods_is_the_hpas() -> None:
     deployment = next(obj for obj in objects if obj["kind"] == "Deployment")
     assert "replicas" not in deployment["spec"]
     assert any(obj["kind"] == "HorizontalPodAutoscaler" for obj in objects)
+    # But zero: there an autoscaler does nothing, for ever.
+    objects = build_api(a_stack(backend={"api": {"autoscaling": {"minReplicas": 3}}}), a_context(api_is_at_zero=True))
+    deployment = next(obj for obj in objects if obj["kind"] == "Deployment")
+    assert deployment["spec"]["replicas"] == 3
 
 
 @pytest.mark.parametrize(("name", "spec"), pod_specs())
