@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from appstack_lab import binaries, state
 from tests.chaos.clients.target import Postgres, Redis, Target
+from tests.waits import answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,17 +41,7 @@ class Unanswered(Trouble):
 
 def wait_until(question: Callable[[], T | None], what: str, limit_seconds: float, every_seconds: float = 0.5) -> T:
     """Ask until the answer is truthy. Raises Trouble with the last answer after the hang limit."""
-    deadline = time.monotonic() + limit_seconds
-    while True:
-        last: T | Unanswered | None
-        try:
-            if last := question():
-                return last
-        except Unanswered as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise Trouble(f"not within {limit_seconds:.0f} s: {what}; last answer: {last!r}")
-        time.sleep(every_seconds)
+    return answered(question, what, limit_seconds, every_seconds, unanswered=Unanswered, given_up=Trouble)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import pytest
 
 from appstack_lab.network import NAMESPACES
 from appstack_lab.packages import CLUSTER_TOOLS, ensure_packages
+from tests.waits import answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,15 +54,7 @@ def commands_with(mark: str) -> dict[int, str]:
 
 def eventually(what: str, is_true: Callable[[], Any], seconds: float = 240.0) -> Any:
     """Wait for something to become true and return it; an API server that is busy for a moment is asked again."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if last := is_true():
-                return last
-        except CommandFailed as error:
-            last = error
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s; last answer: {last!r}"
-        time.sleep(0.3)
+    return answered(is_true, what, seconds, 0.3, unanswered=CommandFailed)
 
 
 @dataclass(frozen=True)

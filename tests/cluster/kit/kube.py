@@ -6,9 +6,10 @@ import json
 import os
 import re
 import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from tests.waits import answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +26,6 @@ WORTH_SEEING = (
 )
 # Of all its pods: only the one that holds the Lease has much to say.
 OPERATOR_LOGS = ("logs", "-l", "app.kubernetes.io/name=appstack-operator", "--prefix", "--tail=60")
-
-
 WAY_SECONDS = 120.0  # a limit for hangs
 
 
@@ -117,13 +116,4 @@ def wait_until(question: Callable[[], T | None], what: str, limit_seconds: float
 
     An API server that is busy for a moment is no answer: kubectl is asked again.
     """
-    deadline = time.monotonic() + limit_seconds
-    while True:
-        last: T | KubectlFailed | None
-        try:
-            if last := question():
-                return last
-        except KubectlFailed as error:
-            last = error
-        assert time.monotonic() < deadline, f"not within {limit_seconds} s: {what}; last answer: {last!r}"
-        time.sleep(every_seconds)
+    return answered(question, what, limit_seconds, every_seconds, unanswered=KubectlFailed)
