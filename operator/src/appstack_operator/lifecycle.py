@@ -11,7 +11,7 @@ from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.credentials import names_of_credentials
 from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, STACK, Ref
-from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, is_numbered
+from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, is_member
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.plan import belongs_to
 from appstack_operator.restarts import is_going, is_observed
@@ -119,7 +119,7 @@ async def members_have_ended(api: Api, stack: AppStack, now: datetime) -> bool:
         await api.delete(Ref.of(each), each["metadata"]["uid"])
     selector = f"{STACK_LABEL}={stack.name},{COMPONENT_LABEL}={COMPONENT}"
     found = await api.list(BY_NAME["Pod"], stack.namespace, selector)
-    pods = [pod for pod in found if is_numbered(pod["metadata"]["name"], f"{stack.name}-{COMPONENT}-")]
+    pods = [pod for pod in found if is_member(stack, pod)]
     deleted_at = datetime.fromisoformat(str(stack.metadata.deletion_timestamp))
     return not pods or (now - deleted_at).total_seconds() > PATIENCE_SECONDS
 

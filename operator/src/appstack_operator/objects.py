@@ -102,6 +102,11 @@ def is_numbered(name: str, start: str) -> bool:
     return name.startswith(start) and name[len(start) :].isdecimal()
 
 
+def is_member(stack: AppStack, pod: Object) -> bool:
+    """Whether a pod is one of the StatefulSet of its component, by its name: labels may be copied, as debuggers do."""
+    return is_numbered(pod["metadata"]["name"], f"{stack.name}-{component_of(pod)}-")
+
+
 def component_of(obj: Object) -> str:
     """The component that an object is labelled with; empty if none."""
     return str((obj["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))

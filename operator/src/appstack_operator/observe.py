@@ -19,7 +19,7 @@ from appstack_operator.desired.credentials import decode, known_credentials, nam
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, NODE, Kind, Ref
 from appstack_operator.moments import moments_of
-from appstack_operator.objects import STACK_LABEL, Object, component_of, is_numbered, is_of_former_stack
+from appstack_operator.objects import STACK_LABEL, Object, component_of, is_member, is_of_former_stack
 from appstack_operator.observed import Node, Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.services.external import ask_external
@@ -127,10 +127,9 @@ def is_strangers(stack: AppStack, obj: Object) -> bool:
 
     `kubectl debug --copy-to --keep-labels` makes such pods.
     """
-    name, component = obj["metadata"]["name"], component_of(obj)
     if obj["kind"] == "StatefulSet":
-        return name not in {f"{stack.name}-{each}" for each in COMPONENTS}
-    return obj["kind"] == "Pod" and component in COMPONENTS and not is_numbered(name, f"{stack.name}-{component}-")
+        return obj["metadata"]["name"] not in {f"{stack.name}-{each}" for each in COMPONENTS}
+    return obj["kind"] == "Pod" and component_of(obj) in COMPONENTS and not is_member(stack, obj)
 
 
 async def list_if_served(api: Api, kind: Kind, namespace: str, selector: str) -> list[Object] | None:

@@ -17,7 +17,7 @@ from appstack_operator.kinds import CHILDREN, Ref
 from appstack_operator.objects import COMPONENT_LABEL, ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
-from appstack_operator.restarts import is_leading, is_old, members_of, next_restarts, ordinal_of, sets_of
+from appstack_operator.restarts import is_leading, is_old, next_restarts, ordinal_of, sets_of
 from appstack_operator.spread import MOVED, next_move
 from appstack_operator.volumes import growths, size_of_template, template_is_old, with_claims_of
 
@@ -373,10 +373,10 @@ def plan_move(stack: AppStack, seen: Observed) -> list[Action]:
 
 def plan_restarts_to_come(stack: AppStack, writes: Sequence[Action], seen: Observed) -> Iterator[Action]:
     """Pods of data services that an older template still runs once these writes are done: who leads comes last."""
-    for stateful_set in sets_of(stack, seen):
+    for component, stateful_set in sets_of(stack, seen).items():
         write = next((each for each in writes if each.target == Ref.of(stateful_set)), None)
         is_new = write is not None and write.impact >= Impact.ROLLING
-        old = [pod for pod in members_of(stack, stateful_set, seen) if is_new or is_old(pod, stateful_set)]
+        old = [pod for pod in seen.pods(component) if is_new or is_old(pod, stateful_set)]
         replicas = (write.manifest if write and write.manifest else stateful_set)["spec"]["replicas"]
         for pod in sorted(old, key=lambda pod: (is_leading(pod), -ordinal_of(pod))):
             if ordinal_of(pod) >= replicas:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.partition import all_speak, sides_of
@@ -49,35 +48,30 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     """
     if is_cut_off(seen):
         return
-    sets = sets_of(stack, seen)
-    members = {each["metadata"]["name"]: members_of(stack, each, seen) for each in sets}
-    if not all(is_observed(each) for each in sets) or any(map(is_going, chain(*members.values()))):
+    sets = [(each, seen.pods(component)) for component, each in sets_of(stack, seen).items()]
+    pods = [pod for _, members in sets for pod in members]
+    if not all(is_observed(each) for each, _ in sets) or any(map(is_going, pods)):
         return
-    old = [restart_of(pod, each) for each in sets for pod in members[each["metadata"]["name"]] if is_old(pod, each)]
+    old = [restart_of(pod, each) for each, members in sets for pod in members if is_old(pod, each)]
     # An old pod that is not ready may be exactly what the new template repairs: it goes first. Whose server runs may
     # all the same be one of a majority: of those, one at a time.
     broken = [restart for restart in old if not restart.is_ready]
     dead = [restart for restart in broken if not restart.is_running]
-    all_are_there = all(len(members[each["metadata"]["name"]]) >= each["spec"]["replicas"] for each in sets)
+    all_are_there = all(len(members) >= each["spec"]["replicas"] for each, members in sets)
     if broken:
-        starting = {name for each in sets if is_starting(each, members[name := each["metadata"]["name"]], seen)}
+        starting = {each["metadata"]["name"] for each, members in sets if is_starting(each, members, seen)}
         alive = sorted((each for each in broken if each.owner not in starting), key=in_order)
         yield from dead or alive[:1]
-    elif all_are_there and all(map(is_ready, chain(*members.values()))):
+    elif all_are_there and all(map(is_ready, pods)):
         may_go = [each for each in sorted(old, key=in_order) if not waits(each, stack, seen)]
         # The cure first: a node of the larger side, restarted for a template, would leave no majority to the others.
         yield from (partitioned(seen) or may_go)[:1]
 
 
-def sets_of(stack: AppStack, seen: Observed) -> list[Object]:
-    """The StatefulSets of the data services: users put the stack's label on what is theirs, too."""
-    found = (seen.get("StatefulSet", f"{stack.name}-{component}") for component in COMPONENTS)
-    return [each for each in found if each is not None]
-
-
-def members_of(stack: AppStack, stateful_set: Object, seen: Observed) -> list[Object]:
-    """The pods of a data service, by its StatefulSet's name: the labels may be somebody's, until they are repaired."""
-    return seen.pods(stateful_set["metadata"]["name"].removeprefix(f"{stack.name}-"))
+def sets_of(stack: AppStack, seen: Observed) -> dict[str, Object]:
+    """The StatefulSets of the data services by component, found by name: labels may be somebody's until repaired."""
+    found = ((component, seen.get("StatefulSet", f"{stack.name}-{component}")) for component in COMPONENTS)
+    return {component: each for component, each in found if each is not None}
 
 
 def waits(restart: Restart, stack: AppStack, seen: Observed) -> bool:
