@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from appstack_operator.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHOP = ("shop", "shop")
 
@@ -40,6 +44,21 @@ async def test_a_change_during_a_pass_is_not_lost() -> None:
     wakeups.clear(*SHOP)
     wakeups.wake(*SHOP)
     await asyncio.wait_for(wakeups.until_awake(*SHOP, Work().go_on()), timeout=20)
+
+
+@pytest.mark.parametrize("end", [Wakeups.clear, Wakeups.forget], ids=["a pass begins", "the stack is gone"])
+async def test_what_can_wait_is_owed_until_a_pass_begins(end: Callable[[Wakeups, str, str], None]) -> None:
+    wakeups = Wakeups()
+    for _ in range(2):
+        wakeups.wake_later(*SHOP, 0.05)
+    end(wakeups, *SHOP)
+    await asyncio.sleep(0.2)
+    assert not wakeups.is_awake(*SHOP), "that pass has seen it"
+    for _ in range(2):  # the next ones are told of as well
+        wakeups.wake_later(*SHOP, 0.05)
+        await asyncio.wait_for(wakeups.until_awake(*SHOP, Work().go_on()), timeout=20)
+        assert wakeups.is_awake(*SHOP)
+        end(wakeups, *SHOP)
 
 
 async def test_the_daemon_of_another_stack_goes_on() -> None:
