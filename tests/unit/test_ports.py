@@ -1,26 +1,63 @@
-"""Ports for the servers of the tests: two processes that share the tests never get the same one."""
+"""Ports for the servers of the tests: two processes that run tests at the same time never get the same one."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.backend.kit.rootfs import free_port
+import pytest
+
+from tests.backend.kit import rootfs
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+ANOTHER = """
+import sys
+from tests.backend.kit import rootfs
+rootfs.CLAIM, rootfs.LOWEST_PORT = sys.argv[1], int(sys.argv[2])
+print(rootfs.free_port(), flush=True)
+sys.stdin.read()
+"""
 
 
-def test_processes_that_share_the_tests_have_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lowest(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of two blocks, which nobody else claims."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    monkeypatch.setattr(rootfs, "CLAIM", f"test-of-ports-{os.getpid()}")
+    monkeypatch.setattr(rootfs, "LOWEST_PORT", first_given - 2 * rootfs.BLOCK)
+    monkeypatch.setattr(rootfs, "_left", [])
+    monkeypatch.setattr(rootfs, "_claims", [])
+    yield rootfs.LOWEST_PORT
+    for claim in rootfs._claims:
+        claim.close()
+
+
+@contextmanager
+def another(lowest: int) -> Iterator[int]:
+    """A process that got one port, whose server is still to come: the block of it."""
+    words = [sys.executable, "-c", ANOTHER, rootfs.CLAIM, str(lowest)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield (int(process.stdout.readline()) - lowest) // rootfs.BLOCK
+        process.kill()
+
+
+def test_two_processes_never_get_the_same_port(lowest: int) -> None:
     """Whoever got one may bind it only seconds later: until then it looks free to everybody."""
-    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
-    rests = []
-    for worker in ("gw0", "gw1"):
-        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
-        rests.append({free_port() % 2 for _ in range(50)})
-    assert rests == [{0}, {1}]
+    with another(lowest) as theirs:
+        ours = (rootfs.free_port() - lowest) // rootfs.BLOCK
+        assert {ours, theirs} == {0, 1}
+        with pytest.raises(RuntimeError, match="tests hold every port"):
+            rootfs.claim_block()
+    assert {(port - lowest) // rootfs.BLOCK for port in rootfs.claim_block()} == {theirs}, "its end gives them back"
 
 
-def test_one_process_alone_has_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
-    assert {free_port() % 2 for _ in range(50)} == {0, 1}
+def test_no_port_is_given_twice(lowest: int) -> None:
+    ports = [rootfs.free_port() for _ in range(rootfs.BLOCK + 10)]
+    assert len(set(ports)) == len(ports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import socket
@@ -36,7 +35,9 @@ wait $!
 """
 
 LOWEST_PORT = 16_000  # above what the machine's own services are likely to have
-_given: set[int] = set()
+BLOCK, CLAIM = 128, "appstack-tests-ports"
+_left: list[int] = []  # of the blocks that this process has claimed
+_claims: list[socket.socket] = []
 
 
 @cache
@@ -47,29 +48,35 @@ def rootfs(image: str) -> Path:
     return Path(output.strip().splitlines()[-1])
 
 
-def share() -> tuple[int, int]:
-    """The number of this process, and how many share the tests (PROCESSES of `make test`)."""
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return number % processes, processes  # one that takes the place of a dead one has a higher number
-
-
 def free_port() -> int:
     """A port of loopback that nobody has right now, and that no outgoing connection is given meanwhile.
 
-    No caller gets one that another has got, in this process or in one that shares the tests with it: its server may be
-    still to come, or be away for a moment.
+    No caller gets one that another has got, in this process or in another that runs tests: its server may be still to
+    come, or be away for a moment.
     """
-    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    number, processes = share()
     while True:
-        port = random.SystemRandom().randrange(LOWEST_PORT, lowest_given)
-        if port in _given or port % processes != number:
-            continue
+        if not _left:
+            _left.extend(claim_block())
+        port = _left.pop()
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
-            _given.add(port)
             return port
+
+
+def claim_block() -> list[int]:
+    """Ports that no other process claims before this one has ended, in no order: the kernel knows who holds a name."""
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    blocks = range(LOWEST_PORT, lowest_given - BLOCK + 1, BLOCK)
+    for first in random.SystemRandom().sample(blocks, len(blocks)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0{CLAIM}-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return random.SystemRandom().sample(range(first, first + BLOCK), BLOCK)
+    raise RuntimeError("tests hold every port that they may")
 
 
 @dataclass(slots=True)
