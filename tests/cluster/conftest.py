@@ -14,6 +14,7 @@ import pykube
 import pytest
 from pytest_kind import KindCluster
 
+from appstack_lab.kubeconfigs import write_private
 from appstack_lab.up import clusters
 from appstack_lab.up import stack as deploy
 from appstack_lab.up.steps import Steps
@@ -81,7 +82,7 @@ def cluster(
     # pykube reads one file, kubectl a list of them; and of all contexts only the current one is the tests' business.
     whole = subprocess.check_output([str(kubectl), "config", "view", "--raw", "--flatten", "--minify"], text=True)
     copy = tmp_path_factory.mktemp("access") / "kubeconfig"
-    clusters.write_private(copy, whole)
+    write_private(copy, whole)
     found = KindCluster("current", copy, kubectl_path=kubectl)
     found.api = pykube.HTTPClient(pykube.KubeConfig.from_file(copy))
     return found

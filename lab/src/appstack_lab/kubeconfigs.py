@@ -59,8 +59,13 @@ def require_place(path: Path) -> None:
 
 
 def write(path: Path, config: dict[str, Any]) -> None:
-    """Write a kubeconfig for its owner alone, whole or not at all; a link stays one, and so does /dev/null."""
-    path, text = path.resolve(), yaml.safe_dump(config, sort_keys=False)
+    """Write a kubeconfig."""
+    write_private(path, yaml.safe_dump(config, sort_keys=False))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file for its owner alone, whole or not at all; a link stays one, and so does /dev/null."""
+    path = path.resolve()
     if path.exists() and not path.is_file():
         path.write_text(text)
         return

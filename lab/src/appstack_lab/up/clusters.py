@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import yaml
 
+from appstack_lab.kubeconfigs import write_private
 from appstack_lab.up import access
 from appstack_lab.up.steps import StepFailed, say
 
@@ -262,18 +263,8 @@ def keep_access(path: Path, text: str, namespace: str) -> None:
         for entry in config["contexts"]:
             entry["context"]["namespace"] = namespace
         text = yaml.safe_dump(config, sort_keys=False)
-    write_private(path, text)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file for its owner alone, whole or not at all."""
-    if path.exists() and path.read_text() == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.touch(mode=0o600)
-    partial.write_text(text)
-    partial.replace(path)
+    if not path.exists() or path.read_text() != text:
+        write_private(path, text)
 
 
 def kubeconfig_of(name: str) -> Path:

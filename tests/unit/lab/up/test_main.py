@@ -14,6 +14,7 @@ import yaml
 
 from appstack_lab import paths
 from appstack_lab.failures import of_the_disk
+from appstack_lab.kubeconfigs import write_private
 from appstack_lab.up import __main__ as command
 from appstack_lab.up import clusters, demo
 from appstack_lab.up.steps import StepFailed
@@ -83,7 +84,7 @@ def test_each_cluster_has_a_kubeconfig_of_its_own_and_the_latest_a_handy_name(bu
     first, second = clusters.kubeconfig_of("one"), clusters.kubeconfig_of("two")
     assert first != second
     for file in (first, second):
-        clusters.write_private(file, file.parent.name)
+        write_private(file, file.parent.name)
         clusters.make_latest(file)
         assert (build / "kubeconfig").read_text() == file.parent.name
     assert second.stat().st_mode & 0o077 == 0
@@ -95,7 +96,7 @@ def test_each_cluster_has_a_kubeconfig_of_its_own_and_the_latest_a_handy_name(bu
 
 def test_a_kubeconfig_of_somebody_elses_choice_stays(build: Path, tmp_path: Path) -> None:
     own = tmp_path / "own" / "kubeconfig"
-    clusters.write_private(own, "text")
+    write_private(own, "text")
     clusters.make_latest(own)
     clusters.forget(own)
     assert own.exists()
