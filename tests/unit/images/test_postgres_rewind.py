@@ -104,13 +104,15 @@ def test_wal_of_the_common_history_outlives_a_rewind_and_other_wal_does_not(
     """The servers parted in the middle of segment 0000000800000001000000D2."""
     own = ("0000000700000001000000A4", "0000000800000001000000A6", "0000000800000001000000D1")
     parted, later = "0000000800000001000000D2", "0000000800000001000000D3"
-    for name in (*own, parted, later, "00000008.history"):
+    branch = "0000000A00000001000000A7"  # of a timeline that the source knows nothing of
+    for name in (*own, parted, later, branch, "00000008.history"):
         with (data / "pg_wal" / name).open("w") as file:
             file.write(f"of the former primary: {name}")
             if "history" not in name:
                 file.truncate(16 << 20)
     source = data.parent / "source"
     source.mkdir()
+    (source / "00000008.history").write_text("7\t1/A5000000\tno reason\n")
     (source / "00000009.history").write_text("7\t1/A5000000\tno reason\n\n8\t1/D2420988\tno reason\n")
     for name in ("0000000800000001000000D1", "0000000900000001000000D2"):
         (source / name).write_text("of the source")
