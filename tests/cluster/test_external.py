@@ -150,9 +150,7 @@ def test_it_recovers_when_the_external_postgresql_fails_over(bound: Stack, shop:
     before = shop.leader("postgres", "primary")
     began = time.monotonic()
     kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
-    wait_until(
-        lambda: shop.names_with_role("postgres", "primary") not in ([], [before]), "a new primary", HANG_LIMIT_SECONDS
-    )
+    shop.wait_for_another("postgres", "primary", before)
     with bound.api() as api:
         wait_until(lambda: import_is_accepted(api), "the bound stack acknowledges a write", HANG_LIMIT_SECONDS)
     print(f"the bound stack writes again {time.monotonic() - began:.1f} s after the primary was told to go")

@@ -111,11 +111,7 @@ def test_a_planned_switchover_costs_writers_little_and_loses_nothing(shop: Stack
     with writing(shop, kube, "switchover") as report:
         time.sleep(3)
         kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
-        wait_until(
-            lambda: shop.names_with_role("postgres", "primary") not in ([], [before]),
-            "a new primary",
-            HANG_LIMIT_SECONDS,
-        )
+        shop.wait_for_another("postgres", "primary", before)
         time.sleep(3)
     assert report.acknowledged > 100
     assert report.lost == ()
@@ -165,11 +161,7 @@ def test_clients_of_the_pooler_wait_through_a_switchover(shop: Stack, kube: Kube
         with writing(shop, kube, "pooler") as report:
             time.sleep(3)
             kube.run("delete", "pod", before, "-n", shop.namespace, "--wait=false")
-            wait_until(
-                lambda: shop.names_with_role("postgres", "primary") not in ([], [before]),
-                "a new primary",
-                HANG_LIMIT_SECONDS,
-            )
+            shop.wait_for_another("postgres", "primary", before)
             time.sleep(5)
         assert report.acknowledged > 100
         assert report.lost == ()

@@ -15,6 +15,7 @@ from tests.cluster.kit.kube import Kube, Object, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HANG_LIMIT_SECONDS = 300
 READY_LIMIT_SECONDS = 900  # five times the aim of three minutes
 FINAL_STATES = {"succeeded", "failed", "cancelled"}
 API_PORT = 8000
@@ -73,6 +74,14 @@ class Stack:
         """The pod that leads a service, once it is one alone."""
         wanted = f"one {role} of {self.name}"
         return wait_until(lambda: self._one_with_role(component, role), wanted, READY_LIMIT_SECONDS)
+
+    def wait_for_another(self, component: str, role: str, before: str) -> None:
+        """Wait until somebody else leads a service, though the former leader's label may still be there."""
+
+        def is_there() -> bool:
+            return bool(set(self.names_with_role(component, role)) - {before})
+
+        wait_until(is_there, f"a new {role}", HANG_LIMIT_SECONDS)
 
     def _one_with_role(self, component: str, role: str) -> str:
         names = self.names_with_role(component, role)
