@@ -93,7 +93,7 @@ async def test_a_node_that_is_silent_is_known_by_the_others_words(monkeypatch: p
     view = a_view("01", partitions=["rabbit@x"], disk_free_alarm=True, mem_alarm=False)
     async with nodes_at({"127.0.0.2": view}, monkeypatch):
         seen = await ask(0, 1)
-    assert seen.error == ""
+    assert (seen.error, seen.is_late) == ("", False), "it was found to be away"
     assert [(node.pod, node.is_running) for node in seen.nodes] == [
         ("shop-rabbitmq-0", True),
         ("shop-rabbitmq-1", True),
@@ -104,6 +104,20 @@ async def test_a_node_that_is_silent_is_known_by_the_others_words(monkeypatch: p
     assert [node.counts is None for node in seen.nodes] == [True, False, True]
     assert seen.backlog == {"bulk": 7, "without a leader": None}
     assert seen.in_hand == {"bulk": 2}
+
+
+async def test_one_node_that_is_late_is_told_beside_the_others_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks asks once more, as of a service whose members answer each for itself."""
+    monkeypatch.setattr(http, "TIMEOUT", ClientTimeout(total=2))
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.transport and request.transport.get_extra_info("sockname")[0] == "127.0.0.1":
+            await asyncio.sleep(60)
+        return web.json_response(a_view("012") if request.path == "/api/nodes" else [])
+
+    async with answering(answer, monkeypatch, addresses=("127.0.0.1", "127.0.0.2")):
+        seen = await ask(0, 1)
+    assert (seen.error, len(seen.nodes), seen.is_late) == ("", 3, True)
 
 
 async def test_every_node_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
