@@ -250,6 +250,16 @@ class Once:
 
 def wait_for_recovery(load: Load, watch: Watch) -> None:
     """Return when the stack has called itself highly available for a while and every outside client is served."""
+    wait_until_calm(watch)
+    now = time.monotonic()
+    for name in load.running:
+        if "-isolated" not in name and not name.startswith("api-import"):
+            wait_until(lambda name=name: load.was_served_since(name, now), f"{name} is served", SERVED_SECONDS, 0.2)  # type: ignore[misc]
+    wait_until_calm(watch)  # it may have called itself otherwise while clients were waited for
+
+
+def wait_until_calm(watch: Watch) -> None:
+    """Return when the stack has called itself highly available for a while, from now on."""
     since = [time.monotonic()]
 
     def is_calm() -> bool:
@@ -257,13 +267,7 @@ def wait_for_recovery(load: Load, watch: Watch) -> None:
             since[0] = time.monotonic()
         return time.monotonic() - since[0] > CALM_SECONDS
 
-    whole = "the stack is highly available again"
-    wait_until(is_calm, whole, WHOLE_SECONDS, 0.5)
-    now = time.monotonic()
-    for name in load.running:
-        if "-isolated" not in name and not name.startswith("api-import"):
-            wait_until(lambda name=name: load.was_served_since(name, now), f"{name} is served", SERVED_SECONDS, 0.2)  # type: ignore[misc]
-    wait_until(is_calm, whole, WHOLE_SECONDS, 0.5)  # it may have called itself otherwise while clients were waited for
+    wait_until(is_calm, "the stack is highly available again", WHOLE_SECONDS, 0.5)
 
 
 def read_in_the_end(target: Target, history: Sequence[Operation]) -> list[Operation]:

@@ -1,0 +1,35 @@
+"""When a run may end: the stack has been whole for a while, also after its clients were waited for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+from tests.chaos import run
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.chaos.load import Load
+    from tests.chaos.watch import Watch
+
+
+class Site:
+    """A stack that was not whole for a moment, just before its only client was served."""
+
+    running = ("sql-held",)
+    whole_since = 0.0
+
+    def was_served_since(self, *_: object) -> bool:
+        self.whole_since = time.monotonic()
+        return True
+
+    def now(self, kind: str) -> str:
+        return str(kind == "HighlyAvailable")
+
+
+def test_a_run_ends_only_where_it_stayed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "CALM_SECONDS", 0.5)
+    site = Site()
+    run.wait_for_recovery(cast("Load", site), cast("Watch", site))
+    assert time.monotonic() - site.whole_since > run.CALM_SECONDS
