@@ -93,7 +93,7 @@ async def refuse_follower(conn: Connection) -> None:
             raise psycopg.OperationalError("the server follows another one, so it is not the primary")
 
 
-def hang_up(conn: Connection) -> None:
+def hang_up(conn: Connection | psycopg.Connection) -> None:
     """End a connection under whoever waits for its answer: to them it broke. Closing it would leave them waiting."""
     with (
         suppress(OSError, psycopg.OperationalError),  # it is closed, or has broken already
@@ -124,6 +124,7 @@ class Database:
         self.dsn, self.name, self.size, self._may_follow = dsn, name, size, may_follow
         self.patience_seconds = patience_seconds
         self._busy: set[Connection] = set()
+        self.beside: set[psycopg.Connection] = set()  # others' own ones to this server, ended like those of the pool
         self._heard_at = 0.0  # when the first of these began its work, or one ended it
         self._timeline = 0
         self._watch: asyncio.Task[None] | None = None
@@ -158,6 +159,8 @@ class Database:
             await self._pool.drain()
             for conn in self._busy:
                 hang_up(conn)
+            for other in tuple(self.beside):  # threads add theirs
+                hang_up(other)
 
     async def open(self) -> None:
         """Start the pool; connections come when the server does."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from appstack_backend.database import CONNECT
+from appstack_backend.database import CONNECT, hang_up
 from appstack_backend.reads import IS_FRESH, as_lsn
 
 BLOCKS_AHEAD, FRESH_POLL_SECONDS = 4, 0.1
@@ -37,6 +37,8 @@ class CopyOut:
     block_bytes: int
     needed_lsn: str | None = None
     wait_seconds: float = 0.0
+    silent_seconds: float | None = None  # so long the server may send nothing; None: whoever ends `connections` knows
+    connections: set[psycopg.Connection] = field(default_factory=set)  # where ours is found by who may end it
     rows: int = 0
     _is_given_up: threading.Event = field(default_factory=threading.Event)
     _has_ended: threading.Event = field(default_factory=threading.Event)
@@ -52,7 +54,7 @@ class CopyOut:
 
         reading = asyncio.ensure_future(asyncio.to_thread(self._read, hand_over))
         try:
-            while (block := await queue.get()) is not None:
+            while (block := await self._next(queue)) is not None:
                 yield block
             await reading
         finally:
@@ -65,11 +67,20 @@ class CopyOut:
                 await asyncio.sleep(0.01)
             reading.exception()
 
+    async def _next(self, queue: asyncio.Queue[bytes | None]) -> bytes | None:
+        """The next block; while one waits for it, nothing but the server keeps it back."""
+        try:
+            async with asyncio.timeout(self.silent_seconds):
+                return await queue.get()
+        except TimeoutError:
+            raise psycopg.OperationalError(f"the server sent nothing for {self.silent_seconds:g} s") from None
+
     def _read(self, hand_over: Callable[[bytes | None], None]) -> None:
         """In the thread."""
         try:
             with psycopg.connect(self.dsn, **CONNECT) as conn, conn.cursor() as cursor:
                 self._conn = conn
+                self.connections.add(conn)
                 self._wait_until_fresh(conn)
                 block = bytearray()
                 with cursor.copy(self.statement) as copy:
@@ -83,15 +94,19 @@ class CopyOut:
                 self.rows = cursor.rowcount
                 hand_over(bytes(block))
         finally:
+            if self._conn is not None:
+                self.connections.discard(self._conn)
             self._has_ended.set()
             hand_over(None)
 
     def _cancel(self) -> None:
         """End the query, once it has begun: it may find nothing for long, and who gave up waits for its thread."""
         while not self._has_ended.wait(CANCEL_PAUSE_SECONDS):
-            with suppress(psycopg.Error):
-                if self._conn is not None:
+            if self._conn is not None:
+                try:
                     self._conn.cancel_safe(timeout=CANCEL_SECONDS)
+                except psycopg.Error:  # the server stands still
+                    hang_up(self._conn)
 
     def _wait_until_fresh(self, conn: psycopg.Connection) -> None:
         give_up_at = time.monotonic() + self.wait_seconds

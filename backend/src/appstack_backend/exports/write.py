@@ -15,6 +15,8 @@ from appstack_backend.repository import exports as repository
 
 log = get_logger()
 PIECE_BYTES = 256 << 10
+# A replica that sends nothing for so long is given up: it stands still, or the primary may find the rows sooner.
+REPLICA_SILENT_SECONDS = 30.0
 FULL = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
 
 
@@ -37,7 +39,8 @@ async def write_export(reads: Reads, export_id: UUID, wait_seconds: float) -> No
 
 def source(database: Database, job: repository.Job) -> CopyOut:
     """What is to be copied, from that server."""
-    return CopyOut(database.dsn, repository.copy_out(job["format"], job["filter"]), PIECE_BYTES)
+    statement = repository.copy_out(job["format"], job["filter"])
+    return CopyOut(database.dsn, statement, PIECE_BYTES, connections=database.beside)
 
 
 async def copy_from_replica(reads: Reads, job: repository.Job, wait_seconds: float) -> int | None:
@@ -46,6 +49,7 @@ async def copy_from_replica(reads: Reads, job: repository.Job, wait_seconds: flo
         return None
     copy = source(reads.replica, job)
     copy.needed_lsn, copy.wait_seconds = await reads.lsn(), wait_seconds
+    copy.silent_seconds = wait_seconds + REPLICA_SILENT_SECONDS
     try:
         async with reads.primary.transaction() as target:
             return await copy_locked(target, copy, job)
