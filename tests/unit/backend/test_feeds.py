@@ -49,6 +49,9 @@ def codes(body: bytes) -> Told:
         pytest.param(b'A,"n\nn",c,s,1,EUR,3,m\nB,n,c,s,1,EUR,3,m\n', [(2, "ok"), (4, "ok")], id="two lines in a value"),
         pytest.param(b'A,"say ""hi"", you",c,s,1,EUR,3,m\n', [(2, "ok")], id="quotes in quotes"),
         pytest.param(b'A,5" disk,c,s,1,EUR,3,m\n', [(2, "ok")], id="a quote in a value"),
+        pytest.param(b"A,n,c,s,1,EUR,,\n", [(2, "ok")], id="no stock told"),
+        pytest.param(b"A,n,c,s,1,EUR,,m\n", [(2, "IMPORT_COLUMN_MISSING")], id="no quantity"),
+        pytest.param(b"A,n,c,s,1,eur,,\n", [(2, "IMPORT_ROW_INVALID")], id="no stock told, and a bad currency"),
         pytest.param(b"A,n\n", [(2, "IMPORT_COLUMN_MISSING")], id="too few columns"),
         pytest.param(b",n,c,s,1,EUR,3,m\n", [(2, "IMPORT_COLUMN_MISSING")], id="no SKU"),
         pytest.param(b"A,n,c,s,1,EUR,3,m,x\n", [(2, "IMPORT_ROW_MALFORMED")], id="too many columns"),
@@ -179,6 +182,7 @@ def test_a_header_that_will_not_do_is_told(header: bytes, why: str) -> None:
 def test_columns_may_come_in_any_order_with_others_between_them() -> None:
     body = b"Price,extra,SKU,quantity,name,currency\n1.50,x,A,3,n,EUR\n"
     assert read(body) == [(2, "2\tA\tn\t\t\t1.50\tEUR\t3\tmain\n")]
+    assert read(body.replace(b",3,", b",,")) == [(2, "IMPORT_COLUMN_MISSING")], "no warehouse is the default"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +191,8 @@ def test_columns_may_come_in_any_order_with_others_between_them() -> None:
         ('{"sku": "A", "name": "n", "price": "1.50", "currency": "EUR", "quantity": 3}', None),
         ('{"sku": "A", "name": "n", "price": 1.5, "currency": "EUR", "quantity": "3", "more": []}', None),
         ('{"sku": "A", "name": "n", "price": 1.5, "currency": "EUR"}', "IMPORT_COLUMN_MISSING"),
+        ('{"sku": "A", "name": "n", "price": 1.5, "currency": "EUR", "quantity": null}', "IMPORT_COLUMN_MISSING"),
+        ('{"sku": "A", "name": "n", "price": 1.5, "currency": "EUR", "quantity": null, "warehouse": null}', None),
         ('{"sku": "A", "name": "n", "price": true, "currency": "EUR", "quantity": 3}', "IMPORT_ROW_INVALID"),
         ('{"sku": "A", "name": "n", "price": 1e30, "currency": "EUR", "quantity": 3}', "IMPORT_NUMBER_INVALID"),
         ('{"sku": "A"', "IMPORT_ROW_MALFORMED"),
@@ -258,3 +264,7 @@ def test_chunks_do_not_depend_on_pieces() -> None:
 def test_values_are_escaped_for_copy() -> None:
     values = ["A", "a\\b\tc\nd\re", "c", "s", "1", "EUR", "3", ""]
     assert copy_line(7, values) == "7\tA\ta\\\\b\\tc\\nd\\re\tc\ts\t1\tEUR\t3\tmain\n"
+
+
+def test_a_product_of_which_no_stock_is_told_is_two_nulls_to_copy() -> None:
+    assert copy_line(7, ["A", "a\\b", "c", "s", "1", "EUR", " ", ""]) == "7\tA\ta\\\\b\tc\ts\t1\tEUR\t\\N\t\\N\n"

@@ -12,7 +12,7 @@ from appstack_backend.errors import (
     RowError,
 )
 from appstack_backend.feeds.lines import LineSplitter
-from appstack_backend.feeds.rows import COLUMNS, REQUIRED, copy_line
+from appstack_backend.feeds.rows import COLUMNS, DEFAULT_WAREHOUSE, REQUIRED, copy_line
 
 Row = tuple[int, str | RowError]  # the line, and what COPY reads or why not
 
@@ -78,7 +78,7 @@ class CsvFeed:
                     yield number, self._wrong_width(len(fields))
                     continue
                 try:
-                    text = copy_line(number, pick([*fields, ""]) if pick else fields)
+                    text = copy_line(number, pick([*fields, "", DEFAULT_WAREHOUSE]) if pick else fields)
                 except RowError as error:
                     yield number, error
                 else:
@@ -130,7 +130,8 @@ class CsvFeed:
             raise ImportHeaderInvalid(f"the header names {', '.join(doubled)} twice")
         self._width = len(names)
         if tuple(names) != COLUMNS:  # unknown columns are left out, absent optional ones are empty
-            self._pick = itemgetter(*(names.index(c) if c in names else len(names) for c in COLUMNS))
+            absent = {"warehouse": len(names) + 1}
+            self._pick = itemgetter(*(names.index(c) if c in names else absent.get(c, len(names)) for c in COLUMNS))
 
     def _wrong_width(self, count: int) -> RowError:
         if count < self._width:

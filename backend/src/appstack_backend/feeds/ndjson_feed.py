@@ -8,9 +8,10 @@ import msgspec
 from appstack_backend.errors import ImportRowInvalid, ImportRowMalformed, RowError
 from appstack_backend.feeds.csv_feed import Row
 from appstack_backend.feeds.lines import LineSplitter
-from appstack_backend.feeds.rows import COLUMNS, copy_line
+from appstack_backend.feeds.rows import COLUMNS, DEFAULT_WAREHOUSE, copy_line
 
 decode = msgspec.json.Decoder().decode
+ABSENT = {"warehouse": DEFAULT_WAREHOUSE}
 
 
 class NdjsonFeed:
@@ -42,14 +43,14 @@ class NdjsonFeed:
 
 
 def values(line: str) -> list[str]:
-    """The values of one object in the order of COLUMNS; what is absent is empty. Raises RowError."""
+    """The values of one object in the order of COLUMNS; what is absent is empty, or the default. Raises RowError."""
     try:
         row = decode(line)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise ImportRowMalformed("the line is not JSON") from None
     if not isinstance(row, dict):
         raise ImportRowMalformed("the line is not a JSON object")
-    return [text(column, row.get(column)) for column in COLUMNS]
+    return [text(column, row.get(column, ABSENT.get(column))) for column in COLUMNS]
 
 
 def text(column: str, value: Any) -> str:

@@ -31,7 +31,7 @@ UPSERT_PRODUCTS = """
 UPSERT_STOCK = """
     INSERT INTO stock AS s (sku, warehouse, quantity, source_job, source_line)
     SELECT DISTINCT ON (sku, warehouse) sku, warehouse, quantity, %(position)s::bigint, line
-    FROM feed_rows ORDER BY sku, warehouse, line DESC
+    FROM feed_rows WHERE quantity IS NOT NULL ORDER BY sku, warehouse, line DESC
     ON CONFLICT (sku, warehouse) DO UPDATE SET
         quantity = excluded.quantity, source_job = excluded.source_job, source_line = excluded.source_line
     WHERE (s.source_job, s.source_line) < (excluded.source_job, excluded.source_line)"""
