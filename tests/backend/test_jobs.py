@@ -113,6 +113,34 @@ def test_the_sweep_rescues_work_whose_messages_are_lost(api: Api, backend: Backe
     assert api.http.put("/v1/products/A", json=THING).is_success
 
 
+def test_the_sweep_tells_of_ends_whose_events_are_lost(api: Api, backend: Backend, dsn: str, rabbitmq: str) -> None:
+    """A broker lost them before anybody worked on them; what was worked on is not told again."""
+    with receiver() as hook:
+        subscription = subscribe(api, hook.url, "import.finished", "export.finished")
+        worker = backend.start_worker(**PRIVATE)
+        told = api.feed(feeds.as_csv(feeds.rows(10, seed=36)))
+        wait_until(lambda: [d["state"] for d in deliveries(api, subscription)] == ["delivered"], "it is told")
+        worker.kill()
+        backend.start_worker("bulk")
+        imported = api.feed(feeds.as_csv(feeds.rows(10, seed=37)))
+        api.export()
+        wait_until(lambda: outbox(dsn) == 0, "the broker has confirmed all")
+        asyncio.run(purge_queues(rabbitmq))
+        assert {line["rescued"] for line in run_twice(backend, "sweep-outbox")} == {0}, "it is too early to tell"
+        with psycopg.connect(dsn) as conn:
+            for table in ("imports", "exports"):
+                shift = "created_at = created_at - '1 h'::interval, finished_at = finished_at - '1 h'::interval"
+                conn.execute(f"UPDATE {table} SET {shift}".encode())
+        rescued = sum(int(str(line["rescued"])) for line in run_twice(backend, "sweep-outbox"))
+        assert rescued in (2, 4), "by one of the two, or by both before either has published"
+        backend.start_worker("notifications", **PRIVATE)
+        wait_until(lambda: len(deliveries(api, subscription)) == 3, "both are told")
+        wait_until(lambda: {d["state"] for d in deliveries(api, subscription)} == {"delivered"}, "and delivered")
+        assert {line["rescued"] for line in run_twice(backend, "sweep-outbox")} == {0}
+        assert sorted(body["type"] for body in hook.bodies) == ["export.finished", *["import.finished"] * 2]
+        assert {body["data"]["id"] for body in hook.bodies} >= {told["id"], imported["id"]}
+
+
 def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend, dsn: str) -> None:
     api.post(feeds.as_csv(feeds.rows(1_200, seed=35)))
     wait_until(lambda: outbox(dsn) == 0, "the messages wait in the queue")

@@ -63,7 +63,9 @@ pytestmark = pytest.mark.timeout(900)  # a million rows are filled in first, als
 PARTIAL = "SELECT indexrelid::regclass::text FROM pg_index WHERE indpred IS NOT NULL"
 WALKS = {"catalogue.COUNT": {"products"}}  # refresh-statistics counts all of them
 PIECES = {
+    "exports.EVENT",
     "exports.WITH_EVENT",
+    "imports.EVENT",
     "imports.WITH_EVENT",
     "catalogue.WITH_STOCK",
     "catalogue.PRODUCTS",

@@ -48,13 +48,15 @@ PIECE_AT = """
         SELECT number, sum(octet_length(content)) OVER (ORDER BY number) - octet_length(content) AS first
         FROM export_pieces WHERE export_id = %(id)s) p
     WHERE first <= %(offset)s ORDER BY number DESC LIMIT 1"""
-# Around every UPDATE that ends a job: its event leaves with the same commit.
-WITH_EVENT = """
-    WITH job AS ({update} RETURNING *)
+EVENT_ID = "'export.finished/' || id || CASE state WHEN 'failed' THEN '/failed' ELSE '' END"
+EVENT = f"""
     INSERT INTO outbox (queue, message_id, body)
-    SELECT 'notifications', 'export.finished/' || id || CASE state WHEN 'failed' THEN '/failed' ELSE '' END,
+    SELECT 'notifications', {EVENT_ID},
         jsonb_build_object('kind', 'event', 'event', 'export.finished', 'id', id, 'state', state,
-            'request_id', request_id, 'traceparent', traceparent)
+            'request_id', request_id, 'traceparent', traceparent)"""
+# Around every UPDATE that ends a job: its event leaves with the same commit.
+WITH_EVENT = f"""
+    WITH job AS ({{update}} RETURNING *) {EVENT}
     FROM job"""
 FINISH = WITH_EVENT.format(
     update="""

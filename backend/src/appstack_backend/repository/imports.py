@@ -62,16 +62,18 @@ RENEW = """
 RELEASE = """
     UPDATE imports SET receiver_until = now()
     WHERE id = %(id)s AND receiver = %(receiver)s AND state = 'receiving'"""
-# Around every UPDATE that may end a job: its event leaves with the same commit.
-WITH_EVENT = """
-    WITH job AS ({update} RETURNING *), event AS (
+EVENT_ID = "'import.finished/' || id || '/' || receiver"
+EVENT = f"""
         INSERT INTO outbox (queue, message_id, body)
-        SELECT 'notifications', 'import.finished/' || id || '/' || receiver, jsonb_build_object(
+        SELECT 'notifications', {EVENT_ID}, jsonb_build_object(
             'kind', 'event', 'event', 'import.finished', 'id', id, 'state', state, 'request_id', request_id,
-            'traceparent', traceparent)
+            'traceparent', traceparent)"""
+# Around every UPDATE that may end a job: its event leaves with the same commit.
+WITH_EVENT = f"""
+    WITH job AS ({{update}} RETURNING *), event AS ({EVENT}
         FROM job WHERE state IN ('succeeded', 'failed', 'cancelled') AND finished_at = now()
     )
-    SELECT * FROM job"""
+    SELECT * FROM job"""  # noqa: S608  # of constants
 # The upload is over. The job ends at once if the workers have kept up.
 FINISH_UPLOAD = WITH_EVENT.format(
     update="""

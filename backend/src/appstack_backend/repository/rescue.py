@@ -4,6 +4,7 @@ Only while the broker has none of them waiting; a message too many is harmless, 
 """
 
 from appstack_backend.database import Database
+from appstack_backend.repository import exports, imports
 
 BATCH = 10_000  # what is left waits until work has stood still again
 STILL = "now() - make_interval(mins => %(minutes)s)"
@@ -34,7 +35,23 @@ DELIVERIES = f"""
     UPDATE deliveries SET next_attempt_at = now()
     WHERE state = 'pending' AND next_attempt_at IS NULL AND created_at < {STILL}
     RETURNING id"""  # noqa: S608
-RESCUES = {"bulk": (CHUNKS, EXPORTS), "notifications": (DELIVERIES,)}  # by the queue that must be empty
+# Events of jobs that nobody has worked on: whoever does leaves a mark, which is kept for a day at least.
+UNTOLD = f"""
+        AND created_at > now() - interval '2 days' AND created_at < {STILL}
+        AND finished_at > now() - interval '1 day' AND finished_at < {STILL}
+        AND NOT EXISTS (SELECT FROM processed_messages m WHERE m.message_id = {{message_id}})
+    LIMIT %(batch)s
+    RETURNING id"""
+IMPORT_EVENTS = f"""{imports.EVENT}
+    FROM imports WHERE state IN ('succeeded', 'failed', 'cancelled')
+    {UNTOLD.format(message_id=imports.EVENT_ID)}"""
+EXPORT_EVENTS = f"""{exports.EVENT}
+    FROM exports WHERE state IN ('succeeded', 'failed')
+    {UNTOLD.format(message_id=exports.EVENT_ID)}"""
+RESCUES = {
+    "bulk": (CHUNKS, EXPORTS),
+    "notifications": (DELIVERIES, IMPORT_EVENTS, EXPORT_EVENTS),
+}  # by the queue that must be empty
 
 
 async def rescue(database: Database, queue: str, minutes: int) -> int:
