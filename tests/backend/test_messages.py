@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 from psycopg.errors import ConfigurationLimitExceeded, DiskFull
 
+from appstack_backend.broker import LATER_SECONDS
 from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import ADMIN_TOKEN, PATIENCE_SECONDS, wait_until
@@ -67,13 +69,53 @@ def test_poisoned_messages_end_in_the_dead_letters_with_their_reasons(backend: B
     for queue in queues:
         for body in POISON:
             publish(rabbitmq, queue, body)
-    worker = backend.start_worker()
+    worker = backend.start_worker(WORKER_UNKNOWN_SECONDS="0")
     for queue in queues:
         series = f'appstack_messages_total{{outcome="dead",queue="{queue}"}}'
         wait_until(lambda series=series: worker.metrics().get(series) == len(POISON), "all are answered")  # type: ignore[misc]
         letters = dead_letters(rabbitmq, queue)
         assert {body: headers["x-reason"] for body, headers in letters} == POISON
         assert {headers["x-queue"] for _, headers in letters} == {queue}
+
+
+NEWER = b'{"kind": "of a newer version"}'
+
+
+def test_messages_of_a_newer_version_wait_for_its_workers(backend: Backend, rabbitmq: str) -> None:
+    """As in a rolling update, where an API is newer than this worker. Meanwhile it does what it can do."""
+    for _ in range(10):  # more than it works on at once
+        publish(rabbitmq, "bulk", NEWER)
+    backend.start_api()
+    worker = backend.start_worker(WORKER_UNKNOWN_SECONDS=str(3 * LATER_SECONDS))
+    put_off = 'appstack_messages_total{outcome="put_off",queue="bulk"}'
+    began = time.monotonic()
+    wait_until(lambda: worker.metrics().get(put_off) == 10, "all are put off")
+    assert backend.client().feed(feeds.as_csv(feeds.rows(10, seed=28)))["state"] == "succeeded"
+    wait_until(lambda: worker.metrics()[put_off] >= 20, "they come again")
+    assert worker.metrics()[put_off] <= 10 * (1 + (time.monotonic() - began) / LATER_SECONDS), "no more often than that"
+    worker.kill()
+    assert dead_letters(rabbitmq, "bulk") == []
+    found = wait_until(lambda: f if len(f := waiting(rabbitmq, "bulk")) == 10 else None, "a newer worker gets all")
+    assert found == [NEWER] * 10
+
+    worker = backend.start_worker(WORKER_UNKNOWN_SECONDS=str(3 * LATER_SECONDS))
+    wait_until(lambda: worker.metrics().get(put_off.replace("put_off", "dead")) == 10, "none came: they are given up")
+    letters = dead_letters(rabbitmq, "bulk")
+    assert {headers["x-reason"] for _, headers in letters} == {"the message's kind is unknown: 'of a newer version'"}
+
+
+def waiting(url: str, queue: str) -> list[bytes]:
+    """What lies in a queue; it stays there."""
+
+    async def run() -> list[bytes]:
+        async with await aio_pika.connect(url) as connection:
+            ours = await (await connection.channel()).get_queue(queue, ensure=False)
+            found: list[bytes] = []
+            while message := await ours.get(fail=False):
+                found.append(message.body)
+            return found
+
+    return asyncio.run(run())
 
 
 def test_a_chunk_that_cannot_be_stored_fails_its_import_and_keeps_the_others(
@@ -245,12 +287,12 @@ def test_what_no_worker_could_apply_is_not_forgotten_when_the_upload_goes_on(bac
 
 
 def test_a_letter_that_is_dropped_is_printed_and_gone(backend: Backend, rabbitmq: str) -> None:
-    publish(rabbitmq, "bulk", b'{"kind": "what"}')
+    publish(rabbitmq, "bulk", b"what")
     worker = backend.start_worker()
     series = 'appstack_messages_total{outcome="dead",queue="bulk"}'
     wait_until(lambda: worker.metrics().get(series), "it is a dead letter")
     (dropped,) = command(backend, "drop", "bulk", "--all")
-    assert dropped["body"] == '{"kind": "what"}'
+    assert dropped["body"] == "what"
     assert command(backend, "list", "bulk") == []
 
 

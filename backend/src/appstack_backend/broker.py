@@ -18,12 +18,20 @@ CLOSE_SECONDS = 3.0  # the library waits for two for the broker's goodbye, and t
 HEARTBEAT_SECONDS = 5  # for a broker that stands still: the library gives it up after 18
 # Quorum queues bury a message after 20 deliveries by default; our workers decide that, with a reason.
 ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
+# After which a message comes to its queue again that was put off. A queue keeps what it was declared with: who changes
+# this gives that queue another name.
+LATER_SECONDS = 5
 TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
 
 
 def dead_letters(queue: str) -> str:
     """The queue where hopeless messages of a queue wait for a person."""
     return f"{queue}.dead"
+
+
+def later(queue: str) -> str:
+    """Where messages of a queue wait that were put off; it is made when the first one is."""
+    return f"{queue}.later"
 
 
 async def connect(url: str, name: str) -> AbstractConnection:
@@ -79,6 +87,24 @@ class Publisher:
         except BaseException:
             await self.close()
             raise
+
+    async def put_off(self, queue: str, message_id: str, body: bytes, headers: dict[str, Any]) -> None:
+        """Publish what is to come to the queue in a moment, behind what waits there. Raises one of TROUBLE."""
+        arguments = {
+            **ARGUMENTS,
+            "x-message-ttl": LATER_SECONDS * 1_000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",  # without which that strategy is not taken
+        }
+        try:
+            channel = await self._open()
+            await channel.declare_queue(later(queue), durable=True, arguments={**arguments}, timeout=CONNECT_SECONDS)
+        except BaseException:
+            await self.close()
+            raise
+        await self.publish(later(queue), message_id, body, headers)
 
     async def waiting(self, queue: str) -> int:
         """How many messages wait in a queue, those in the hands of workers left out. Raises one of TROUBLE."""

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     drain_timeout_seconds: float = Field(25.0, ge=0)
     worker_concurrency: int = Field(2, ge=1, le=20)
     worker_max_deliveries: int = Field(10, ge=1)
+    worker_unknown_seconds: int = Field(900, ge=0)  # so long a message waits for a worker that knows its kind
     worker_watch_seconds: float = Field(10.0, gt=0)
     outbox_poll_seconds: float = Field(1.0, gt=0)
 

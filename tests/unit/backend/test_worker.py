@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +67,9 @@ class House:
 
     async def forget_server(self, _: BaseException) -> None:
         pass
+
+    async def put_off(self, queue: str, message_id: str, body: Any, headers: dict[str, Any]) -> None:
+        await self.publish(f"{queue}.later", message_id, body, headers)
 
     async def publish(self, queue: str, message_id: str, _: Any, headers: dict[str, Any]) -> None:
         if self.broken_publisher:
@@ -155,13 +159,29 @@ async def test_a_message_whose_answer_is_lost_is_answered_no_second_time() -> No
     assert await take(Message(error=ConnectionResetError("gone")), work) == ["ack"]
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"kind": "unheard.of"}', b'{"kind": {"kind": "event"}}', b'{"kind": []}']
-)
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"kind": {"kind": "event"}}', b'{"kind": []}'])
 async def test_a_message_of_no_kind_is_buried_at_once(body: bytes) -> None:
     house = House()
     assert await take(Message(body), house.worker().work) == ["ack"]
     assert house.letters == ["bulk.dead m1"]
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "letters"), [(0, ["bulk.later m1"]), (59, ["bulk.later m1"]), (60, ["bulk.dead m1"])]
+)
+async def test_a_message_of_an_unknown_kind_is_put_off_for_a_while(age_seconds: int, letters: list[str]) -> None:
+    house = House(settings=SimpleNamespace(worker_unknown_seconds=60))
+    since = int(time.time()) - age_seconds
+    message = Message(b'{"kind": "unheard.of"}', headers={tasks.UNKNOWN_SINCE: since, RESENT: 1, "x-death": []})
+    assert await take(message, house.worker().work) == ["ack"]
+    assert house.letters == letters
+    if age_seconds < 60:
+        assert house.published_headers == {tasks.UNKNOWN_SINCE: since, RESENT: 1}
+
+
+async def test_a_message_that_cannot_be_put_off_is_given_back() -> None:
+    house = House(settings=SimpleNamespace(worker_unknown_seconds=60), broken_publisher=ConnectionError("gone"))
+    assert await take(Message(b'{"kind": "unheard.of"}'), house.worker().work) == ["nack requeue=True"]
 
 
 async def test_a_hopeless_message_waits_for_the_database_with_one_letter() -> None:

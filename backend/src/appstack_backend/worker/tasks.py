@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ log = get_logger()
 ATTEMPTS, ATTEMPT_PAUSE_SECONDS = 3, 0.5
 # What the task asks for cannot be stored, or is more than PostgreSQL can do.
 LASTING = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+UNKNOWN_SINCE = "x-unknown-since"  # when a worker first met a message of a kind that it does not know
 RENEW_SECONDS = 900.0  # well before RabbitMQ takes back what nobody acknowledged, and counts that (30 min by default)
 
 
@@ -43,6 +44,10 @@ class Hopeless(Exception):
     def __init__(self, reason: str, code: str = InternalError.code) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class UnknownKind(Hopeless):
+    """This version cannot work on the message; a newer one may, and in a rolling update it is here soon."""
 
 
 class Renew(Exception):
@@ -93,10 +98,17 @@ def read(message: AbstractIncomingMessage) -> Task:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Hopeless("the message is not JSON") from None
     kind = body.get("kind") if isinstance(body, dict) else None
-    if not isinstance(kind, str) or kind not in TASKS:
+    if not isinstance(kind, str):
         raise Hopeless(f"the message's kind is unknown: {kind!r}")
+    if kind not in TASKS:
+        raise UnknownKind(f"the message's kind is unknown: {kind!r}")
     is_resent = RESENT in message.headers
     return Task(message.message_id or "", kind, body, deliveries_before(message) > 0, is_resent)
+
+
+def kept(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """What a message takes with it when it is published anew."""
+    return {name: headers[name] for name in (RESENT,) if name in headers}
 
 
 async def import_chunk(services: Services, task: Task) -> None:
@@ -182,13 +194,29 @@ class Worker:
                     raise Hopeless(f"delivered {deliveries_before(message)} times without an answer")
                 await self._attempt(task)
             return "done"
+        except UnknownKind as error:
+            return await self._put_off(message, error)
         except Hopeless as error:
             await self._bury(message, task, error)
             return "dead"
         except Renew:
-            headers = {RESENT: message.headers[RESENT]} if RESENT in message.headers else {}
-            await self._services.publisher.publish(self._queue, message.message_id or "", message.body, headers)
+            await self._services.publisher.publish(
+                self._queue, message.message_id or "", message.body, kept(message.headers)
+            )
             return "renewed"
+
+    async def _put_off(self, message: AbstractIncomingMessage, error: UnknownKind) -> str:
+        """For a worker that knows it; a dead letter once none came for long. It takes no place here meanwhile."""
+        now = int(time.time())
+        since = message.headers.get(UNKNOWN_SINCE)
+        since = since if isinstance(since, int) else now
+        if now - since >= self._services.settings.worker_unknown_seconds:
+            await self._bury(message, None, error)
+            return "dead"
+        log.warning("a message is put off", reason=str(error), queue=self._queue, unknown_seconds=now - since)
+        headers = kept(message.headers) | {UNKNOWN_SINCE: since}
+        await self._services.publisher.put_off(self._queue, message.message_id or "", message.body, headers)
+        return "put_off"
 
     async def _attempt(self, task: Task) -> None:
         """Try a few times; an unreachable service is waited for as long as this worker lives."""
