@@ -367,6 +367,49 @@ async def test_one_attempt_alone_probes_a_target_that_was_left_alone(dsn: str) -
         assert [until is None for until in await asyncio.gather(*asked)].count(True) == 1
 
 
+DUE = """
+    INSERT INTO deliveries (id, subscription_id, event_id, event, payload, request_id, next_attempt_at)
+    SELECT gen_random_uuid(), %s, n::text, 'product.changed', '{}', 'r', now() - %s::interval
+    FROM generate_series(1, %s) n"""
+DUE_COUNT = "SELECT count(*) FROM deliveries WHERE subscription_id = %s AND next_attempt_at <= now()"
+
+
+async def test_what_waits_for_a_dead_target_keeps_nothing_from_others(dsn: str) -> None:
+    """However much it is, and for however long it was due; while the target is left alone it makes no work."""
+    with receiver(500) as dead, receiver() as healthy, psycopg.connect(dsn, autocommit=True) as conn:
+
+        def due(subscription: str) -> int:
+            row = conn.execute(DUE_COUNT, (subscription,)).fetchone()
+            return int(row[0]) if row else 0
+
+        async with by_hand(dsn, webhook_breaker_failures=1) as hand:
+            broken, fine = await hand.subscribe(dead.url), await hand.subscribe(healthy.url)
+            conn.execute(DUE, (broken, "1 hour", 2_000))
+            conn.execute(DUE, (fine, "1 s", 3))
+            assert await subscriptions.promote(hand.stores.database, 100) == 53, "each has its share"
+            assert due(fine) == 0
+            assert (await hand.attempt(broken))["last_status"] == 500
+            assert (await hand.attempt(broken))["last_error"] == "the target is left alone after failures"
+            left = due(broken)
+            assert left > 1_900
+            for _ in range(3):
+                assert await subscriptions.promote(hand.stores.database, 100) == 0
+            conn.execute(DUE.replace("n::text", "'more' || n"), (fine, "1 s", 3))
+            assert await subscriptions.promote(hand.stores.database, 100) == 3
+            assert due(broken) == left, "it is left where it is"
+            conn.execute("UPDATE subscriptions SET rests_until = now()")
+            assert await subscriptions.promote(hand.stores.database, 100) == 100, "alone, one has all of it"
+
+
+async def test_two_who_promote_at_once_send_nothing_twice(dsn: str) -> None:
+    with receiver() as hook, psycopg.connect(dsn, autocommit=True) as conn:
+        async with by_hand(dsn) as hand:
+            conn.execute(DUE, (await hand.subscribe(hook.url), "1 s", 250))
+            found = await asyncio.gather(*(subscriptions.promote(hand.stores.database, 100) for _ in range(4)))
+            sent = conn.execute("SELECT count(*), count(DISTINCT message_id) FROM outbox").fetchone()
+            assert sent == (sum(found), sum(found))
+
+
 async def test_urls_of_one_token_that_fail_keep_nothing_from_another_token(dsn: str) -> None:
     """Hosts that everybody uses answer each URL for itself."""
     with receiver(404, 404, 404, 200) as hook:

@@ -59,11 +59,28 @@ FAN_OUT = """
         FROM created
     )
     SELECT (SELECT count(*) FROM mark) AS marked, (SELECT count(*) FROM created) AS created"""
-# What is due goes to the queue again; two promoters never take the same delivery.
+# What is due goes to the queue again; two promoters never take the same delivery. Each subscription has an equal share,
+# however many wait for one of them; what waits for a target that is left alone stays where it is. Who has something to
+# send is found by jumps along the index: the cost is that of the subscriptions, not of what waits for them.
 PROMOTE = """
-    WITH due AS (
-        SELECT id FROM deliveries WHERE state = 'pending' AND next_attempt_at <= now()
-        ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    WITH RECURSIVE waiting AS (
+        (SELECT subscription_id AS id FROM deliveries WHERE state = 'pending' AND next_attempt_at IS NOT NULL
+            ORDER BY subscription_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT subscription_id FROM deliveries WHERE state = 'pending' AND next_attempt_at IS NOT NULL
+            AND subscription_id > waiting.id ORDER BY subscription_id LIMIT 1)
+        FROM waiting WHERE waiting.id IS NOT NULL
+    ), ready AS (
+        SELECT s.id FROM waiting JOIN subscriptions s USING (id)
+        WHERE (s.rests_until IS NULL OR s.rests_until <= now()) AND EXISTS (
+            SELECT FROM deliveries WHERE subscription_id = s.id AND state = 'pending' AND next_attempt_at <= now())
+        ORDER BY random() LIMIT %(limit)s
+    ), due AS (
+        SELECT d.id FROM ready CROSS JOIN LATERAL (
+            SELECT id FROM deliveries
+            WHERE subscription_id = ready.id AND state = 'pending' AND next_attempt_at <= now()
+            ORDER BY next_attempt_at LIMIT (SELECT %(limit)s / greatest(count(*), 1) FROM ready)
+            FOR UPDATE SKIP LOCKED) d
     ), moved AS (
         UPDATE deliveries d SET next_attempt_at = NULL FROM due WHERE d.id = due.id
         RETURNING d.id, d.attempts, d.request_id, d.traceparent
@@ -73,6 +90,10 @@ PROMOTE = """
         'kind', 'webhook.deliver', 'delivery_id', id, 'attempt', attempts, 'request_id', request_id,
             'traceparent', traceparent)
     FROM moved RETURNING id"""
+# Its target is left alone: until then nothing is promoted for it. Written once, however many find that out.
+REST = """
+    UPDATE subscriptions SET rests_until = %(until)s
+    WHERE id = %(id)s AND (rests_until IS NULL OR rests_until < %(until)s)"""
 DELIVERY = """
     SELECT d.id, d.subscription_id, d.event, d.payload, d.state, d.attempts, d.next_attempt_at,
         extract(epoch FROM now() - d.created_at)::float8 AS age_seconds,
@@ -98,7 +119,8 @@ PROBE = """
     WHERE origin = %(origin)s AND open_until <= now() RETURNING 1"""
 TARGET_ANSWERED = "DELETE FROM webhook_targets WHERE origin = %(origin)s"
 TARGET_FAILED = """
-    INSERT INTO webhook_targets AS t (origin, failures) VALUES (%(origin)s, 1)
+    INSERT INTO webhook_targets AS t (origin, failures, open_until)
+    VALUES (%(origin)s, 1, CASE WHEN %(threshold)s <= 1 THEN now() + %(open)s END)
     ON CONFLICT (origin) DO UPDATE SET failures = t.failures + 1, failed_at = now(),
         open_until = CASE WHEN t.failures + 1 >= %(threshold)s THEN now() + %(open)s ELSE t.open_until END"""
 
@@ -182,6 +204,11 @@ async def defer(database: Database, delivery_id: UUID, attempt: int, until: date
     """Try later, without counting this as an attempt."""
     values = {"id": delivery_id, "attempt": attempt, "until": until, "jitter": jitter}
     await database.execute(DEFER, {**values, "error": why})
+
+
+async def rest(database: Database, subscription_id: UUID, until: datetime) -> None:
+    """Promote nothing of a subscription before that."""
+    await database.execute(REST, {"id": subscription_id, "until": until})
 
 
 async def record(database: Database, values: Row, target: Row | None, disable_reason: str | None) -> bool:

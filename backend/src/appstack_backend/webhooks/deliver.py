@@ -103,6 +103,7 @@ async def deliver(
     target = origin(row["url"])
     until = await repository.open_until(database, breaker_of(row), timedelta(seconds=PROBE_SECONDS))
     if until is not None:
+        await repository.rest(database, row["subscription_id"], until)
         await defer(database, row, until, "the target is left alone after failures")
         return
     if not await sender.places.take(target):
