@@ -4,6 +4,7 @@
 # No job of those tables is unfinished, so the partial indexes of such jobs are the cheapest way to one of them.
 INDEXES: dict[str, set[str]] = {
     "catalogue.BY_SKU": {"products_pkey", "stock_pkey"},
+    "catalogue.BY_SKUS": {"products_pkey", "stock_pkey"},
     "catalogue.DELETE_PRODUCT": {"products_pkey"},
     "catalogue.LOCK_PRODUCT": {"products_pkey"},
     "catalogue.NAMES of category": {"products_by_category"},

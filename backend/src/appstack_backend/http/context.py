@@ -16,9 +16,12 @@ from appstack_backend.cache import UNKNOWN, Cache, Look
 from appstack_backend.errors import BodyTooSlow, NotFound, RequestInvalid
 from appstack_backend.processes import Stores
 from appstack_backend.reads import Reader
+from appstack_backend.repository import catalogue
 from appstack_backend.settings import Settings
+from appstack_backend.together import Together
 
 DEFAULT_LIMIT, MOST = 50, 500
+MOST_TOGETHER = 50  # products that one query looks up for as many requests
 encode = msgspec.json.Encoder().encode
 
 
@@ -34,8 +37,11 @@ class ApiState:
     uploads: int = 0
     in_flight: int = 0
     searches: asyncio.Semaphore = field(init=False)
+    products: Together = field(init=False)
 
     def __post_init__(self) -> None:
+        reads = self.stores.reads
+        self.products = Together(lambda skus, lsn: catalogue.products(reads.reader(lsn), skus), MOST_TOGETHER)
         self.searches = asyncio.Semaphore(self.settings.database_pool_size // 2)
 
 

@@ -64,7 +64,7 @@ async def show(call: Call) -> Response:
         raise NotFound("there is no such product")
 
     async def load(needed_lsn: str | None) -> bytes:
-        row = await catalogue.product(call.state.stores.reads.reader(needed_lsn), sku)
+        row = await call.state.products.get(sku, needed_lsn)
         return encode(row) if row else b""  # an absent product is remembered too
 
     body = await call.state.cache.get(cache_key(call.request), call.look, load)

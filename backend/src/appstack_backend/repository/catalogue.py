@@ -46,6 +46,7 @@ WITH_STOCK = """
 PRODUCTS = "SELECT * FROM products p WHERE (p.deleted_job IS NULL OR p.deleted_job < p.source_job)"
 IS_ALIVE = PRODUCTS.partition(" WHERE ")[2]
 BY_SKU = WITH_STOCK.format(products=f"{PRODUCTS} AND p.sku = %(sku)s")
+BY_SKUS = WITH_STOCK.format(products=f"{PRODUCTS} AND p.sku = ANY(%(skus)s)")
 # Distinct names by jumps along the index (a "loose index scan"): the cost is that of the names, not of the products.
 NAMES = """
     WITH RECURSIVE names AS (
@@ -101,8 +102,9 @@ async def apply_rows(conn: Connection, payload: bytes, position: int) -> None:
         await cursor.execute(UPSERT_STOCK, {"position": position})
 
 
-async def product(reader: Reader, sku: str) -> dict[str, Any] | None:
-    return await reader.fetch_one(BY_SKU, {"sku": sku})
+async def products(reader: Reader, skus: list[str]) -> dict[str, dict[str, Any]]:
+    """Those that there are, by their SKUs."""
+    return {row["sku"]: row for row in await reader.fetch_all(BY_SKUS, {"skus": skus})}
 
 
 async def page_of_names(reader: Reader, kind: str, after: str, limit: int) -> list[dict[str, Any]]:
