@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -104,7 +104,8 @@ class Postgres:
         """Send a signal to all of its processes."""
         assert self._server is not None
         for pid in descendants(self._server.process.pid):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # one that goes on may end at once
+                os.kill(pid, number)
 
     def kill(self) -> None:
         """As a crash does it."""
