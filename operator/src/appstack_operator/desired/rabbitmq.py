@@ -118,9 +118,8 @@ def build_container(stack: AppStack, context: Context) -> Object:
         "ports": container_ports(POD_PORTS),
         "resources": resources(stack.spec.rabbitmq.resources, requests=DEFAULT_REQUESTS, limits=DEFAULT_LIMITS),
         "securityContext": container_security(),
-        # 20 minutes: a node may wait for its peers, or load a large backlog.
-        "startupProbe": build_probe(period_seconds=2, failures=600),
-        "readinessProbe": build_probe(period_seconds=3, failures=2),
+        "startupProbe": build_startup_probe(),
+        "readinessProbe": build_readiness_probe(),
         "livenessProbe": build_liveness_probe(),
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/rabbitmq"},
@@ -136,13 +135,27 @@ def build_container(stack: AppStack, context: Context) -> Object:
     return container
 
 
-def build_probe(*, period_seconds: int, failures: int) -> Object:
-    """Whether the node takes connections: a paused one closes its door."""
+def build_startup_probe() -> Object:
+    """Whether the node takes connections at last: for 20 minutes it may wait for its peers, or load a large backlog."""
     return {
         "tcpSocket": {"port": PORTS["amqp"]},
-        "periodSeconds": period_seconds,
+        "periodSeconds": 2,
         "timeoutSeconds": 3,
-        "failureThreshold": failures,
+        "failureThreshold": 600,
+    }
+
+
+def build_readiness_probe() -> Object:
+    """Whether the node answers. The kernel takes connections for a frozen one, and new clients would wait there.
+
+    A file that needs no password and counts nothing; a paused node closes this door with all others. A node that is
+    merely slow has to be silent for four seconds.
+    """
+    return {
+        "httpGet": {"path": "/", "port": PORTS["management"]},
+        "periodSeconds": 2,
+        "timeoutSeconds": 2,
+        "failureThreshold": 2,
     }
 
 

@@ -86,6 +86,13 @@ def test_a_paused_or_waiting_node_is_not_killed() -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 1200
 
 
+def test_a_frozen_node_gets_no_new_connections_and_a_slow_one_keeps_its_own() -> None:
+    probe = container()["readinessProbe"]
+    assert probe["httpGet"] == {"path": "/", "port": 15672}  # not a port alone: the kernel opens it for a frozen node
+    assert probe["timeoutSeconds"] * probe["failureThreshold"] >= 4
+    assert (probe["timeoutSeconds"] + probe["periodSeconds"]) * probe["failureThreshold"] <= 8
+
+
 def test_nodes_have_names_that_outlive_their_pods() -> None:
     variables = {variable["name"]: variable.get("value") for variable in container()["env"]}
     assert variables["RABBITMQ_NODENAME"] == "rabbit@$(POD_NAME).shop-rabbitmq-pods.shop.svc.cluster.local"
