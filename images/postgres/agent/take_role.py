@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kube import call
 
@@ -18,15 +18,19 @@ ROLE_LABEL = "appstack.dev/role"
 SCOPE_LABEL = "appstack.dev/patroni"
 
 
-def changes(winner: str, role_of: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
+def changes(
+    winner: str, role_of: Mapping[str, str | None], ending: Collection[str] = ()
+) -> list[tuple[str, str | None]]:
     """The labels to write: off the loser first, then on the winner.
 
-    The loser gets none, not `replica`: nobody knows whether it can serve reads. If it lives, its own
-    Patroni labels it again.
+    The loser gets none, not `replica`: nobody knows whether it can serve reads. If it lives, its own Patroni labels it
+    again. A loser whose pod is `ending` comes after the winner: it has stopped its server and refuses whoever still
+    comes, who then asks again; kube-proxy may wait for a second between two changes, in which nobody would be there.
     """
-    losers: list[tuple[str, str | None]] = []
-    losers += [(pod, None) for pod, role in role_of.items() if role == "primary" and pod != winner]
-    return losers if role_of.get(winner) == "primary" else [*losers, (winner, "primary")]
+    losers = [pod for pod, role in role_of.items() if role == "primary" and pod != winner]
+    off: list[tuple[str, str | None]] = [(pod, None) for pod in losers if pod not in ending]
+    late: list[tuple[str, str | None]] = [(pod, None) for pod in losers if pod in ending]
+    return [*off, *([] if role_of.get(winner) == "primary" else [(winner, "primary")]), *late]
 
 
 def holds_lock(scope: str, pod: str) -> bool:
@@ -45,8 +49,9 @@ def take(scope: str, pod: str) -> None:
     query = urllib.parse.urlencode({"labelSelector": f"{SCOPE_LABEL}={scope}"})
     pods = call("GET", f"pods?{query}")["items"]
     role_of = {item["metadata"]["name"]: item["metadata"].get("labels", {}).get(ROLE_LABEL) for item in pods}
+    ending = [item["metadata"]["name"] for item in pods if item["metadata"].get("deletionTimestamp")]
     failure: OSError | None = None
-    for name, role in changes(pod, role_of):
+    for name, role in changes(pod, role_of, ending):
         try:
             call("PATCH", f"pods/{name}", {"metadata": {"labels": {ROLE_LABEL: role}}})
         except OSError as error:

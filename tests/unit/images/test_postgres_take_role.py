@@ -14,6 +14,25 @@ def test_the_winner_takes_the_label_off_the_loser_first() -> None:
     assert changes("shop-postgres-1", roles) == [("shop-postgres-0", None), ("shop-postgres-1", "primary")]
 
 
+def test_nobody_waits_for_a_winner_whose_loser_is_leaving_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planned stop: kube-proxy carries the first change out at once, and the next one up to a second later."""
+    roles, written = {"shop-postgres-0": "primary", "shop-postgres-1": "replica"}, []
+
+    def api_server(method: str, path: str, _body: object = None) -> Any:
+        if path == "configmaps/shop-postgres-leader":
+            return {"metadata": {"annotations": {"leader": "shop-postgres-1"}}}
+        if method == "GET":
+            items = [{"metadata": {"name": pod, "labels": {take_role.ROLE_LABEL: role}}} for pod, role in roles.items()]
+            items[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            return {"items": items}
+        written.append(path)
+        return {}
+
+    monkeypatch.setattr(take_role, "call", api_server)
+    take_role.take("shop-postgres", "shop-postgres-1")
+    assert written == ["pods/shop-postgres-1", "pods/shop-postgres-0"]
+
+
 def test_the_loser_gets_no_other_role_for_it_may_be_dead() -> None:
     assert ("shop-postgres-0", None) in changes("shop-postgres-1", {"shop-postgres-0": "primary"})
 
