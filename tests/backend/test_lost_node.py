@@ -171,7 +171,7 @@ def test_consumers_and_the_outbox_leave_a_lost_node(
     finally:
         backend.stop()
     record_property("measured", f"{took:.1f} s, aim {NOTICED_SECONDS + 2 * TRIED_SECONDS:.1f}")
-    assert took < 3 * broker.HEARTBEAT_SECONDS, "the library's heartbeats would tell of it about then"
+    assert took < 15, "the library's heartbeats would tell of it about then"
 
 
 def waiting(dsn: str) -> int:

@@ -15,7 +15,6 @@ QUEUES = ("bulk", "notifications")
 CONNECT_SECONDS, PUBLISH_SECONDS = 5.0, 10.0
 OPEN_SECONDS = 5.0  # a node that has just lost another one may take connections, and answer nothing on them
 CLOSE_SECONDS = 3.0  # the library waits for two for the broker's goodbye, and then lets go by itself
-HEARTBEAT_SECONDS = 5  # for a broker that stands still: the library gives it up after 18
 # Quorum queues bury a message after 20 deliveries by default; our workers decide that, with a reason.
 ARGUMENTS: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
 # After which a message comes to its queue again that was put off. A queue keeps what it was declared with: who changes
@@ -36,8 +35,7 @@ def later(queue: str) -> str:
 
 async def connect(url: str, name: str) -> AbstractConnection:
     """A plain connection: when it breaks it stays broken, and its owner makes a new one."""
-    address = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
-    connection = Connection(address, client_properties={"connection_name": name})
+    connection = Connection(URL(url), client_properties={"connection_name": name})
     try:
         await connection.connect(timeout=CONNECT_SECONDS)
     except BaseException:

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from typing import Any
+import ssl
+from typing import Any, cast
 
 import aio_pika
 from aiormq.connection import TransportFactory
@@ -14,7 +15,7 @@ from yarl import URL
 # the kernel repeats its first packet, after a second: that one may be led elsewhere, where nobody waits for it.
 TRY_SECONDS, TRIES = 0.9, 4
 # A node that is gone is noticed by our kernel within five seconds, whether it owes us an acknowledgement or a sign of
-# life. The library's heartbeats take three times as long as they say, and three seconds more.
+# life. A broker that stands still on a node that lives is not: the kernel there acknowledges for it.
 OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
@@ -22,13 +23,17 @@ OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4_000),
 )
+# RabbitMQ gives a sign of life after half of the heartbeat without a word, after all of it at the latest, and lets a
+# client go after twice as long. The library lets a broker go after three times as long and three seconds; we count
+# looks, one a second: who stood still itself has not looked meanwhile.
+HEARTBEAT_SECONDS, SILENT_LOOKS = 4, 6
 
 
 class Connection(aio_pika.Connection):
     """A connection over such a wire."""
 
     def __init__(self, url: URL, **more: Any) -> None:
-        super().__init__(url, **more)
+        super().__init__(url.update_query(heartbeat=str(HEARTBEAT_SECONDS)), **more)
         self.kwargs["transport_factory"] = Wires()
 
 
@@ -41,9 +46,45 @@ class Wires(TransportFactory):
         context = await given["ssl_context_provider"].get_context() if url.scheme == "amqps" else None
         try:
             sock = await reach(host, port)
-            return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=host if context else None)
+            return await listen(sock, context, host)
         except OSError as error:
             raise AMQPConnectionError(str(error) or "nobody answered") from error
+
+
+class Protocol(asyncio.StreamReaderProtocol):
+    """Breaks a connection on which nothing is heard any more."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._wire = cast("asyncio.Transport", transport)
+        self._silent = -1  # the first look is made at once
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        self._silent = 0
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._next.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        if self._wire.is_reading():  # else more has come than was taken up
+            self._silent += 1
+        if self._silent >= SILENT_LOOKS:
+            self._wire.abort()
+        self._next = asyncio.get_running_loop().call_later(1.0, self._look)
+
+
+async def listen(
+    sock: socket.socket, context: ssl.SSLContext | None, host: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """As asyncio.open_connection does, with our protocol."""
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    transport, protocol = await loop.create_connection(
+        lambda: Protocol(reader), sock=sock, ssl=context, server_hostname=host if context else None
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def reach(host: str, port: int) -> socket.socket:
