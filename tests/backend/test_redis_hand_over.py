@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,12 @@ from tests.backend.kit.redis_group import (
 from tests.backend.kit.servers import PASSWORD, REDIS_USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.backend.kit.redis_group import RedisGroup
 
 ME, HEIR, _ = PODS
+LAST = list(SENTINELS)[-1]
 
 
 @pytest.fixture
@@ -78,22 +80,42 @@ class Writer(threading.Thread):
 
 
 def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(
-    keeper: Keeper, group: RedisGroup, monkeypatch: pytest.MonkeyPatch
+    keeper: Keeper,
+    group: RedisGroup,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(handing, "HAND_OVER_SECONDS", PATIENCE_SECONDS)  # a pod has ten seconds, a busy machine more
     monkeypatch.setattr(handing, "CATCH_UP_SECONDS", PATIENCE_SECONDS / 2)
     tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
     writer = Writer(group.port)
     writer.start()
     wait_until(lambda: writer.acknowledged > 100, "rows are written")
+    begun = time.monotonic()
     assert handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+    record_property("measured", f"{time.monotonic() - begun:.2f} s, of which writes waited {waited(caplog):.2f} s")
     assert replication(HEIR)["role"] == "master"
+    assert [name for name in SENTINELS if "+promoted-slave" in said_by(name, group)] == [LAST], "whom clients ask last"
+    with group.sentinel(SENTINELS[LAST]) as connection:
+        settings = connection.call("SENTINEL", "DEBUG")
+    assert settings[settings.index("INFO-PERIOD") + 1] == "10000", "as it was"
     assert handing.ends_at_once(keeper.connection)
     assert group.servers[ME].process.wait(PATIENCE_SECONDS) == 0
     writer.join(PATIENCE_SECONDS)
     assert writer.ended_by, "the client was let go"
     with group.server(HEIR) as connection:
         assert connection.call("DBSIZE") >= writer.acknowledged
+
+
+def waited(caplog: pytest.LogCaptureFixture) -> float:
+    """Seconds from the pause of all writes to the new master's name."""
+    return float(next(each for each in caplog.messages if "handed over: True" in each).split()[-2])
+
+
+def said_by(sentinel: str, group: RedisGroup) -> str:
+    return (group.folder / sentinel / "log").read_text(errors="replace")
 
 
 def test_a_replica_that_is_behind_is_not_promoted_by_a_planned_stop(

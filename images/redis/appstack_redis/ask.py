@@ -16,10 +16,15 @@ TIMEOUT_SECONDS = 1.0
 T = TypeVar("T")
 
 
+def to_sentinel(address: str, password: str) -> Connection:
+    """A connection to a Sentinel. Raises OSError or RedisError."""
+    return Connection(address, SENTINEL_PORT, password, TIMEOUT_SECONDS)
+
+
 def ask_sentinel(sentinel: str, address: str, master_name: str, password: str) -> Answer | None:
     """What one Sentinel calls the master; None if it is silent or does not watch this stack."""
     try:
-        with Connection(address, SENTINEL_PORT, password, TIMEOUT_SECONDS) as connection:
+        with to_sentinel(address, password) as connection:
             fields = connection.call("SENTINEL", "MASTER", master_name)
             # While it leads a failover, a Sentinel names the promoted one here first.
             address = connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)[0]
@@ -71,12 +76,21 @@ def ask_members(group: Group, without: str = "") -> dict[str, Member]:
     return {member.pod: member for member in at_once(questions) if member is not None}
 
 
+def in_turn(group: Group) -> list[str]:
+    """The Sentinels in the order in which they are asked for a failover: the last one first.
+
+    The one that leads a failover goes on showing the former master until all replicas follow the new one, a second
+    longer than all others do; and clients ask the first one first.
+    """
+    return list(group.sentinels.values())[::-1]
+
+
 def ask_failover(group: Group, password: str) -> str:
     """Ask one Sentinel after the other to fail over; empty if one agreed, else the last refusal."""
     refusal = "no Sentinel answers"
-    for address in group.sentinels.values():
+    for address in in_turn(group):
         try:
-            with Connection(address, SENTINEL_PORT, password, TIMEOUT_SECONDS) as connection:
+            with to_sentinel(address, password) as connection:
                 connection.call("SENTINEL", "FAILOVER", group.master_name)
         except (OSError, RedisError) as error:
             refusal = str(error)

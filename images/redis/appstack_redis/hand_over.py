@@ -8,11 +8,13 @@ from appstack_redis.ask import ask_failover, ask_members, ask_sentinels
 from appstack_redis.decide import Member, named_master
 from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.settings import REDIS_PORT, Settings
+from appstack_redis.timing import good_moment
 
 log = logging.getLogger("keeper")
 
 HAND_OVER_SECONDS = 10.0
 CATCH_UP_SECONDS = 7.0  # what is left of those is enough for a failover
+CAUGHT_UP_SECONDS = 0.1  # what catching up takes where nothing is wrong
 
 
 def anybody(_address: str, _password: str) -> bool:
@@ -32,10 +34,13 @@ def hand_over(
     to acknowledge writes in between, and all of them would be lost. `own` connects to this pod's server, which others
     know by its announced address; `can_lead` looks at the others once more. Returns whether another one leads now.
     """
-    group, deadline = settings.group(), time.monotonic() + HAND_OVER_SECONDS
+    group = settings.group()
     in_sync = [pod for pod, other in ask_members(group, settings.pod).items() if is_heir(other)]
     heirs = [pod for pod in in_sync if can_lead(group.redis[pod], settings.password)]
-    offset = pause_writes(own)
+    moment = good_moment(group, settings.password) if heirs and is_master(own) else 0.0
+    time.sleep(max(moment - CAUGHT_UP_SECONDS - time.monotonic(), 0.0))
+    paused = time.monotonic()
+    offset, deadline = pause_writes(own), paused + HAND_OVER_SECONDS
     if offset is None or not heirs:
         log.info("nothing to hand over: %s", "this pod is no master" if heirs else "no other could be master")
         return False
@@ -44,6 +49,7 @@ def hand_over(
     if not wait_until(caught_up, time.monotonic() + CATCH_UP_SECONDS):
         log.warning("not handed over: no replica holds everything after %.0f s; all of it is on disk", CATCH_UP_SECONDS)
         return False
+    time.sleep(max(moment - time.monotonic(), 0.0))
     refusal = "not asked"
     while refusal and time.monotonic() < deadline:
         refusal = ask_failover(group, settings.password)
@@ -53,8 +59,16 @@ def hand_over(
     # Not from members.json: a pod that is being scaled away has no address there any more.
     named_other = lambda: named_master(ask_sentinels(group, settings.password)) not in (None, announced)  # noqa: E731
     handed_over = wait_until(named_other, deadline)
-    log.info("handed over: %s", handed_over)
+    log.info("handed over: %s; writes waited for %.2f s", handed_over, time.monotonic() - paused)
     return handed_over
+
+
+def is_master(own: Callable[[], Connection]) -> bool:
+    """Whether this pod's server leads, as far as it says."""
+    try:
+        return bool(own().call("ROLE")[0] == "master")
+    except (OSError, RedisError):
+        return False
 
 
 def pause_writes(own: Callable[[], Connection]) -> int | None:

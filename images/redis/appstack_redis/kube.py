@@ -49,7 +49,7 @@ class Pod:
     """What the label agent needs to know of a pod."""
 
     labels: Mapping[str, str]
-    is_ending: bool = False  # deleted, but not gone yet: Services prefer any other pod that is ready
+    is_ending: bool = False  # deleted, but not gone yet
 
 
 def pods(selector: str) -> dict[str, Pod]:

@@ -25,8 +25,8 @@ TIDY_SECONDS = 10.0
 def changes(master: str, pods: Mapping[str, Pod]) -> list[tuple[str, str]]:
     """The labels to write, the loser's first: two masters in `-rw` are worse than none.
 
-    But the winner's goes before that of a loser that is being deleted: its Service passes over such a pod as soon as it
-    has another one, and kube-proxy may wait for a second between two changes.
+    But the winner's goes before that of a loser that is being deleted: its server has ended and refuses whoever still
+    comes, who then asks again; kube-proxy may wait for a second between two changes, in which nobody would be there.
     """
     wanted = {pod: "master" if pod == master else "replica" for pod in pods}
     wrong = [pod for pod, role in wanted.items() if pods[pod].labels.get(ROLE_LABEL) != role]
