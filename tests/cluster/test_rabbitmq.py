@@ -48,6 +48,27 @@ def test_a_paused_node_is_alive_and_not_ready(shop: Stack, kube: Kube) -> None:
     shop.wait_for("HighlyAvailable")
 
 
+def test_a_frozen_node_gets_no_new_connections(shop: Stack, kube: Kube) -> None:
+    """The kernel goes on to accept them for it, and whoever came would wait."""
+    shop.wait_for("HighlyAvailable")
+    tell = ("exec", NODE, "-n", shop.namespace, "--", "sh", "-c")
+    chosen = ("endpointslices", "-n", shop.namespace, "-l", f"kubernetes.io/service-name={shop.name}-rabbitmq")
+
+    def is_served() -> bool:
+        found = [each for piece in kube.get(*chosen)["items"] for each in piece["endpoints"]]
+        return any(each["targetRef"]["name"] == NODE and each["conditions"]["ready"] for each in found)
+
+    wait_until(is_served, f"{NODE} is in the Service", HANG_LIMIT_SECONDS)
+    kube.run(*tell, "kill -STOP $(pidof beam.smp)")
+    try:
+        # Before the liveness probe ends it, after a minute and a half.
+        wait_until(lambda: not is_served(), f"{NODE} is out of the Service", 60)
+    finally:
+        kube.run(*tell, "kill -CONT $(pidof beam.smp)")
+    wait_until(is_served, f"{NODE} is in the Service again", HANG_LIMIT_SECONDS)
+    shop.wait_for("HighlyAvailable")
+
+
 def test_a_short_cut_leaves_no_node_apart(shop: Stack, kube: Kube) -> None:
     """The bug of others: Mnesia never takes the others back, the application runs on, and nothing tells."""
     shop.wait_for("HighlyAvailable")
