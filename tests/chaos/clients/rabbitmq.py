@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import aio_pika
 from yarl import URL
 
+from appstack_backend.broker_wire import Connection as BackendConnection
 from tests.chaos.history import Action, Outcome
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ REACH_SECONDS = 2.0
 TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
 
 
-async def connect(url: str) -> tuple[AbstractConnection, AbstractChannel]:
+async def connect(
+    url: str, kind: type[aio_pika.Connection] = aio_pika.Connection
+) -> tuple[AbstractConnection, AbstractChannel]:
     """A connection that stays broken when it breaks, and a channel with confirmations."""
     address = URL(url).update_query(heartbeat="4")
-    connection = await aio_pika.connect(address, timeout=REACH_SECONDS)
+    connection = await aio_pika.connect(address, timeout=REACH_SECONDS, connection_class=kind)
     try:
         async with asyncio.timeout(REACH_SECONDS):
             return connection, await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -78,11 +81,14 @@ async def publish(recorder: Recorder, url: str, *, is_held: bool) -> None:
 
 
 async def consume(recorder: Recorder, url: str) -> None:
-    """Take and acknowledge messages until told to end; a broken connection is made anew."""
+    """Take and acknowledge messages until told to end; a broken connection is made anew.
+
+    Over a connection as the backend has them: who only listens learns of a broker that stands still by its silence.
+    """
     while not recorder.stop.is_set():
         connection = None
         try:
-            connection, channel = await connect(url)
+            connection, channel = await connect(url, BackendConnection)
             await channel.set_qos(prefetch_count=50)
             queue = await channel.get_queue(QUEUE, ensure=False)
             await queue.consume(taker(recorder), timeout=REACH_SECONDS)
