@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 
-from appstack_redis import ghosts, kube, spin
+from appstack_redis import ghosts, kube, spin, timing
 from appstack_redis.ask import ask_until_agreed
 from appstack_redis.kube import Pod
 from appstack_redis.resp import Connection, RedisError
@@ -101,6 +101,7 @@ def run(settings: Settings) -> int:
         if seen == labelled and time.monotonic() > tidy_at:
             tidy_at = time.monotonic() + TIDY_SECONDS
             try:
+                timing.calm_down("127.0.0.1", settings.password)
                 ghosts.tidy(settings)
             except (OSError, RedisError) as error:
                 log.warning("cannot look for members that are gone: %s", error)

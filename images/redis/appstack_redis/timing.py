@@ -47,6 +47,12 @@ def asked_at(group: Group, password: str) -> float:
         return time.monotonic() - max(ages(sentinel, group.master_name), default=0) / 1000
 
 
+def calm_down(address: str, password: str) -> None:
+    """End what a pod killed in the middle of `asked_at` has left: a hundred questions a second. Raises OSError."""
+    with to_sentinel(address, password) as sentinel:
+        sentinel.call("SENTINEL", "DEBUG", "INFO-PERIOD", USUAL)
+
+
 def ages(sentinel: Connection, master_name: str) -> list[int]:
     """Milliseconds since each replica that is up last said what it is."""
     told = sentinel.call("SENTINEL", "REPLICAS", master_name)
