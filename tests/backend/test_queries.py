@@ -204,6 +204,18 @@ async def test_whoever_asks_at_once_with_one_token_waits_for_one_look_up(dsn: st
 
 
 @pytest.mark.usefixtures("watched")
+async def test_products_that_are_asked_for_at_once_are_looked_up_together(million: str) -> None:
+    async with application(million) as (http, _):
+        taken()
+        skus = [f"SKU{number:07d}" for number in range(1, 21)]
+        answers = await asyncio.gather(*(http.get(f"/v1/products/{sku}") for sku in skus))
+        assert [answer.json()["sku"] for answer in answers] == skus
+        statements = taken()
+        assert all(scans(plan) == set() for _, plan in statements)
+        assert len(statements) == 1, [text for text, _ in statements]
+
+
+@pytest.mark.usefixtures("watched")
 async def test_what_runs_in_the_background_uses_indexes_too(million: str) -> None:
     async with application(million) as (_, stores):
         await subscriptions.promote(stores.database)
