@@ -28,6 +28,30 @@ async def test_a_policy_that_cannot_be_made_holds_nothing_up(world: World, api: 
         assert (await stage.look())["RedisReady"]["status"] == "True"
 
 
+async def test_an_api_behind_a_service_of_somebody_elses_serves_nobody(world: World, api: Api) -> None:
+    async with staging(world, api, "foreign-door") as stage:
+        theirs = await stage.make("Service", f"{NAME}-api", spec={"ports": [{"port": 80}], "selector": {"a": "b"}})
+        await stage.make_stack(SPEC)
+        for _ in range(12):
+            await stage.cast.play()
+            conditions = await stage.look()
+            if await stage.cast.list(BY_NAME["Deployment"]):
+                break
+        for _ in range(2):
+            await stage.cast.play()
+            conditions = await stage.look()
+        assert conditions["Ready"]["status"] == "False", "its pods are ready, and no request reaches them"
+        assert f"no Service {NAME}-api" in conditions["Ready"]["message"]
+        assert conditions["APIReady"]["reason"] == conditions["Stalled"]["reason"] == "ForeignObject"
+        assert (await stage.get("Service", f"{NAME}-api"))["spec"] == theirs["spec"]
+
+        await stage.ask("DELETE", stage.path("Service", f"{NAME}-api"))
+        await stage.reach_health()
+        await stage.change_spec(paused=True)
+        await stage.ask("DELETE", stage.path("Service", f"{NAME}-api"))
+        assert (await stage.look())["Ready"]["status"] == "False", "nor those of a paused stack"
+
+
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 
 

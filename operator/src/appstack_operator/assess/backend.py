@@ -122,7 +122,18 @@ def assess_api(stack: AppStack, seen: Observed) -> Verdict:
     if api.replicas == 0 and api.autoscaling is None:
         return Verdict.true(Reason.NOT_DECLARED, "spec.backend.api.replicas is 0: no API pod is asked for")
     verdict = assess_deployment(f"{stack.name}-api", "api", None if api.autoscaling else api.replicas, seen)
-    return verdict if not verdict.is_true or api.autoscaling is None else use_is_measured(stack, seen) or verdict
+    if not verdict.is_true:
+        return verdict
+    unmeasured = use_is_measured(stack, seen) if api.autoscaling else None
+    return door_is_there(stack, seen) or unmeasured or verdict
+
+
+def door_is_there(stack: AppStack, seen: Observed) -> Verdict | None:
+    """The Service through which requests come. Pods that are ready serve nobody without it."""
+    name = f"{stack.name}-api"
+    if seen.get("Service", name):
+        return None
+    return Verdict.false(Reason.CREATING, f"the stack has no Service {name}: no request reaches the API's pods")
 
 
 def use_is_measured(stack: AppStack, seen: Observed) -> Verdict | None:
@@ -172,8 +183,8 @@ def backlogs_are_readable(stack: AppStack, seen: Observed) -> Iterator[Verdict]:
 
 
 def api_serves(stack: AppStack, seen: Observed) -> bool:
-    """Whether at least one API pod takes requests."""
-    return ready_count(seen.pods("api")) > 0
+    """Whether at least one API pod takes requests, and requests find the way to it."""
+    return ready_count(seen.pods("api")) > 0 and not door_is_there(stack, seen)
 
 
 def workers_serve(stack: AppStack, seen: Observed) -> bool:

@@ -75,6 +75,16 @@ def test_an_api_that_nobody_wants_serves_nobody_and_is_no_failure() -> None:
     assert "spec.backend.api.replicas is 0" in found["Ready"].message
 
 
+def test_pods_behind_no_service_serve_nobody() -> None:
+    """A paused stack, or one whose Service's name somebody else has."""
+    stack = a_stack()
+    seen = a_running_stack(stack)
+    services = {name: each for name, each in seen.objects["Service"].items() if name != "shop-api"}
+    found = verdicts(stack, replace(seen, objects={**seen.objects, "Service": services}))
+    assert (found["Ready"].status, found["APIReady"].status) == ("False", "False")
+    assert "no Service shop-api" in found["Ready"].message
+
+
 def test_what_contradicts_itself_is_told_pod_by_pod() -> None:
     stack = a_stack(backend={"image": "shop:1", "api": {"autoscaling": {}}})
     well = a_running_stack(stack)
