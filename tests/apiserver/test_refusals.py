@@ -24,6 +24,7 @@ from tests.apiserver.kit.stage import Clock, staging
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from appstack_operator.objects import Object
     from tests.apiserver.kit.life import World
     from tests.apiserver.kit.stage import Stage
 
@@ -203,10 +204,17 @@ async def test_a_stack_that_cannot_be_looked_at_for_a_minute_says_so(
             stalled = [each["message"] for each in live["status"]["conditions"] if each["type"] == "Stalled"]
             assert bool(stalled) is is_told
             assert all("nothing is done for the stack: pods is forbidden" in each for each in stalled)
+            (ready,) = [each["status"] for each in live["status"]["conditions"] if each["type"] == "Ready"]
+            assert ready == ("Unknown" if is_told else "True")
         assert live["status"]["summary"]["reason"] == "ApplyRefused"
         await stage.change("Role", "operator", {"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]})
         await until(partial(may_list_pods, own, stage))
-        assert await stage.look() == before
+        assert said_of(await stage.look()) == said_of(before)
+
+
+def said_of(conditions: dict[str, Object]) -> dict[str, tuple[str, str, str]]:
+    """All but since when."""
+    return {name: (each["status"], each["reason"], each["message"]) for name, each in conditions.items()}
 
 
 async def test_an_end_that_is_refused_for_a_minute_says_by_what(

@@ -25,7 +25,7 @@ from appstack_operator.assess.stack import (
     contradiction,
 )
 from appstack_operator.assess.status import build_status
-from appstack_operator.assess.verdict import Reason
+from appstack_operator.assess.verdict import Reason, Status, Verdict
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Context, Credentials
@@ -71,6 +71,8 @@ ALPHABET = string.ascii_letters + string.digits
 # How soon to look again whether PostgreSQL has ended, in a stack that is being deleted.
 ENDING_SECONDS = 2.0
 CRASHED_SECONDS = 15.0
+TRUE: Status = "True"
+UNKNOWN: Status = "Unknown"
 numbers = count(1)
 
 
@@ -287,26 +289,37 @@ async def report_invalid_spec(api: Api, live: Object, error: ValidationError, no
 
 
 async def report_stalled(api: Api, live: Object, reason: Reason, message: str, now: datetime) -> None:
-    """Say why nothing is done; everything else stays as it is."""
+    """Say why nothing is done, and that nobody looks whether users are served; everything else stays as it is."""
     stack = AppStack.model_validate({"metadata": live["metadata"], "status": live.get("status") or {}})
-    before = next((each for each in stack.status.conditions if each.type == "Stalled"), None)
-    stalled = Condition(
-        type="Stalled",
-        status="True",
-        reason=reason.value,
-        message=message[:2000],
-        last_transition_time=before.last_transition_time if before else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        observed_generation=stack.metadata.generation,
-    )
-    kept = [each for each in stack.status.conditions if each.type not in ("Stalled", "Reconciling")]
+    before = {each.type: each for each in stack.status.conditions}
+    conditions = [
+        unseen(kind, before.get(kind), stack, Verdict(status, reason, message), now)
+        for kind, status in (("Ready", UNKNOWN), ("HighlyAvailable", UNKNOWN), ("Stalled", TRUE))
+    ]
+    told_anew = {"Reconciling", *(each.type for each in conditions)}
+    kept = [each for each in stack.status.conditions if each.type not in told_anew]
     # How many pods there are is not looked at any more; the one thing to know is this.
     summary = stack.status.summary or SummaryStatus()
-    told = {"reason": stalled.reason, "message": stalled.message}
+    told = {"reason": reason.value, "message": conditions[-1].message}
     status = stack.status.model_copy(
         update={
-            "conditions": [*kept, stalled],
+            "conditions": [*conditions[:2], *kept, conditions[-1]],
             "observed_generation": stack.metadata.generation,
             "summary": summary.model_copy(update=told),
         }
     )
     await report(api, stack, live, status, now)
+
+
+def unseen(kind: str, former: Condition | None, stack: AppStack, verdict: Verdict, now: datetime) -> Condition:
+    """A condition of a stack that is not looked at; Ready goes on speaking for the generation that it spoke for."""
+    is_same = former is not None and former.status == verdict.status
+    spoke_for = former.observed_generation if former else 0
+    return Condition(
+        type=kind,
+        status=verdict.status,
+        reason=verdict.reason.value,
+        message=verdict.message[:2000],
+        last_transition_time=former.last_transition_time if former and is_same else f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        observed_generation=spoke_for if kind == "Ready" else stack.metadata.generation,
+    )

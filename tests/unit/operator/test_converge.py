@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from appstack_operator import converge
 from appstack_operator.api import AppStack
 from appstack_operator.api.status import AppStackStatus, Condition
+from appstack_operator.assess.verdict import Reason
 from appstack_operator.client import ApiError
 from appstack_operator.converge import (
     CRASHED_SECONDS,
@@ -19,6 +20,7 @@ from appstack_operator.converge import (
     generate_credentials,
     report,
     report_invalid_spec,
+    report_stalled,
     run_pass,
 )
 from appstack_operator.events import build_event
@@ -59,9 +61,34 @@ async def test_an_invalid_spec_is_told_also_where_the_status_cannot_be_read() ->
         AppStack.model_validate(live)
     api = Written()
     await report_invalid_spec(api, live, refused.value, NOW)  # type: ignore[arg-type]
-    (condition,) = api.applied[0]["status"]["conditions"]
-    assert (condition["type"], condition["reason"]) == ("Stalled", "SpecInvalid")
-    assert "spec.backend.api.replicas" in condition["message"]
+    conditions = api.applied[0]["status"]["conditions"]
+    told = [(each["type"], each["status"], each["reason"]) for each in conditions]
+    ready, available = (("Ready", "Unknown", "SpecInvalid"), ("HighlyAvailable", "Unknown", "SpecInvalid"))
+    assert told == [ready, available, ("Stalled", "True", "SpecInvalid")]
+    assert all("spec.backend.api.replicas" in each["message"] for each in conditions)
+
+
+async def test_a_stack_that_nobody_looks_at_is_not_called_ready() -> None:
+    """What was true then says nothing of now; but Ready has spoken for a generation, and goes on to."""
+    was = {"status": "True", "reason": "Healthy", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    kinds = ("Ready", "HighlyAvailable", "PostgresReady")
+    live: Object = {
+        "metadata": {"name": "shop", "namespace": "shop", "uid": "u", "generation": 2},
+        "status": {"conditions": [{"type": each, "observedGeneration": 1, **was} for each in kinds]},
+    }
+    api = Written()
+    await report_stalled(api, live, Reason.APPLY_REFUSED, "nothing is done", NOW)  # type: ignore[arg-type]
+    status = api.applied[0]["status"]
+    told = {each["type"]: (each["status"], each["observedGeneration"]) for each in status["conditions"]}
+    assert told == {
+        "Ready": ("Unknown", 1),
+        "HighlyAvailable": ("Unknown", 2),
+        "PostgresReady": ("True", 1),
+        "Stalled": ("True", 2),
+    }
+    again = Written()
+    await report_stalled(again, {**live, "status": status}, Reason.APPLY_REFUSED, "nothing is done", NOW)  # type: ignore[arg-type]
+    assert again.applied == [], "told once"
 
 
 async def test_an_invalid_spec_is_the_thing_to_know() -> None:
@@ -166,7 +193,8 @@ async def test_a_pass_that_crashes_for_a_minute_says_so_in_status(
     for since in operator.failing["shop", "shop"]:
         operator.failing["shop", "shop"][since] -= timedelta(seconds=PASSING_SECONDS)
     assert await run_pass(operator, "shop", "shop") == CRASHED_SECONDS
-    told = told_by(api)[0]
-    assert (told["type"], told["reason"]) == condition
+    kind, reason = condition
+    told = next(each for each in told_by(api) if each["type"] == kind)
+    assert told["reason"] == reason
     assert "ValueError" in told["message"]
     assert "password" not in told["message"]

@@ -14,7 +14,7 @@ MONITORING = "monitoring.coreos.com/v1"
 # Condition, what it is (1 True, 0 False, -1 Unknown) -> how long that may last, how urgent it is, what it means.
 ALERTS = (
     ("Ready", 0, "1m", "critical", "users of the stack are not served"),
-    ("Ready", -1, "5m", "critical", "nobody can tell whether users are served: the operator is cut off from the pods"),
+    ("Ready", -1, "5m", "critical", "nobody can tell whether users are served: the operator cannot look at the stack"),
     ("HighlyAvailable", 0, "15m", "warning", "the next loss of a pod or node ends the service"),
     ("Stalled", 1, "5m", "warning", "the stack does not move on by itself: somebody has to act"),
     ("MigrationsApplied", 0, "15m", "warning", "the database does not have the schema of the wanted image"),
