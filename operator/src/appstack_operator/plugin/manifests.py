@@ -61,7 +61,10 @@ def checked(name: str, document: Object) -> Object:
     meta = document.get("metadata")
     if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
         raise UserError(f"{where}: metadata.name is missing")
-    if not isinstance(document.get("spec", {}), dict):
+    spec = document.get("spec")
+    if spec is None:  # all of it commented out: the API server takes it for an empty one
+        return {key: value for key, value in document.items() if key != "spec"}
+    if not isinstance(spec, dict):
         raise UserError(f"{where}: spec must be a map; an empty one is {{}}")
     return document
 

@@ -39,6 +39,12 @@ def test_lists_are_taken_apart_and_what_is_not_looked_at_is_named() -> None:
     assert left == ["ConfigMap", "Secret words"]
 
 
+def test_a_spec_of_comments_alone_is_an_empty_one() -> None:
+    """So `kubectl apply` takes it, too."""
+    without, _ = read_stacks(["-"], StringIO(STACK))
+    assert read_stacks(["-"], StringIO(f"{STACK[:-1]}, spec: null}}")) == (without, [])
+
+
 @pytest.mark.parametrize("text", ["", "a: [1", "just words", "[1]", "contexts: 1\ncurrent-context: a\nclusters: 2"])
 async def test_what_is_no_kubeconfig_is_said_to_be_none(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config"
