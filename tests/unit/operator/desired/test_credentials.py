@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from appstack_operator.assess.credentials import secrets_are_in_force
+from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.desired.credentials import (
     PLACES,
@@ -16,10 +17,11 @@ from appstack_operator.desired.credentials import (
     build_record,
     edited_credentials,
     known_credentials,
+    lost_credentials,
     usable_edits,
 )
 from appstack_operator.desired.stack import build_stack
-from appstack_operator.gates import Gates
+from appstack_operator.gates import Gates, set_gates
 from appstack_operator.plan import Action, Verb, plan
 from tests.unit.operator.factories import a_context, a_stack, made, observed
 
@@ -51,6 +53,42 @@ def credential_actions(seen: Observed, in_force: Any = None) -> list[Action]:
     context = replace(CONTEXT, credentials=in_force or known_credentials(STACK, seen, FRESH))
     actions = plan(STACK, build_stack(STACK, context), seen, Gates())
     return [each for each in actions if each.target.kind == "Secret" and not each.target.name.endswith("-env")]
+
+
+SETS = [made(STACK, each.manifest) for each in build_stack(STACK, CONTEXT) if each.manifest["kind"] == "StatefulSet"]
+OF_POSTGRES = {"postgres_app", "postgres_superuser", "postgres_replication", "postgres_rest"}
+
+
+@pytest.mark.parametrize(
+    ("objects", "spec", "lost"),
+    [
+        pytest.param([], {}, set(), id="a new stack"),
+        pytest.param(SETS, {}, PLACES.keys() - {"api_token"}, id="all Secrets of what runs"),
+        pytest.param([*SETS, RECORD], {}, set(), id="the copy is left"),
+        pytest.param([*SETS, *SECRETS], {}, set(), id="the Secrets are left"),
+        pytest.param(SETS[:1], {}, OF_POSTGRES, id="only PostgreSQL was begun"),
+        pytest.param(SETS, {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}},
+                     PLACES.keys() - OF_POSTGRES - {"api_token"}, id="PostgreSQL is somebody else's"),
+    ],
+)  # fmt: skip
+def test_passwords_are_lost_where_a_service_was_given_them_and_neither_place_holds_them(
+    objects: list[Object], spec: dict[str, Any], lost: set[str]
+) -> None:
+    assert lost_credentials(a_stack(**spec), observed(*objects)) == lost
+
+
+def test_nothing_is_given_passwords_in_the_place_of_lost_ones() -> None:
+    seen = observed(*SETS)
+    lost = lost_credentials(STACK, seen)
+    context = replace(CONTEXT, credentials=FRESH, lost=lost)
+    wanted = build_stack(STACK, context)
+    actions = plan(STACK, wanted, seen, set_gates(assess_stack(STACK, seen, context)))
+    written = {
+        (each.target.kind, each.target.name) for each in actions if each.target.kind in ("Secret", "StatefulSet")
+    }
+    assert written == {("Secret", "shop-api-token"), ("Secret", "shop-credentials")}, "a token is whatever it is"
+    (record,) = [each.manifest for each in wanted if each.manifest["metadata"]["name"] == "shop-credentials"]
+    assert record["data"].keys() == {"api_token"}
 
 
 def test_a_deleted_secret_is_made_again_with_the_password_that_the_service_has() -> None:
