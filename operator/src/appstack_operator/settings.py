@@ -40,6 +40,12 @@ class Settings(BaseSettings):
         """Turn a,b into its parts."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def in_capitals(cls, value: object) -> object:
+        """Take `debug` as well."""
+        return value.upper() if isinstance(value, str) else value
+
     @property
     def images(self) -> Images:
         """The bundled images, for the builders."""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from appstack_operator.main import main
+from appstack_operator.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,11 @@ def test_run_begins_nothing_with_a_value_that_it_cannot_work_with(
     monkeypatch.setenv(variable, value)
     monkeypatch.setattr("appstack_operator.process.run", lambda _: None)
     assert f"{variable}: Input should be " in refusal(capsys, "run")
+
+
+def test_a_log_level_may_be_named_in_small_letters() -> None:
+    images = {f"image_{name}": "image:1" for name in ("backend", "postgres", "redis", "rabbitmq")}
+    assert Settings.model_validate(images | {"log_level": "debug"}).log_level == "DEBUG"
 
 
 @pytest.mark.parametrize(

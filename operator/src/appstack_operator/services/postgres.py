@@ -33,9 +33,11 @@ async def ask_member(http: aiohttp.ClientSession, pod: Object) -> tuple[Postgres
         async with http.get(f"http://{address}:{PATRONI_PORT}/patroni") as response:
             facts = await response.json()
         return member_of(name, facts), position_of(facts)
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         is_late = isinstance(error, TimeoutError)
         return PostgresMember(name, error=str(error) or "no answer within 2 s", is_late=is_late), None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return PostgresMember(name, error=f"what answers on port {PATRONI_PORT} does not speak as Patroni does"), None
 
 
 def member_of(pod: str, facts: dict[str, Any]) -> PostgresMember:
