@@ -72,8 +72,8 @@ class CopyOut:
         try:
             async with asyncio.timeout(self.silent_seconds):
                 return await queue.get()
-        except TimeoutError:
-            raise psycopg.OperationalError(f"the server sent nothing for {self.silent_seconds:g} s") from None
+        except TimeoutError:  # no sign that the server is lost: it may have looked for rows all the time
+            raise psycopg.errors.QueryCanceled(f"the server sent nothing for {self.silent_seconds:g} s") from None
 
     def _read(self, hand_over: Callable[[bytes | None], None]) -> None:
         """In the thread."""
