@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,13 +122,15 @@ def two_at_once(history: Iterable[Operation]) -> list[str]:
 
 @contextmanager
 def first_in_line() -> Iterator[None]:
-    """The processor before all others: a pause has to end in time on a machine that has none free."""
+    """The processor before all others, where we may: a pause has to end in time on a machine that has none free."""
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, priority)
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, policy, priority)
 
 
 def pause(pids: Callable[[], Iterable[int]], seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -60,6 +61,20 @@ def test_two_members_that_acknowledge_at_once_are_seen() -> None:
     assert len(two_at_once([*handed_over, write("0", 3.05)])) >= 1  # at the same time
     assert len(two_at_once([*handed_over, write("0", 3.5)])) == 1  # in between
     assert two_at_once([*handed_over, write("0", 3.05, Outcome.UNKNOWN)]) == []
+
+
+def test_who_may_not_go_first_pauses_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, or as another user than root: whether it was in time is looked at anyway."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            pause(lambda: [process.pid], 0.1)
+        finally:
+            process.kill()
 
 
 def test_a_pause_is_proven_by_processes_that_stood_still_and_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
