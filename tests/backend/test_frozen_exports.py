@@ -93,7 +93,7 @@ async def test_an_export_read_from_a_frozen_primary_is_written_by_its_successor(
 async def test_an_export_read_from_a_frozen_replica_is_written_from_the_primary(
     servers_of_a_stack: tuple[servers.Postgres, servers.Postgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "REPLICA_SILENT_SECONDS", 1.0, raising=False)
+    monkeypatch.setattr(write, "REPLICA_SILENT_SECONDS", 1.0)
     primary, replica = servers_of_a_stack
     async with opened(primary.dsn) as database, opened(replica.dsn, 0, may_follow=True) as follower:
         job_id = await ordered(database)
