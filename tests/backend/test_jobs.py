@@ -141,6 +141,20 @@ def test_the_sweep_tells_of_ends_whose_events_are_lost(api: Api, backend: Backen
         assert {body["data"]["id"] for body in hook.bodies} >= {told["id"], imported["id"]}
 
 
+def test_an_event_that_became_a_dead_letter_is_not_made_again(api: Api, backend: Backend, dsn: str) -> None:
+    """Each sweep would make one more letter. It is sent back from where it lies."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("ALTER TABLE subscriptions RENAME TO mislaid")  # what no attempt can do anything about
+        worker = backend.start_worker()
+        api.feed(feeds.as_csv(feeds.rows(10, seed=38)))
+        dead = 'appstack_messages_total{outcome="dead",queue="notifications"}'
+        wait_until(lambda: worker.metrics().get(dead) == 1, "its event is a dead letter")
+        conn.execute("ALTER TABLE mislaid RENAME TO subscriptions")
+        shift = "created_at = created_at - '1 h'::interval, finished_at = finished_at - '1 h'::interval"
+        conn.execute(f"UPDATE imports SET {shift}".encode())
+        assert {line["rescued"] for line in run_twice(backend, "sweep-outbox")} == {0}
+
+
 def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend, dsn: str) -> None:
     api.post(feeds.as_csv(feeds.rows(1_200, seed=35)))
     wait_until(lambda: outbox(dsn) == 0, "the messages wait in the queue")

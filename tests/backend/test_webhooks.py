@@ -401,6 +401,22 @@ async def test_what_waits_for_a_dead_target_keeps_nothing_from_others(dsn: str) 
             assert await subscriptions.promote(hand.stores.database, 100) == 100, "alone, one has all of it"
 
 
+async def test_what_waits_for_a_target_that_answers_again_is_sent_at_once(dsn: str) -> None:
+    """Whoever asked while another one probed it had left it alone for half a minute more."""
+    with receiver(500, 200) as hook, psycopg.connect(dsn, autocommit=True) as conn:
+        async with by_hand(dsn, webhook_breaker_failures=1) as hand:
+            subscription = await hand.subscribe(hook.url)
+            conn.execute(DUE, (subscription, "1 s", 10))
+            assert await subscriptions.promote(hand.stores.database, 2) == 2
+            assert (await hand.attempt(subscription))["last_status"] == 500
+            assert (await hand.attempt(subscription))["last_error"] == "the target is left alone after failures"
+            assert await subscriptions.promote(hand.stores.database, 100) == 0
+            conn.execute("UPDATE webhook_targets SET open_until = now()")
+            await hand.tell("again")
+            assert (await hand.attempt(subscription))["last_status"] == 200
+            assert await subscriptions.promote(hand.stores.database, 100) > 0
+
+
 async def test_two_who_promote_at_once_send_nothing_twice(dsn: str) -> None:
     with receiver() as hook, psycopg.connect(dsn, autocommit=True) as conn:
         async with by_hand(dsn) as hand:

@@ -36,6 +36,8 @@ def that_knows_when_it_failed(renew: Renewal) -> Renewal:
     return renewed
 
 
+# Not below: as a pod's first process Patroni works in a child, which imports this module where it is not a mere fork.
+Kubernetes._update_leader_with_retry = that_knows_when_it_failed(Kubernetes._update_leader_with_retry)
+
 if __name__ == "__main__":
-    Kubernetes._update_leader_with_retry = that_knows_when_it_failed(Kubernetes._update_leader_with_retry)
     sys.exit(main())

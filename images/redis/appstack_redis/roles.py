@@ -101,10 +101,10 @@ def run(settings: Settings) -> int:
         if seen == labelled and time.monotonic() > tidy_at:
             tidy_at = time.monotonic() + TIDY_SECONDS
             try:
-                timing.calm_down("127.0.0.1", settings.password)
                 ghosts.tidy(settings)
+                timing.calm_down("127.0.0.1", settings.password)
             except (OSError, RedisError) as error:
-                log.warning("cannot look for members that are gone: %s", error)
+                log.warning("cannot look for members that are gone, or at how often Sentinel asks: %s", error)
         if seen and (seen != labelled or time.monotonic() > due):
             try:
                 labelled, said = relabel(settings, selector), ""

@@ -63,6 +63,7 @@ INDEXES: dict[str, set[str]] = {
     "subscriptions.PAGE": {"subscriptions_pkey"},
     "subscriptions.PROMOTE": {"deliveries_waiting", "deliveries_pkey", "subscriptions_pkey"},
     "subscriptions.REST": {"subscriptions_pkey"},
+    "subscriptions.WAKE": {"subscriptions_pkey"},
     "subscriptions.RECORD": {"deliveries_due"},
     "subscriptions.REOPEN": {"deliveries_pkey"},
     "tokens.BY_HASH": {"tokens_hash_key"},

@@ -11,6 +11,7 @@ from appstack_backend.database import Connection, Database
 ADD = """
     WITH mark AS (INSERT INTO processed_messages (message_id) VALUES (%(mark)s))
     INSERT INTO outbox (queue, message_id, body) VALUES (%(queue)s, %(message_id)s, %(body)s)"""
+MARK_BURIED = "INSERT INTO processed_messages (message_id) VALUES (%(mark)s) ON CONFLICT DO NOTHING"
 IS_MARKED = "SELECT FROM processed_messages WHERE message_id = %(mark)s"
 # Two relays never take the same message: what one has locked the other passes over.
 TAKE = """
@@ -28,6 +29,16 @@ async def add(conn: Connection, queue: str, message_id: str, body: dict[str, Any
 async def is_marked(conn: Connection, mark: str) -> bool:
     """Whether the transaction that left this mark was committed."""
     return (await conn.execute(IS_MARKED, {"mark": mark})).rowcount > 0
+
+
+def burial_of(message_id: str) -> str:
+    """The mark that a message became a dead letter; its own is for who has done its work."""
+    return f"{message_id}/buried"
+
+
+async def mark_buried(database: Database, message_id: str) -> None:
+    """Let nobody make this message again: it lies among the dead letters, to be sent back from there."""
+    await database.execute(MARK_BURIED, {"mark": burial_of(message_id)})
 
 
 async def take(conn: Connection, limit: int) -> list[dict[str, Any]]:

@@ -35,11 +35,13 @@ DELIVERIES = f"""
     UPDATE deliveries SET next_attempt_at = now()
     WHERE state = 'pending' AND next_attempt_at IS NULL AND created_at < {STILL}
     RETURNING id"""  # noqa: S608
-# Events of jobs that nobody has worked on: whoever does leaves a mark, which is kept for a day at least.
+# Events of jobs that nobody has worked on: whoever does leaves a mark, and so does who buries one (messages.burial_of);
+# marks are kept for a day at least.
 UNTOLD = f"""
         AND created_at > now() - interval '2 days' AND created_at < {STILL}
         AND finished_at > now() - interval '1 day' AND finished_at < {STILL}
-        AND NOT EXISTS (SELECT FROM processed_messages m WHERE m.message_id = {{message_id}})
+        AND NOT EXISTS (
+            SELECT FROM processed_messages m WHERE m.message_id IN ({{message_id}}, {{message_id}} || '/buried'))
     LIMIT %(batch)s
     RETURNING id"""
 IMPORT_EVENTS = f"""{imports.EVENT}

@@ -94,6 +94,8 @@ PROMOTE = """
 REST = """
     UPDATE subscriptions SET rests_until = %(until)s
     WHERE id = %(id)s AND (rests_until IS NULL OR rests_until < %(until)s)"""
+# It has answered: what waits for it need not wait any longer.
+WAKE = "UPDATE subscriptions SET rests_until = NULL WHERE id = %(id)s AND rests_until IS NOT NULL"
 DELIVERY = """
     SELECT d.id, d.subscription_id, d.event, d.payload, d.state, d.attempts, d.next_attempt_at,
         extract(epoch FROM now() - d.created_at)::float8 AS age_seconds,
@@ -219,6 +221,8 @@ async def record(database: Database, values: Row, target: Row | None, disable_re
             return False
         if target:
             await conn.execute(TARGET_FAILED if target["is_failure"] else TARGET_ANSWERED, target)
+            if not target["is_failure"]:
+                await conn.execute(WAKE, {"id": values["subscription_id"]})
         if disable_reason:
             await conn.execute(DISABLE, {"id": values["subscription_id"], "reason": disable_reason})
         return True

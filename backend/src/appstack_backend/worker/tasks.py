@@ -25,7 +25,7 @@ from appstack_backend.logs import bound, get_logger
 from appstack_backend.metrics import MESSAGE_SECONDS
 from appstack_backend.outbox import Relay
 from appstack_backend.reads import Reads
-from appstack_backend.repository import exports, subscriptions
+from appstack_backend.repository import exports, messages, subscriptions
 from appstack_backend.settings import Settings
 from appstack_backend.webhooks.deliver import DeliveryDead, Sender, deliver
 from appstack_backend.worker.consumer import GiveBack, deliveries_before
@@ -283,9 +283,11 @@ class Worker:
         )
 
     async def _tell_job(self, task: Task | None, code: str) -> None:
-        """Count what cannot be done as done and failed; harmless to repeat."""
+        """Count what cannot be done as done and failed; mark an event, which nobody makes again. Harmless to repeat."""
         if task is not None and task.kind == "import.chunk":
             ref = task.chunk()
             await self._services.database.run(lambda conn: bury_chunk(conn, ref))
         elif task is not None and task.kind == "export.run":
             await fail_export(self._services.database, task.uuid("export_id"), code)
+        elif task is not None and task.kind == "event" and task.message_id:
+            await messages.mark_buried(self._services.database, task.message_id)
