@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.stack import build_stack
@@ -148,6 +148,7 @@ def steady(text: str) -> str:
     return re.sub(r"\b10\.\d+\.\d+\.\d+\b", "ADDRESS", text)
 
 
+@example(pair=({"postgres": {"pooler": {"enabled": True}}}, {}))
 @settings(QUICK, max_examples=FEW // 3)
 @given(pair=pairs_of_specs())
 def test_there_and_back_again_ends_where_it_began(

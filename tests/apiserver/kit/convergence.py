@@ -91,7 +91,9 @@ class Convergence:
         stack, seen = await self._look(namespace, name)
         for deployment in seen.of_kind("Deployment"):
             deployment["status"] = rolled_out(deployment)
-        context = build_context(stack, seen, placeholder_credentials(), SETTINGS)
+        # No pool of connections runs here either: who waits for it would never be sent through it.
+        is_door = stack.spec.postgres.pooler.enabled
+        context = replace(build_context(stack, seen, placeholder_credentials(), SETTINGS), pooler_is_door=is_door)
         actions = plan(stack, build_stack(stack, context), seen, Gates())
         failures = await apply(stack, actions, self.api)
         assert [failure.message for failure in failures] == []
