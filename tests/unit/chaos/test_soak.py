@@ -73,6 +73,7 @@ def test_who_may_not_go_first_pauses_all_the_same(monkeypatch: pytest.MonkeyPatc
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
             pause(lambda: [process.pid], 0.1)
+            assert processes.stopped([process.pid]) == []
         finally:
             process.kill()
 

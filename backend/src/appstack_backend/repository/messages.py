@@ -11,6 +11,8 @@ from appstack_backend.database import Connection, Database
 ADD = """
     WITH mark AS (INSERT INTO processed_messages (message_id) VALUES (%(mark)s))
     INSERT INTO outbox (queue, message_id, body) VALUES (%(queue)s, %(message_id)s, %(body)s)"""
+# Ends the mark of a message that became a dead letter; its own mark is for who has done its work.
+BURIED = "/buried"
 MARK_BURIED = "INSERT INTO processed_messages (message_id) VALUES (%(mark)s) ON CONFLICT DO NOTHING"
 IS_MARKED = "SELECT FROM processed_messages WHERE message_id = %(mark)s"
 # Two relays never take the same message: what one has locked the other passes over.
@@ -31,14 +33,9 @@ async def is_marked(conn: Connection, mark: str) -> bool:
     return (await conn.execute(IS_MARKED, {"mark": mark})).rowcount > 0
 
 
-def burial_of(message_id: str) -> str:
-    """The mark that a message became a dead letter; its own is for who has done its work."""
-    return f"{message_id}/buried"
-
-
 async def mark_buried(database: Database, message_id: str) -> None:
     """Let nobody make this message again: it lies among the dead letters, to be sent back from there."""
-    await database.execute(MARK_BURIED, {"mark": burial_of(message_id)})
+    await database.execute(MARK_BURIED, {"mark": message_id + BURIED})
 
 
 async def take(conn: Connection, limit: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ Only while the broker has none of them waiting; a message too many is harmless, 
 """
 
 from appstack_backend.database import Database
-from appstack_backend.repository import exports, imports
+from appstack_backend.repository import exports, imports, messages
 
 BATCH = 10_000  # what is left waits until work has stood still again
 STILL = "now() - make_interval(mins => %(minutes)s)"
@@ -35,13 +35,14 @@ DELIVERIES = f"""
     UPDATE deliveries SET next_attempt_at = now()
     WHERE state = 'pending' AND next_attempt_at IS NULL AND created_at < {STILL}
     RETURNING id"""  # noqa: S608
-# Events of jobs that nobody has worked on: whoever does leaves a mark, and so does who buries one (messages.burial_of);
+# Events of jobs that nobody has worked on: whoever does leaves a mark, and so does who buries one (messages.BURIED);
 # marks are kept for a day at least.
 UNTOLD = f"""
         AND created_at > now() - interval '2 days' AND created_at < {STILL}
         AND finished_at > now() - interval '1 day' AND finished_at < {STILL}
         AND NOT EXISTS (
-            SELECT FROM processed_messages m WHERE m.message_id IN ({{message_id}}, {{message_id}} || '/buried'))
+            SELECT FROM processed_messages m
+            WHERE m.message_id IN ({{message_id}}, {{message_id}} || '{messages.BURIED}'))
     LIMIT %(batch)s
     RETURNING id"""
 IMPORT_EVENTS = f"""{imports.EVENT}
