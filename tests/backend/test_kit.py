@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import psycopg
 
+from tests.backend.kit import servers
 from tests.backend.kit.processes import descendants, wait_until
 from tests.backend.kit.servers import PASSWORD, answers
 
@@ -40,13 +42,25 @@ def test_a_killed_test_run_leaves_no_shared_memory(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "it runs\n"
-        servers = [pid for pid in descendants(run.pid) if name_of(pid) == "postgres"]
-        used = {path.name for path in Path(f"/proc/{servers[0]}/root/dev/shm").iterdir()}
+        started = [pid for pid in descendants(run.pid) if name_of(pid) == "postgres"]
+        used = {path.name for path in Path(f"/proc/{started[0]}/root/dev/shm").iterdir()}
         run.kill()
         run.wait()
-    wait_until(lambda: not Path(f"/proc/{servers[0]}").exists(), "PostgreSQL is gone")
+    wait_until(lambda: not Path(f"/proc/{started[0]}").exists(), "PostgreSQL is gone")
     assert used
     assert used.isdisjoint(path.name for path in Path("/dev/shm").iterdir())
+
+
+def test_a_stopped_server_has_left_its_port(tmp_path: Path) -> None:
+    """One that starts in its place takes the same."""
+    with servers.postgres(tmp_path) as server:
+        for _ in range(3):
+            server.kill()
+            with socket.socket() as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
+                listener.bind(("127.0.0.1", server.port))
+                listener.listen()
+            server.start()
 
 
 def name_of(pid: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from tests.backend.kit.described import hold_to_description
-from tests.backend.kit.rootfs import free_port
+from tests.backend.kit.rootfs import children, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,9 +209,4 @@ class Api:
 
 def descendants(pid: int) -> list[int]:
     """All processes below one, as far as they have not ended meanwhile."""
-    found = []
-    with contextlib.suppress(OSError):
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in map(int, children.read_text().split()):
-                found += [child, *descendants(child)]
-    return found
+    return [found for child in children(pid) for found in (child, *descendants(child))]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +81,15 @@ def claim_block() -> list[int]:
     raise RuntimeError("tests hold every port that they may")
 
 
+def children(pid: int) -> list[int]:
+    """The processes that one has started and that have not ended."""
+    found: list[int] = []
+    with suppress(OSError):
+        for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, listed.read_text().split())
+    return found
+
+
 @dataclass(slots=True)
 class Box:
     """A place to run one image: its own scratch folder, seen as /scratch, and its numeric user."""
@@ -131,13 +142,18 @@ class Box:
 
 @dataclass(slots=True)
 class Server:
-    """A running server. Stopping it is as sudden as a crash."""
+    """A running server. Stopping it is as sudden as a crash; its ports and files are free once that has returned."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def stop(self) -> None:
-        self.process.kill()
+        # The first process of the namespace, not the one that waits for it: the kernel ends it after all the others.
+        if not (first := children(self.process.pid)):
+            self.process.kill()
+        for pid in first:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def check(self) -> None:
