@@ -59,7 +59,7 @@ def test_the_outline_leads_to_the_same_number_of_workers() -> None:
     assert scale_workers(stack, outline(seen), ScalingMemory()) == scale_workers(stack, seen, ScalingMemory())
     assert scale_workers(stack, outline(seen), ScalingMemory()) == {"bulk": 7}
     (pod,) = outline(seen).pods("rabbitmq")
-    assert rabbitmq.root_of(pod) == "http://10.0.0.1:15672"
+    assert str(rabbitmq.place_of(pod, "/api")) == "http://10.0.0.1:15672/api"
 
 
 async def test_the_outline_is_all_that_services_are_asked_by() -> None:

@@ -1,14 +1,17 @@
-"""The session for questions to services: one for the process, so that each connection serves for the next question."""
+"""Questions to services: one session for the process, so that a connection serves for the next one, as an URL does."""
 
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 import aiohttp
+from yarl import URL
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 KEEP_SECONDS = 20.0  # a bit longer than calm services are asked rarely
+MOST_URLS = 16_384  # of a thousand stacks; some 2 KiB each
 MOST_FILES = 65_536  # of what a machine allows: a mistake must not take all of it
 SHARED: ContextVar[aiohttp.ClientSession | None] = ContextVar("session", default=None)
 
@@ -56,3 +59,9 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def new_session(connector: aiohttp.TCPConnector | None = None) -> aiohttp.ClientSession:
     """A session that remembers nothing of one service that another might be told."""
     return aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
+
+
+@lru_cache(MOST_URLS)
+def url_of(address: str, port: int, path: str) -> URL:
+    """The same at each look, so it is taken apart once: what yarl itself remembers is enough for thirty stacks."""
+    return URL(f"http://{address}:{port}{path}", encoded=True)

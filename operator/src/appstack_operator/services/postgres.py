@@ -11,7 +11,7 @@ from appstack_operator.api import AppStack
 from appstack_operator.desired.context import Credentials
 from appstack_operator.objects import Object
 from appstack_operator.observed import PostgresAnswers, PostgresMember
-from appstack_operator.services.http import session
+from appstack_operator.services.http import session, url_of
 
 PATRONI_PORT = 8008
 
@@ -30,7 +30,7 @@ async def ask_member(http: aiohttp.ClientSession, pod: Object) -> tuple[Postgres
         return PostgresMember(name, error="the pod has no address yet"), None
     try:
         # The status code is for load balancers (503: not the primary); the body is the answer.
-        async with http.get(f"http://{address}:{PATRONI_PORT}/patroni") as response:
+        async with http.get(url_of(address, PATRONI_PORT, "/patroni")) as response:
             facts = await response.json()
         return member_of(name, facts), position_of(facts)
     except (aiohttp.ClientError, TimeoutError) as error:

@@ -15,14 +15,14 @@ from appstack_operator.api import AppStack
 from appstack_operator.desired.context import Credentials
 from appstack_operator.objects import Object
 from appstack_operator.observed import RabbitmqAnswers, RabbitmqNode
-from appstack_operator.services.http import TIMEOUT, session
+from appstack_operator.services.http import TIMEOUT, session, url_of
 
 MANAGEMENT_PORT = 15672
 USERNAME = "app"
 # Lengths are read from the queues themselves, not from the statistics, which are seconds old.
 TOTALS = "disable_stats=true&enable_queue_totals=true"
 QUEUES = f"/api/queues/%2F?{TOTALS}"
-Get = Callable[[str], Awaitable[Any]]
+Get = Callable[[URL], Awaitable[Any]]
 FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
@@ -68,7 +68,7 @@ async def with_backlog(answers: RabbitmqAnswers, get: Get, speakers: Sequence[Ob
     told = []
     for pod in speakers[:2]:
         try:
-            queues = await get(root_of(pod) + QUEUES)
+            queues = await get(place_of(pod, QUEUES))
             return replace(answers, backlog=backlog_of(queues), in_hand=in_hand_of(queues))
         except FAILURES as error:
             told.append(f"{pod_name(pod)}: {in_words(error)}")
@@ -91,7 +91,7 @@ async def ask_backlog(pods: Sequence[Object], credentials: Credentials) -> Rabbi
     async with management(credentials) as get:
         for pod in pods:
             try:
-                queues = await get(root_of(pod) + QUEUES)
+                queues = await get(place_of(pod, QUEUES))
                 return RabbitmqAnswers(backlog=backlog_of(queues), in_hand=in_hand_of(queues))
             except FAILURES:
                 continue
@@ -131,7 +131,7 @@ async def management(credentials: Credentials) -> AsyncIterator[Get]:
     header = authorization(credentials)
     async with session() as http:
 
-        async def get(url: str) -> Any:
+        async def get(url: URL) -> Any:
             async with http.get(url, headers=header, raise_for_status=True) as response:
                 return await response.json()
 
@@ -155,14 +155,13 @@ async def ask_node(get: Get, pod: Object) -> Word:
     Only the second question makes it ask the others, one of which may have been lost just now and keep it waiting:
     then the node has spoken all the same.
     """
-    root = root_of(pod)
-    members = await get(f"{root}/api/nodes?disable_stats=true&columns=name,running")
+    members = await get(place_of(pod, "/api/nodes?disable_stats=true&columns=name,running"))
     runs = {str(member["name"]): bool(member.get("running")) for member in members}
     me = next((name for name in runs if pod_of(name) == pod_name(pod)), None)
     if me is None:  # of a cluster that has forgotten it
         return Word(runs, (), ())
     try:
-        facts = await get(f"{root}/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm")
+        facts = await get(place_of(pod, f"/api/nodes/{me}?columns=partitions,mem_alarm,disk_free_alarm"))
     except FAILURES:
         return Word(runs, (), ())
     if not isinstance(facts, dict):  # Erlang's empty list: a node that has just started knows nothing of itself yet
@@ -175,9 +174,9 @@ async def ask_node(get: Get, pod: Object) -> Word:
     )
 
 
-def root_of(pod: Object) -> str:
-    """The address of a pod's management API; KeyError while it has none."""
-    return f"http://{pod['status']['podIP']}:{MANAGEMENT_PORT}"
+def place_of(pod: Object, path: str) -> URL:
+    """A path of a pod's management API; KeyError while the pod has no address."""
+    return url_of(pod["status"]["podIP"], MANAGEMENT_PORT, path)
 
 
 def pod_name(pod: Object) -> str:
