@@ -58,16 +58,27 @@ async def create_stacks(client: httpx.AsyncClient, number: int) -> None:
 
 
 async def until_ready(client: httpx.AsyncClient, number: int, begun: float) -> None:
-    """Wait until every stack is Ready and nothing is under way."""
-    while time.monotonic() - begun < PATIENCE_SECONDS:
-        stacks = (await client.get(f"/apis/{STACK.api_version}/appstacks")).json()["items"]
-        ready = sum(is_settled(stack) for stack in stacks)
-        sys.stderr.write(f"\r{time.monotonic() - begun:5.0f} s: {ready} of {number} ready ")
-        if ready == number:
+    """Wait until every stack is Ready and nothing is under way.
+
+    By a watch: to ask for all stacks again and again would cost more than what is measured.
+    """
+    try:
+        async with asyncio.timeout(begun + PATIENCE_SECONDS - time.monotonic()):
+            await watch_until_ready(client, number, begun)
+    except TimeoutError:
+        raise TimeoutError("the stacks do not become ready") from None
+
+
+async def watch_until_ready(client: httpx.AsyncClient, number: int, begun: float) -> None:
+    """As long as that takes."""
+    ready: set[str] = set()
+    async for event in watch(client, f"/apis/{STACK.api_version}/appstacks"):
+        namespace = event["object"]["metadata"]["namespace"]
+        (ready.add if is_settled(event["object"]) else ready.discard)(namespace)
+        sys.stderr.write(f"\r{time.monotonic() - begun:5.0f} s: {len(ready)} of {number} ready ")
+        if len(ready) == number:
             sys.stderr.write("\n")
             return
-        await asyncio.sleep(1)
-    raise TimeoutError("the stacks do not become ready")
 
 
 def is_settled(stack: dict[str, Any]) -> bool:

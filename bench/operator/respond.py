@@ -48,9 +48,9 @@ async def play_scheduler(client: httpx.AsyncClient, responders: Responders) -> N
             continue
         member = Member(meta["namespace"], meta["labels"][STACK_LABEL], component, meta["name"])
         if event["type"] == "DELETED":
-            responders.members.pop(address, None)
+            responders.forget(address)
         else:
-            responders.members[address] = member
+            responders.settle(address, member)
 
 
 async def learn_passwords(client: httpx.AsyncClient, responders: Responders) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -46,7 +47,7 @@ class Member:
 class Responders:
     """Who answers where; a cast keeps the members up to date."""
 
-    members: dict[str, Member] = field(default_factory=dict)  # by address
+    members: dict[str, Member] = field(default_factory=dict)  # by address; settle and forget change it
     passwords: dict[tuple[str, str, str], str] = field(default_factory=dict)  # namespace, stack, service
     announced: dict[tuple[str, str], str] = field(default_factory=dict)  # namespace, Service -> its address
     # Queue -> messages that wait, in every stack; None while it has no leader.
@@ -57,6 +58,8 @@ class Responders:
     troubles: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     takes_passwords: bool = False  # of RabbitMQ's user; else a change of it is refused
     delay_seconds: float = 0.0  # before each answer
+    # Namespace, stack, component -> its pods: with hundreds of stacks nobody goes through all members for an answer.
+    _groups: defaultdict[tuple[str, str, str], set[Member]] = field(default_factory=lambda: defaultdict(set))
     _servers: dict[str, asyncio.Server] = field(default_factory=dict)
     _addresses: Iterator[str] = field(default_factory=lambda: addresses(random.randint(64, 120)))
     _runner: web.AppRunner | None = None
@@ -86,7 +89,7 @@ class Responders:
                 self._servers[address] = await self._listen(address, PORTS[member.component])
             except OSError:  # somebody else's
                 continue
-            self.members[address] = member
+            self.settle(address, member)
             return address
         raise AssertionError("endless")
 
@@ -97,9 +100,20 @@ class Responders:
 
     async def leave(self, address: str) -> None:
         """A pod is gone."""
-        del self.members[address]
+        self.forget(address)
         server = self._servers.pop(address)
         server.close()
+
+    def settle(self, address: str, member: Member) -> None:
+        """A pod answers at an address."""
+        self.forget(address)
+        self.members[address] = member
+        self._groups[member.namespace, member.stack, member.component].add(member)
+
+    def forget(self, address: str) -> None:
+        """Nobody answers there, if somebody did."""
+        if member := self.members.pop(address, None):
+            self._groups[member.namespace, member.stack, member.component].discard(member)
 
     async def _listen(self, address: str, port: int) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -115,8 +129,7 @@ class Responders:
 
     def group(self, member: Member, component: str = "") -> list[Member]:
         """The pods of a component of the same stack, by name."""
-        of_whom = (member.namespace, member.stack, component or member.component)
-        return sorted(each for each in self.members.values() if (each.namespace, each.stack, each.component) == of_whom)
+        return sorted(self._groups[member.namespace, member.stack, component or member.component])
 
     def knows(self, member: Member, service: str, password: str) -> bool:
         """Whether that is the password of a service of the member's stack."""
