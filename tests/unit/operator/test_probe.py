@@ -229,17 +229,19 @@ async def test_a_calm_stack_is_judged_now_and_then(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(probe, "CALM_SECONDS", 0.0)
     monkeypatch.setattr(probe, "UNTOLD_SECONDS", 1.0)
     monkeypatch.setattr(probe, "inputs_have_changed", lambda *_: asyncio.sleep(0, result=False))
-    seen_at: list[bool] = []
+    looks: list[tuple[float, bool]] = []
 
     async def note(*_: object, is_judged: bool, **__: object) -> bool:
-        seen_at.append(is_judged)
+        looks.append((time.monotonic(), is_judged))
         return False
 
     monkeypatch.setattr(probe, "services_have_news", note)
     assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY)), 2.7)
-    assert seen_at[0]
-    assert seen_at.count(False) in (1, 2)
-    seen_at.clear()
+    assert looks[0][1]
+    judged_at = [moment for moment, is_judged in looks if not is_judged]
+    assert judged_at
+    assert all(later - earlier > 0.5 for earlier, later in pairwise(judged_at))
+    looks.clear()
     assert not await looks_between(a_look(Verdict.false(Reason.PARTITION_DETECTED, "one is gone")), 0.2)
-    assert seen_at
-    assert not any(seen_at)
+    assert looks
+    assert not any(is_judged for _, is_judged in looks)
