@@ -7,7 +7,7 @@ index 0 has the nodes 172.30.0.0/24, the pods 10.64.0.0/16 and the services 10.6
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from appstack_lab import paths
@@ -149,8 +149,21 @@ class Cluster:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Cluster:
-        nodes = tuple(Node(**node) for node in data["nodes"])
-        return Cluster(**{**data, "nodes": nodes})
+        """Read what was written down, but what only another version of the lab knows: see `unknown_in`."""
+        nodes = tuple(Node(**known(Node, node)) for node in data["nodes"])
+        return Cluster(**{**known(Cluster, data), "nodes": nodes})
+
+
+def known(kind: type[Cluster | Node], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that this version has."""
+    return {each.name: data[each.name] for each in fields(kind) if each.name in data}
+
+
+def unknown_in(data: dict[str, Any]) -> list[str]:
+    """Return the fields of a cluster, and of its nodes, that this version does not have."""
+    more = data.keys() - known(Cluster, data).keys()
+    of_nodes = {f"nodes.{each}" for node in data["nodes"] for each in node.keys() - known(Node, node).keys()}
+    return sorted(more | of_nodes)
 
 
 def checked_name(name: str) -> str:

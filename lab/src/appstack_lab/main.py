@@ -65,7 +65,7 @@ def delete_cluster(args: argparse.Namespace) -> None:
     lock, kubeconfig = paths.lock_of(args.name), kubeconfigs.target(args.kubeconfig)
     kubeconfigs.read(kubeconfig)  # one that cannot be changed is refused before anything is removed
     with locked(lock):
-        cluster = state.find_cluster(args.name)
+        cluster = state.find_cluster(args.name, of_any_version=True)
         if cluster:
             with step(f"delete cluster {args.name}"):
                 teardown.remove_cluster(cluster)
@@ -79,7 +79,7 @@ def delete_cluster(args: argparse.Namespace) -> None:
 def discard_locks(name: str) -> None:
     """Remove the other locks of a cluster that is gone, and with the last cluster those of all."""
     discard(paths.lock_of(f"{name}.load"))
-    if not state.known_clusters():
+    if not state.known_clusters(of_any_version=True):
         for shared in ("index", "kubeconfig"):
             discard(paths.shared_lock(shared))
         with contextlib.suppress(OSError):  # somebody creates a cluster just now, or nobody ever did

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from appstack_lab import paths
-from appstack_lab.cluster import MAX_CLUSTERS, Cluster
+from appstack_lab.cluster import MAX_CLUSTERS, Cluster, unknown_in
 from appstack_lab.commands import output_of
 from appstack_lab.failures import LabError
 
@@ -28,29 +28,41 @@ def write_json(path: Path, value: Any) -> None:
     partial.replace(path)
 
 
-def known_clusters() -> list[Cluster]:
-    """Return every cluster with a state, also half-created ones, by name."""
+def known_clusters(*, of_any_version: bool = False) -> list[Cluster]:
+    """Return every cluster with a state, also half-created ones, by name.
+
+    Those that another version of the lab has described further are an error, but for who removes a cluster.
+    """
     clusters = []
     with suppress(FileNotFoundError):  # no cluster, or the last one goes just now
         for directory in sorted(paths.STATE.iterdir()):
             with suppress(FileNotFoundError, NotADirectoryError):  # no cluster's, or one that goes just now
-                clusters.append(read_cluster(directory))
+                clusters.append(read_cluster(directory, of_any_version=of_any_version))
     return clusters
 
 
-def read_cluster(directory: Path) -> Cluster:
+def read_cluster(directory: Path, *, of_any_version: bool = False) -> Cluster:
     """Read what was asked for. Raises LabError where the file holds none, as after a sudden loss of power."""
+    file = directory / STATE_FILE
     try:
-        return Cluster.from_dict(json.loads((directory / STATE_FILE).read_text()))
-    except (ValueError, KeyError, TypeError):
+        data = json.loads(file.read_text())
+        cluster, unknown = Cluster.from_dict(data), unknown_in(data)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise LabError(
-            f"{directory / STATE_FILE} holds no cluster: remove {directory}, with all that is left of it, and repeat"
+            f"{file} holds no cluster: remove {directory}, with all that is left of it, and repeat"
         ) from None
+    if unknown and not of_any_version:
+        raise LabError(
+            f"another version of the lab wrote {file}: this one does not know {', '.join(unknown)}. Use that version, "
+            f"or remove the cluster, which any can: lab delete cluster --name {cluster.name}"
+        )
+    return cluster
 
 
-def find_cluster(name: str) -> Cluster | None:
+def find_cluster(name: str, *, of_any_version: bool = False) -> Cluster | None:
     """Return the cluster of that name, or None."""
-    return next((cluster for cluster in known_clusters() if cluster.name == name), None)
+    clusters = known_clusters(of_any_version=of_any_version)
+    return next((cluster for cluster in clusters if cluster.name == name), None)
 
 
 def require_cluster(name: str) -> Cluster:
@@ -63,7 +75,7 @@ def require_cluster(name: str) -> Cluster:
 
 def absence(name: str) -> str:
     """Say that no cluster has that name, and which there are."""
-    names = ", ".join(cluster.name for cluster in known_clusters())
+    names = ", ".join(cluster.name for cluster in known_clusters(of_any_version=True))
     return f"there is no cluster {name}; there are: {names or 'none'}"
 
 

@@ -117,7 +117,7 @@ def remove_cluster(cluster: Cluster) -> None:
     clear_away(cluster)
     remove_tree(cluster.directory)
     with locked(paths.shared_lock("index")):  # a cluster that is begun meanwhile writes down its state under this lock
-        if not known_clusters():
+        if not known_clusters(of_any_version=True):
             remove_common()
 
 

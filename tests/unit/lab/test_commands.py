@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from appstack_lab import create, faults, images, layers, main, paths, state
+from appstack_lab import create, faults, images, layers, main, paths, state, teardown
 from appstack_lab.cluster import Cluster, build_nodes
 from appstack_lab.failures import LabError
 from tests.unit.lab.users import as_somebody_else
@@ -61,6 +61,33 @@ def test_a_state_that_holds_no_cluster_is_told_with_the_way_out(
         assert main.main(words) == 1
         said = capsys.readouterr().err
         assert said.startswith(f"lab: {review.directory}/cluster.json holds no cluster: remove {review.directory}, ")
+
+
+OF_ANOTHER_VERSION = """
+{"name": "review", "index": 0, "dual_stack": true, "nodes": [{"name": "node1", "number": 1, "zone": "a"}]}
+"""
+
+
+def test_a_cluster_of_another_version_is_told_with_the_way_out_and_can_be_deleted(
+    review: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (review.directory / state.STATE_FILE).write_text(OF_ANOTHER_VERSION)
+    for words in (["get", "clusters"], ["status"]):
+        assert main.main(words) == 1
+        said = capsys.readouterr().err
+        assert f"another version of the lab wrote {review.directory}/cluster.json" in said
+        assert "does not know dual_stack, nodes.zone." in said
+        assert said.endswith("lab delete cluster --name review\n")
+    removed: list[Cluster] = []
+    monkeypatch.setattr(teardown, "remove_cluster", removed.append)  # it would change what clusters share here
+    monkeypatch.setattr(paths, "LOCKS", tmp_path / "locks")
+    assert main.main(["delete", "cluster", "--name", "review", "--kubeconfig", str(tmp_path / "kubeconfig")]) == 0
+    assert removed == [Cluster("review", 0, build_nodes(1))]
+
+
+def test_a_cluster_of_a_version_that_described_it_less_is_one() -> None:
+    data = {"name": "review", "index": 0, "nodes": [{"name": "node1", "number": 1}]}
+    assert Cluster.from_dict(data) == Cluster("review", 0, build_nodes(1))
 
 
 def test_logs_without_a_component_lists_the_components(review: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
