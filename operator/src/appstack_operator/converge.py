@@ -149,7 +149,7 @@ async def tell_of_failure(api: Api, live: Object, error: Exception, now: datetim
         return
     reason = Reason.APPLY_REFUSED if isinstance(error, ApiError) else Reason.STATE_UNKNOWN
     try:
-        await report_stalled(api, live, reason, f"nothing is done for the stack: {why}", now)
+        await report_stalled(api, live, Verdict.true(reason, f"nothing is done for the stack: {why}"), now)
     except ApiError as unheard:  # what is to be told of is worse
         logger.warning("the status could not be written: %s", unheard.message)
 
@@ -168,14 +168,19 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     api, settings = operator.api, operator.settings
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
     live = await hold(api, live)
+    before = operator.looks.get((namespace, name))
+    refusal = None
     try:
         stack = AppStack.model_validate(live)
     except ValidationError as error:
-        await report_invalid_spec(api, live, error, now)
-        return settings.resync_seconds
+        refusal = refusal_of(error)
+        if before is None:
+            await report_stalled(api, live, refusal, now)
+            return settings.resync_seconds
+        stack = by_former_spec(live, before.stack)
+    is_left_alone = stack.spec.paused or refusal is not None
 
     fresh = generate_credentials()
-    before = operator.looks.get((namespace, name))
     answers = before.answers if before else AnswerMemory()
     seen = await observe(api, stack, fresh, now, answers)
     if before is None and seen.is_heard_late and (namespace, name) not in operator.heard_late:
@@ -183,7 +188,7 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
         operator.heard_late.add((namespace, name))
         return BUSY_SECONDS
     context = build_context(stack, seen, fresh, settings)
-    if not stack.spec.paused:
+    if not is_left_alone:
         context = replace(context, waiting_edits=edits_that_wait(stack, seen, context))
         in_force = await rotate_passwords(stack, seen, context.credentials, context.waiting_edits)
         context = replace(context, credentials=in_force)
@@ -201,7 +206,7 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     waiting = [*gates.closed.values(), *unsettled_parameters(stack, seen, context), *told]
     if not pending_work(stack, seen, actions, waiting) and only_nodes_are_shared(stack, seen, assessment):
         actions = plan_move(stack, seen)
-    failures = [] if stack.spec.paused else await apply(stack, actions, api)
+    failures = [] if is_left_alone else await apply(stack, actions, api)
     since = tried_since(failures, operator.failing.get((namespace, name), {}), now)
     # The stack's own entry stays until the pass has ended well: what is still to come may crash.
     operator.failing.setdefault((namespace, name), {}).update(since)
@@ -211,9 +216,9 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     # A move that was refused is nothing that the stack is busy with.
     tried = [each for each in actions if each.verb is not Verb.EVICT or each.target not in refused]
     # What is refused comes before what merely waits: nobody would go one by one.
-    verdicts = {} if stack.spec.paused else held | verdicts_of(failures, seen) | taken
-    work = Work(pending_work(stack, seen, tried, waiting), verdicts)
-    moved = [str(each) for each in tried if each.verb is Verb.EVICT]
+    verdicts = {} if is_left_alone else held | verdicts_of(failures, seen) | taken
+    work = Work(pending_work(stack, seen, tried, waiting), verdicts, refusal)
+    moved = [] if is_left_alone else [str(each) for each in tried if each.verb is Verb.EVICT]
     status = build_status(stack, seen, context, assessment, work)
     news = [*build_ignored(stack, before.stack if before else None, now), *build_moves(stack, moved, now)]
     # A spec that somebody has just changed is begun before it is told what was done for others.
@@ -281,26 +286,36 @@ async def report(
             logger.warning("an event could not be written: %s; it says: %s", error.message, event["note"])
 
 
-async def report_invalid_spec(api: Api, live: Object, error: ValidationError, now: datetime) -> None:
-    """Say what is wrong with the spec."""
+def refusal_of(error: ValidationError) -> Verdict:
+    """What is wrong with a spec."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    await report_stalled(api, live, Reason.SPEC_INVALID, f"{place}: {first['msg']}", now)
+    return Verdict.true(Reason.SPEC_INVALID, f"{place}: {first['msg']}")
 
 
-async def report_stalled(api: Api, live: Object, reason: Reason, message: str, now: datetime) -> None:
+def by_former_spec(live: Object, former: AppStack) -> AppStack:
+    """A stack as it is, with the last spec that could be read: by that one it runs."""
+    return as_told(live).model_copy(update={"spec": former.spec})
+
+
+def as_told(live: Object) -> AppStack:
+    """A stack without its spec."""
+    return AppStack.model_validate({"metadata": live["metadata"], "status": live.get("status") or {}})
+
+
+async def report_stalled(api: Api, live: Object, why: Verdict, now: datetime) -> None:
     """Say why nothing is done, and that nobody looks whether users are served; everything else stays as it is."""
-    stack = AppStack.model_validate({"metadata": live["metadata"], "status": live.get("status") or {}})
+    stack = as_told(live)
     before = {each.type: each for each in stack.status.conditions}
     conditions = [
-        unseen(kind, before.get(kind), stack, Verdict(status, reason, message), now)
+        unseen(kind, before.get(kind), stack, replace(why, status=status), now)
         for kind, status in (("Ready", UNKNOWN), ("HighlyAvailable", UNKNOWN), ("Stalled", TRUE))
     ]
     told_anew = {"Reconciling", *(each.type for each in conditions)}
     kept = [each for each in stack.status.conditions if each.type not in told_anew]
     # How many pods there are is not looked at any more; the one thing to know is this.
     summary = stack.status.summary or SummaryStatus()
-    told = {"reason": reason.value, "message": conditions[-1].message}
+    told = {"reason": why.reason.value, "message": conditions[-1].message}
     status = stack.status.model_copy(
         update={
             "conditions": [*conditions[:2], *kept, conditions[-1]],

@@ -320,29 +320,38 @@ async def a_volume_that_cannot_grow(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
+TOO_MANY = {"backend": {"api": {"replicas": 1001}}}
+
+
 @asynccontextmanager
 async def an_older_crd(stage: Stage) -> AsyncIterator[None]:
+    """A stack that the operator cannot carry out."""
+    async with a_crd_without_a_limit(stage):
+        await stage.make_stack(TOO_MANY)
+        yield
+
+
+@asynccontextmanager
+async def a_crd_without_a_limit(stage: Stage) -> AsyncIterator[None]:
     """A CRD that knew no bound takes what the operator cannot carry out."""
     schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/backend/properties/api/properties"
     place = f"{schema}/replicas/maximum"
     headers = {"Content-Type": "application/json-patch+json"}
     await stage.ask("PATCH", CRD, json=[{"op": "remove", "path": place}], headers=headers)
-    stack = {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": NAME}}
-    too_many = {**stack, "spec": {"backend": {"api": {"replicas": 1001}}}}
+    probe = {"apiVersion": STACK.api_version, "kind": STACK.name, "metadata": {"name": "probe"}, "spec": TOO_MANY}
     try:
-        await until_answered(stage, too_many, httpx.codes.CREATED, "")
+        await until_answered(stage, probe, httpx.codes.CREATED)
         yield
     finally:
         await stage.ask("PATCH", CRD, json=[{"op": "add", "path": place, "value": 1000}], headers=headers)
-        probe = {**too_many, "metadata": {"name": "probe"}}
-        await until_answered(stage, probe, httpx.codes.UNPROCESSABLE_ENTITY, "?dryRun=All")
+        await until_answered(stage, probe, httpx.codes.UNPROCESSABLE_ENTITY)
 
 
-async def until_answered(stage: Stage, stack: dict[str, Any], code: int, options: str) -> None:
+async def until_answered(stage: Stage, stack: dict[str, Any], code: int) -> None:
     """Until the changed CRD is in force."""
     async with asyncio.timeout(60):
         while True:
-            answer = await stage.cast.client.post(f"{stage.path(STACK.name)}{options}", json=stack)
+            answer = await stage.cast.client.post(f"{stage.path(STACK.name)}?dryRun=All", json=stack)
             if answer.status_code == code:
                 return
             await asyncio.sleep(0.1)

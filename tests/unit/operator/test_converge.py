@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from appstack_operator import converge
 from appstack_operator.api import AppStack
 from appstack_operator.api.status import AppStackStatus, Condition
-from appstack_operator.assess.verdict import Reason
+from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.client import ApiError
 from appstack_operator.converge import (
     CRASHED_SECONDS,
     Operator,
     generate_credentials,
+    refusal_of,
     report,
-    report_invalid_spec,
     report_stalled,
     run_pass,
 )
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from appstack_operator.objects import Object
 
 SETTINGS = Settings(image_backend="b", image_postgres="p", image_redis="r", image_rabbitmq="q")
+REFUSED = Verdict.true(Reason.APPLY_REFUSED, "nothing is done")
 
 
 class Written:
@@ -60,7 +61,7 @@ async def test_an_invalid_spec_is_told_also_where_the_status_cannot_be_read() ->
     with pytest.raises(ValidationError) as refused:
         AppStack.model_validate(live)
     api = Written()
-    await report_invalid_spec(api, live, refused.value, NOW)  # type: ignore[arg-type]
+    await report_stalled(api, live, refusal_of(refused.value), NOW)  # type: ignore[arg-type]
     conditions = api.applied[0]["status"]["conditions"]
     told = [(each["type"], each["status"], each["reason"]) for each in conditions]
     ready, available = (("Ready", "Unknown", "SpecInvalid"), ("HighlyAvailable", "Unknown", "SpecInvalid"))
@@ -77,7 +78,7 @@ async def test_a_stack_that_nobody_looks_at_is_not_called_ready() -> None:
         "status": {"conditions": [{"type": each, "observedGeneration": 1, **was} for each in kinds]},
     }
     api = Written()
-    await report_stalled(api, live, Reason.APPLY_REFUSED, "nothing is done", NOW)  # type: ignore[arg-type]
+    await report_stalled(api, live, REFUSED, NOW)  # type: ignore[arg-type]
     status = api.applied[0]["status"]
     told = {each["type"]: (each["status"], each["observedGeneration"]) for each in status["conditions"]}
     assert told == {
@@ -87,7 +88,7 @@ async def test_a_stack_that_nobody_looks_at_is_not_called_ready() -> None:
         "Stalled": ("True", 2),
     }
     again = Written()
-    await report_stalled(again, {**live, "status": status}, Reason.APPLY_REFUSED, "nothing is done", NOW)  # type: ignore[arg-type]
+    await report_stalled(again, {**live, "status": status}, REFUSED, NOW)  # type: ignore[arg-type]
     assert again.applied == [], "told once"
 
 
@@ -100,7 +101,7 @@ async def test_an_invalid_spec_is_the_thing_to_know() -> None:
     with pytest.raises(ValidationError) as refused:
         AppStack.model_validate(live)
     api = Written()
-    await report_invalid_spec(api, live, refused.value, NOW)  # type: ignore[arg-type]
+    await report_stalled(api, live, refusal_of(refused.value), NOW)  # type: ignore[arg-type]
     summary = api.applied[0]["status"]["summary"]
     assert (summary["api"], summary["workers"], summary["reason"]) == ("2/2", "4/4", "SpecInvalid")
     assert "spec.backend.api.replicas" in summary["message"]

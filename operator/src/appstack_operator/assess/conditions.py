@@ -39,11 +39,12 @@ class Work:
 
     pending: Sequence[str] = ()  # actions of the plan, closed gates, rollouts under way
     failures: Mapping[str, Verdict] | None = None  # component -> why its write failed
+    refusal: Verdict | None = None  # why nothing is done: the spec cannot be read, and what was seen is by a former one
 
     @property
     def is_settled(self) -> bool:
         """Whether what was seen is what is wanted."""
-        return not self.pending
+        return not self.pending and self.refusal is None
 
 
 def condition_of_component(component: str) -> str:
@@ -65,7 +66,7 @@ def judge(stack: AppStack, seen: Observed, assessment: Assessment, work: Work) -
     if stack.spec.paused and ready.is_true:
         ready = Verdict.true(Reason.PAUSED, "users are served; spec.paused is true: the operator changes nothing")
     verdicts = {"Ready": ready, "HighlyAvailable": available, **components}
-    if stalled := next((verdict for verdict in components.values() if stalls(verdict)), None):
+    if stalled := work.refusal or next((verdict for verdict in components.values() if stalls(verdict)), None):
         verdicts["Stalled"] = Verdict.true(stalled.reason, stalled.message)
     elif not work.is_settled and not stack.spec.paused:
         verdicts["Reconciling"] = reconciling(verdicts, work)
