@@ -216,6 +216,63 @@ async def test_passwords_that_nobody_knows_any_more_are_not_made_up(world: World
         assert {each: after[each] for each in before} == before, "nothing else was written"
 
 
+async def lose_all_but_volumes(stage: Stage) -> dict[str, dict[str, str]]:
+    """`kubectl delete all,secrets --all`: claims, ConfigMaps and the stack stay. Secret -> what it held."""
+    secrets = {each["metadata"]["name"]: each["data"] for each in await stage.cast.list(BY_NAME["Secret"])}
+    for kind in ("Deployment", "StatefulSet", "Job", "Service", "Pod"):
+        for each in await stage.cast.list(BY_NAME[kind]):
+            await stage.cast.delete(each)
+    await lose_all(stage)
+    return secrets
+
+
+async def claims(stage: Stage) -> set[str]:
+    return {each["metadata"]["uid"] for each in await stage.cast.list(BY_NAME["PersistentVolumeClaim"])}
+
+
+@pytest.mark.parametrize("has_backup", [True, False], ids=["from a backup", "without a backup"])
+async def test_volumes_without_pods_and_passwords_wait_for_them_or_are_begun_anew(
+    world: World, api: Api, *, has_backup: bool
+) -> None:
+    """What lies on PostgreSQL's and RabbitMQ's volumes opens to the former passwords alone."""
+    async with staging(world, api, f"lost-all-{has_backup}".lower()) as stage:
+        await stage.make_stack({**SPEC, "deletionPolicy": "Retain", "backend": BACKEND})
+        await stage.reach_health()
+        volumes, secrets = await claims(stage), await lose_all_but_volumes(stage)
+        for _ in range(3):
+            conditions = await stage.look()
+            await stage.cast.play()
+        for name in ("PostgresReady", "RabbitMQReady"):
+            assert (conditions[name]["status"], conditions[name]["reason"]) == ("False", "SecretMissing")
+            assert "No pod is left that holds them: bring the Secrets back from a backup" in conditions[name]["message"]
+        assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", "SecretMissing")
+        sets = {each["metadata"]["name"] for each in await stage.cast.list(BY_NAME["StatefulSet"])}
+        assert sets == {f"{NAME}-redis", f"{NAME}-redis-sentinel"}, "only what any password opens"
+
+        if has_backup:
+            lost = [name for name in IN_PODS if name != "redis-auth"]  # those that the messages name
+            for name in lost:
+                data = {key: secrets[f"{NAME}-{name}"][key] for key in IN_PODS[name]}
+                await stage.make("Secret", f"{NAME}-{name}", data=data, metadata={"labels": {STACK_LABEL: NAME}})
+            await stage.reach_health()
+            assert await claims(stage) == volumes
+            for name in lost:
+                assert await held(stage, name) == secrets[f"{NAME}-{name}"]
+            return
+
+        await stage.change_spec(deletionPolicy="Delete")
+        await stage.look()
+        await stage.ask("DELETE", stage.path("AppStack", NAME))
+        for _ in range(10):
+            await stage.look()
+            await stage.cast.play()
+        assert await claims(stage) == set()
+        await stage.make_stack({**SPEC, "backend": BACKEND})
+        await stage.reach_health()
+        assert not await claims(stage) & volumes
+        assert (await held(stage, "rabbitmq-auth"))["password"] != secrets[f"{NAME}-rabbitmq-auth"]["password"]
+
+
 async def test_the_variables_in_the_runbook_are_those_of_the_pods(shop: Stage) -> None:
     found: dict[str, set[str]] = {}
     for each in await shop.cast.list(BY_NAME["StatefulSet"]):

@@ -11,11 +11,10 @@ from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.credentials import names_of_credentials
 from appstack_operator.desired.postgres import COMPONENT, PATRONI_LABEL, scope
 from appstack_operator.kinds import BY_NAME, STACK, Ref
-from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, is_member
+from appstack_operator.objects import COMPONENT_LABEL, STACK_LABEL, Object, is_claim_of, is_member
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.plan import belongs_to
 from appstack_operator.restarts import is_going, is_observed
-from appstack_operator.volumes import is_claim_of
 
 FINALIZER = f"{GROUP}/finalizer"
 logger = logging.getLogger(__name__)

@@ -107,6 +107,17 @@ def is_member(stack: AppStack, pod: Object) -> bool:
     return is_numbered(pod["metadata"]["name"], f"{stack.name}-{component_of(pod)}-")
 
 
+def is_claim_of(stack: AppStack, claim: Object) -> bool:
+    """Whether a claim was made for a pod of a stack of this name: its name and labels are those of our template.
+
+    The label of the stack alone says nothing: users put it on what is theirs. Nor does a name: any tool may use it.
+    """
+    meta, component = claim["metadata"], component_of(claim)
+    ours = {MANAGER_LABEL: FIELD_MANAGER, **selector(stack, component)}
+    is_named = is_numbered(str(meta["name"]), f"data-{stack.name}-{component}-")
+    return bool(component) and is_named and ours.items() <= (meta.get("labels") or {}).items()
+
+
 def component_of(obj: Object) -> str:
     """The component that an object is labelled with; empty if none."""
     return str((obj["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))

@@ -19,7 +19,7 @@ from appstack_operator.desired.credentials import decode, known_credentials, nam
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, NODE, Kind, Ref
 from appstack_operator.moments import moments_of
-from appstack_operator.objects import STACK_LABEL, Object, component_of, is_member, is_of_former_stack
+from appstack_operator.objects import STACK_LABEL, Object, component_of, is_claim_of, is_member, is_of_former_stack
 from appstack_operator.observed import Node, Observed, PostgresAnswers, RabbitmqAnswers, RedisAnswers
 from appstack_operator.ownership import HASH, annotation
 from appstack_operator.services.external import ask_external
@@ -27,7 +27,7 @@ from appstack_operator.services.postgres import observe_postgres
 from appstack_operator.services.rabbitmq import observe_external_queues, observe_rabbitmq
 from appstack_operator.services.redis import observe_redis
 from appstack_operator.spread import wants_nodes
-from appstack_operator.volumes import claims_to_come, is_claim_of
+from appstack_operator.volumes import claims_to_come
 
 logger = logging.getLogger(__name__)
 

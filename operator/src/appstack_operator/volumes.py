@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stateful import pods_of
-from appstack_operator.objects import FIELD_MANAGER, MANAGER_LABEL, Object, component_of, is_numbered, selector
+from appstack_operator.objects import Object, is_claim_of, is_numbered
 from appstack_operator.observed import Observed
 
 
@@ -32,17 +32,6 @@ def members_with_volumes(stack: AppStack) -> dict[str, int]:
         "rabbitmq": (spec.rabbitmq.mode, spec.rabbitmq.replicas),
     }
     return {component: count for component, (mode, count) in services.items() if mode is Mode.MANAGED}
-
-
-def is_claim_of(stack: AppStack, claim: Object) -> bool:
-    """Whether a claim was made for a pod of a stack of this name: its name and labels are those of our template.
-
-    The label of the stack alone says nothing: users put it on what is theirs. Nor does a name: any tool may use it.
-    """
-    meta, component = claim["metadata"], component_of(claim)
-    ours = {MANAGER_LABEL: FIELD_MANAGER, **selector(stack, component)}
-    is_named = is_numbered(str(meta["name"]), f"data-{stack.name}-{component}-")
-    return bool(component) and is_named and ours.items() <= (meta.get("labels") or {}).items()
 
 
 def claims_to_come(stack: AppStack, seen: Observed) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from appstack_operator.desired.context import RECORD
+from appstack_operator.desired.credentials import CONTROLLERS
 from appstack_operator.desired.parameters import ANNOTATION as PARAMETERS
 from appstack_operator.desired.postgres import PATRONI_LABEL
 from appstack_operator.kinds import BY_NAME, CHILDREN, STACK, Kind
@@ -50,8 +51,8 @@ class Cast:
         answer.raise_for_status()
         return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer.json()["items"]]
 
-    async def create(self, obj: Object) -> None:
-        answer = await self.client.post(BY_NAME[obj["kind"]].path(self.namespace), json=obj)
+    async def create(self, obj: Object, **query: str) -> None:
+        answer = await self.client.post(BY_NAME[obj["kind"]].path(self.namespace), json=obj, params=query)
         # Its ServiceAccount is still to come: Kubernetes' controllers come back then, too.
         is_too_early = answer.status_code == httpx.codes.FORBIDDEN and NO_SERVICE_ACCOUNT in answer.text
         if answer.status_code != httpx.codes.CONFLICT and not is_too_early:
@@ -211,7 +212,7 @@ class Cast:
                 if name not in held:
                     meta = {"name": name, "labels": {**template["metadata"].get("labels", {}), **labels}}
                     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
-                    await self.create({**claim, "spec": template["spec"]})
+                    await self.create({**claim, "spec": template["spec"]}, fieldManager=CONTROLLERS)
                 elif held[name]["metadata"].get("ownerReferences") != owners:
                     await self.patch(held[name], {"metadata": {"ownerReferences": owners}})
         if component_of(workload) != "postgres":

@@ -14,9 +14,9 @@ from appstack_operator.held_back import (
     may_begin,
 )
 from appstack_operator.leaving import stack_for_now
-from appstack_operator.objects import labels
+from appstack_operator.objects import is_claim_of, labels
 from appstack_operator.plan import plan
-from appstack_operator.volumes import claims_to_come, is_claim_of
+from appstack_operator.volumes import claims_to_come
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
 from tests.unit.operator.planning import OPEN, everything
 

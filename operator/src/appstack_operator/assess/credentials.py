@@ -31,7 +31,7 @@ def secrets_are_in_force(component: str, stack: AppStack, seen: Observed, contex
     return None
 
 
-def passwords_are_known(component: str, stack: AppStack, context: Context) -> Verdict | None:
+def passwords_are_known(component: str, stack: AppStack, seen: Observed, context: Context) -> Verdict | None:
     """Somebody beside the component's own pods knows the passwords that it was given."""
     lost = [field for field in context.lost if service_of(field) == component]
     if not lost:
@@ -40,6 +40,18 @@ def passwords_are_known(component: str, stack: AppStack, context: Context) -> Ve
     return Verdict.false(
         Reason.SECRET_MISSING,
         f"passwords of {component} stand neither in Secret {names} nor in the operator's copy {stack.name}-{RECORD} "
-        "any more. No new ones are made: they would open nothing. What runs goes on and is left alone; bring the "
-        "Secrets back from a backup, or from the pods, which still hold them",
+        f"any more. No new ones are made: they would open nothing. {way_back(component, seen)}",
+    )
+
+
+def way_back(component: str, seen: Observed) -> str:
+    """Where passwords that are lost may still be had."""
+    if seen.pods(component):
+        return (
+            "What runs goes on and is left alone; bring the Secrets back from a backup, or from the pods, which still "
+            "hold them"
+        )
+    return (
+        "No pod is left that holds them: bring the Secrets back from a backup; to begin with empty volumes, set "
+        "deletionPolicy to Delete, delete the stack and apply it again"
     )

@@ -80,9 +80,13 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
             edits["PostgresReady"] = refused
         data["PostgresReady"] = parameters_are_looked_at(context) or data["PostgresReady"]
     data |= edits
-    lost = {name: gone for name, part in COMPONENTS.items() if (gone := passwords_are_known(part, stack, context))}
+    lost = {
+        name: gone for name, part in COMPONENTS.items() if (gone := passwords_are_known(part, stack, seen, context))
+    }
     blind = {
-        name: replace(gone, status="Unknown") for name, gone in lost.items() if ASKED_WITH.get(name) in context.lost
+        name: replace(gone, status="Unknown")
+        for name, gone in lost.items()
+        if ASKED_WITH.get(name) in context.lost and seen.pods(COMPONENTS[name])
     }
     data |= {name: gone if name in blind else beside(gone, data[name]) for name, gone in lost.items()}
     missing = unusable_input(stack, seen, data) or next(iter(lost.values()), None)

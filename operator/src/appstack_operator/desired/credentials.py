@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from appstack_operator.api import AppStack, Mode
 from appstack_operator.desired.context import RECORD, Context, Credentials
-from appstack_operator.objects import FIELD_MANAGER, Object, component_of, metadata
+from appstack_operator.objects import FIELD_MANAGER, STACK_LABEL, Object, component_of, is_claim_of, metadata
 from appstack_operator.observed import Observed
 
 # Field of Credentials -> (Secret's last name part, its key).
@@ -22,6 +22,9 @@ PLACES: Mapping[str, tuple[str, str]] = {
 }
 # What has a meaning of its own in rabbitmq.conf.
 RABBITMQ_SYNTAX = "#'\"\\"
+# Their users are data: who opens such a volume with another password than it was first given is not let in.
+ON_VOLUMES = ("postgres", "rabbitmq")
+CONTROLLERS = "kube-controller-manager"  # as they call themselves in managedFields
 
 
 def names_of_credentials(stack: AppStack) -> list[str]:
@@ -74,14 +77,28 @@ def lost_credentials(stack: AppStack, seen: Observed) -> frozenset[str]:
 
 
 def was_given_its_passwords(component: str, stack: AppStack, seen: Observed) -> bool:
-    """Whether it was begun, or left a database.
+    """Whether it was begun, or left its data.
 
-    Pods alone tell nothing: those of a former stack of this name may still be on their way out.
+    Pods alone tell nothing: those of a former stack of this name may still be on their way out. Nor does a claim that
+    somebody made for the stack: it may as well be empty.
     """
     config = seen.get("ConfigMap", f"{stack.name}-postgres-config") if component == "postgres" else None
     notes = (config or {}).get("metadata", {}).get("annotations") or {}
     has_database = bool(notes.get("initialize"))  # Patroni's
-    return has_database or seen.get("StatefulSet", f"{stack.name}-{component}") is not None
+    has_volume = component in ON_VOLUMES and any(
+        component_of(claim) == component and is_claim_of(stack, claim) and is_of_controllers(claim)
+        for claim in seen.of_kind("PersistentVolumeClaim")
+    )
+    return has_database or has_volume or seen.get("StatefulSet", f"{stack.name}-{component}") is not None
+
+
+def is_of_controllers(claim: Object) -> bool:
+    """Whether a claim was labelled as it was made for a pod, not by somebody who gives it to a stack to come."""
+    for entry in claim["metadata"].get("managedFields") or []:
+        labels = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels") or {}
+        if entry.get("manager") == CONTROLLERS and f"f:{STACK_LABEL}" in labels:
+            return True
+    return False
 
 
 def service_of(field: str) -> str:

@@ -12,6 +12,7 @@ from appstack_operator.assess.credentials import secrets_are_in_force
 from appstack_operator.assess.stack import assess_stack
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.desired.credentials import (
+    CONTROLLERS,
     PLACES,
     build_credentials,
     build_record,
@@ -22,6 +23,7 @@ from appstack_operator.desired.credentials import (
 )
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.gates import Gates, set_gates
+from appstack_operator.objects import labels
 from appstack_operator.plan import Action, Verb, plan
 from tests.unit.operator.factories import a_context, a_stack, made, observed
 
@@ -59,6 +61,13 @@ SETS = [made(STACK, each.manifest) for each in build_stack(STACK, CONTEXT) if ea
 OF_POSTGRES = {"postgres_app", "postgres_superuser", "postgres_replication", "postgres_rest"}
 
 
+def claim(component: str, *, manager: str = CONTROLLERS) -> Object:
+    """The claim of a member, labelled by this manager."""
+    meta = {"name": f"data-shop-{component}-0", "labels": labels(STACK, component)}
+    entry = {"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": {f"f:{each}": {} for each in meta["labels"]}}}}
+    return {"kind": "PersistentVolumeClaim", "metadata": {**meta, "managedFields": [entry]}}
+
+
 @pytest.mark.parametrize(
     ("objects", "spec", "lost"),
     [
@@ -67,6 +76,11 @@ OF_POSTGRES = {"postgres_app", "postgres_superuser", "postgres_replication", "po
         pytest.param([*SETS, RECORD], {}, set(), id="the copy is left"),
         pytest.param([*SETS, *SECRETS], {}, set(), id="the Secrets are left"),
         pytest.param(SETS[:1], {}, OF_POSTGRES, id="only PostgreSQL was begun"),
+        pytest.param([claim("rabbitmq")], {}, {"rabbitmq", "rabbitmq_erlang_cookie"}, id="RabbitMQ's volume is left"),
+        pytest.param([claim("postgres")], {}, OF_POSTGRES, id="PostgreSQL's volume is left"),
+        pytest.param([claim("redis")], {}, set(), id="Redis' volume knows no password"),
+        pytest.param([claim("rabbitmq", manager="kubectl")], {}, set(), id="a volume that is given to the stack"),
+        pytest.param([claim("rabbitmq"), RECORD], {}, set(), id="RabbitMQ's volume, and the copy"),
         pytest.param(SETS, {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}},
                      PLACES.keys() - OF_POSTGRES - {"api_token"}, id="PostgreSQL is somebody else's"),
     ],
