@@ -93,7 +93,12 @@ def was_given_its_passwords(component: str, stack: AppStack, seen: Observed) -> 
 
 
 def is_of_controllers(claim: Object) -> bool:
-    """Whether a claim was labelled as it was made for a pod, not by somebody who gives it to a stack to come."""
+    """Whether a claim was labelled as it was made for a pod, not by somebody who gives it to a stack to come.
+
+    One that is on its way out is waited for by whatever comes, and holds nothing for it.
+    """
+    if "deletionTimestamp" in claim["metadata"]:
+        return False
     for entry in claim["metadata"].get("managedFields") or []:
         labels = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels") or {}
         if entry.get("manager") == CONTROLLERS and f"f:{STACK_LABEL}" in labels:

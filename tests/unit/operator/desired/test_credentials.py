@@ -61,11 +61,11 @@ SETS = [made(STACK, each.manifest) for each in build_stack(STACK, CONTEXT) if ea
 OF_POSTGRES = {"postgres_app", "postgres_superuser", "postgres_replication", "postgres_rest"}
 
 
-def claim(component: str, *, manager: str = CONTROLLERS) -> Object:
+def claim(component: str, *, manager: str = CONTROLLERS, **more: Any) -> Object:
     """The claim of a member, labelled by this manager."""
     meta = {"name": f"data-shop-{component}-0", "labels": labels(STACK, component)}
     entry = {"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": {f"f:{each}": {} for each in meta["labels"]}}}}
-    return {"kind": "PersistentVolumeClaim", "metadata": {**meta, "managedFields": [entry]}}
+    return {"kind": "PersistentVolumeClaim", "metadata": {**meta, "managedFields": [entry], **more}}
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,7 @@ def claim(component: str, *, manager: str = CONTROLLERS) -> Object:
         pytest.param([claim("postgres")], {}, OF_POSTGRES, id="PostgreSQL's volume is left"),
         pytest.param([claim("redis")], {}, set(), id="Redis' volume knows no password"),
         pytest.param([claim("rabbitmq", manager="kubectl")], {}, set(), id="a volume that is given to the stack"),
+        pytest.param([claim("rabbitmq", deletionTimestamp="now")], {}, set(), id="a former stack's volume that goes"),
         pytest.param([claim("rabbitmq"), RECORD], {}, set(), id="RabbitMQ's volume, and the copy"),
         pytest.param(SETS, {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}},
                      PLACES.keys() - OF_POSTGRES - {"api_token"}, id="PostgreSQL is somebody else's"),
