@@ -15,7 +15,7 @@ from appstack_operator.assess.refusals import lacking_pods
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.client import Api, ApiError
 from appstack_operator.desired.context import Credentials
-from appstack_operator.desired.credentials import decode, known_credentials, names_of_credentials
+from appstack_operator.desired.credentials import decode, known_credentials, names_in_use
 from appstack_operator.desired.references import named_by
 from appstack_operator.kinds import BY_NAME, CHILDREN, EVENT, NODE, Kind, Ref
 from appstack_operator.moments import moments_of
@@ -144,7 +144,7 @@ async def list_if_served(api: Api, kind: Kind, namespace: str, selector: str) ->
 
 async def observe_unlabelled_credentials(api: Api, stack: AppStack, listed: Mapping[str, Object]) -> dict[str, Object]:
     """Our credentials that somebody took the label off: unseen, they would be generated anew."""
-    names = [name for name in names_of_credentials(stack) if name not in listed]
+    names = [name for name in names_in_use(stack) if name not in listed]
     found = await asyncio.gather(*(api.get(Ref("Secret", stack.namespace, name)) for name in names))
     return {secret["metadata"]["name"]: secret for secret in found if secret and annotation(secret, HASH)}
 

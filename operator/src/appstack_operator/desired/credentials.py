@@ -32,6 +32,13 @@ def names_of_credentials(stack: AppStack) -> list[str]:
     return sorted({f"{stack.name}-{last_name}" for last_name in (RECORD, *(place[0] for place in PLACES.values()))})
 
 
+def names_in_use(stack: AppStack) -> list[str]:
+    """Those of them that this spec asks for: see `build_credentials`."""
+    parts = managed_services(stack) | ({"api"} if stack.spec.backend.image is None else set())
+    used = (last_name for field, (last_name, _) in PLACES.items() if service_of(field) in parts)
+    return sorted({f"{stack.name}-{last_name}" for last_name in (RECORD, *used)})
+
+
 def encode(data: Mapping[str, str]) -> dict[str, str]:
     """The data of a Secret as the API server keeps it."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in sorted(data.items())}
@@ -68,12 +75,15 @@ def lost_credentials(stack: AppStack, seen: Observed) -> frozenset[str]:
     Passwords that were made up in their place would open nothing, and lock out whoever is given them.
     """
     known = recorded_credentials(stack, seen).keys() | given_credentials(stack, seen).keys()
+    given = {name for name in managed_services(stack) if was_given_its_passwords(name, stack, seen)}
+    return frozenset(field for field in PLACES if field not in known and service_of(field) in given)
+
+
+def managed_services(stack: AppStack) -> set[str]:
+    """The data services that the operator runs."""
     spec = stack.spec
     modes = {"postgres": spec.postgres.mode, "redis": spec.redis.mode, "rabbitmq": spec.rabbitmq.mode}
-    given = {
-        name for name, mode in modes.items() if mode is Mode.MANAGED and was_given_its_passwords(name, stack, seen)
-    }
-    return frozenset(field for field in PLACES if field not in known and service_of(field) in given)
+    return {name for name, mode in modes.items() if mode is Mode.MANAGED}
 
 
 def was_given_its_passwords(component: str, stack: AppStack, seen: Observed) -> bool:

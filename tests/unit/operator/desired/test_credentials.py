@@ -19,6 +19,8 @@ from appstack_operator.desired.credentials import (
     edited_credentials,
     known_credentials,
     lost_credentials,
+    names_in_use,
+    names_of_credentials,
     usable_edits,
 )
 from appstack_operator.desired.stack import build_stack
@@ -90,6 +92,24 @@ def test_passwords_are_lost_where_a_service_was_given_them_and_neither_place_hol
     objects: list[Object], spec: dict[str, Any], lost: set[str]
 ) -> None:
     assert lost_credentials(a_stack(**spec), observed(*objects)) == lost
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"backend": {"image": "shop:1"}},
+        {"redis": {"mode": "External", "external": {"secretName": "theirs"}}},
+        {"postgres": {"mode": "External", "external": {"secretName": "theirs"}}, "backend": {"image": "shop:1"}},
+    ],
+    ids=["the bundled image", "an image of one's own", "somebody else's Redis", "no PostgreSQL"],
+)
+def test_the_secrets_in_use_are_those_that_are_made(spec: dict[str, Any]) -> None:
+    """Each other name would be a question to the API server in every pass."""
+    stack = a_stack(**spec)
+    made = {each["metadata"]["name"] for each in build_credentials(stack, CONTEXT)}
+    assert set(names_in_use(stack)) == made | {"shop-credentials"}
+    assert set(names_in_use(stack)) <= set(names_of_credentials(stack))
 
 
 def test_nothing_is_given_passwords_in_the_place_of_lost_ones() -> None:
