@@ -4,6 +4,7 @@ from appstack_operator.api import AppStack
 from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.desired.context import RECORD, Context
 from appstack_operator.desired.credentials import PLACES, edited_credentials, service_of, what_is_wrong
+from appstack_operator.objects import Object
 from appstack_operator.observed import Observed
 
 # What the operator can carry out in the running service.
@@ -46,7 +47,7 @@ def passwords_are_known(component: str, stack: AppStack, seen: Observed, context
 
 def way_back(component: str, seen: Observed) -> str:
     """Where passwords that are lost may still be had."""
-    if seen.pods(component):
+    if holders(component, seen):
         return (
             "What runs goes on and is left alone; bring the Secrets back from a backup, or from the pods, which still "
             "hold them"
@@ -55,3 +56,8 @@ def way_back(component: str, seen: Observed) -> str:
         "No pod is left that holds them: bring the Secrets back from a backup; to begin with empty volumes, set "
         "deletionPolicy to Delete, delete the stack and apply it again"
     )
+
+
+def holders(component: str, seen: Observed) -> list[Object]:
+    """The pods that were given its passwords: one made after those were lost never begins."""
+    return [pod for pod in seen.pods(component) if pod.get("status", {}).get("phase") == "Running"]

@@ -14,7 +14,7 @@ from appstack_operator.assess.backend import (
     old_pods_are_gone,
     workers_serve,
 )
-from appstack_operator.assess.credentials import passwords_are_known, secrets_are_in_force
+from appstack_operator.assess.credentials import holders, passwords_are_known, secrets_are_in_force
 from appstack_operator.assess.external import assess_external, external_serves, is_bound
 from appstack_operator.assess.parameters import parameters_are_looked_at, parameters_are_taken
 from appstack_operator.assess.pods import condition, ready_count
@@ -86,7 +86,7 @@ def assess_stack(stack: AppStack, seen: Observed, context: Context) -> Assessmen
     blind = {
         name: replace(gone, status="Unknown")
         for name, gone in lost.items()
-        if ASKED_WITH.get(name) in context.lost and seen.pods(COMPONENTS[name])
+        if ASKED_WITH.get(name) in context.lost and holders(COMPONENTS[name], seen)
     }
     data |= {name: gone if name in blind else beside(gone, data[name]) for name, gone in lost.items()}
     missing = unusable_input(stack, seen, data) or next(iter(lost.values()), None)

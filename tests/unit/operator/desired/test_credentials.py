@@ -27,7 +27,7 @@ from appstack_operator.desired.stack import build_stack
 from appstack_operator.gates import Gates, set_gates
 from appstack_operator.objects import labels
 from appstack_operator.plan import Action, Verb, plan
-from tests.unit.operator.factories import a_context, a_stack, made, observed
+from tests.unit.operator.factories import a_context, a_pod, a_stack, made, observed
 
 if TYPE_CHECKING:
     from appstack_operator.objects import Object
@@ -124,6 +124,18 @@ def test_nothing_is_given_passwords_in_the_place_of_lost_ones() -> None:
     assert written == {("Secret", "shop-api-token"), ("Secret", "shop-credentials")}, "a token is whatever it is"
     (record,) = [each.manifest for each in wanted if each.manifest["metadata"]["name"] == "shop-credentials"]
     assert record["data"].keys() == {"api_token"}
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"), [("Running", "or from the pods"), ("Pending", "No pod is left that holds them")]
+)
+def test_a_pod_that_was_made_since_holds_no_password(phase: str, words: str) -> None:
+    """Drift is repaired at once, so pods may come between the end of the old ones and that of the Secrets."""
+    seen = observed(*SETS, a_pod(STACK, "rabbitmq", ready=phase == "Running", phase=phase))
+    context = replace(CONTEXT, credentials=FRESH, lost=lost_credentials(STACK, seen))
+    assessment = assess_stack(STACK, seen, context)
+    assert ("RabbitMQReady" in assessment.unseen) is (phase == "Running"), "known to be away, or not to be asked"
+    assert words in assessment.verdicts["RabbitMQReady"].message
 
 
 def test_a_deleted_secret_is_made_again_with_the_password_that_the_service_has() -> None:
