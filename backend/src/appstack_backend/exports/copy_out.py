@@ -1,6 +1,7 @@
 """COPY out in large blocks: a thread reads the rows over a connection of its own, the loop writes the blocks on.
 
-Through an asyncio connection each row costs a turn of the event loop; a thread reads them several times faster.
+Through an asyncio connection each row costs a turn of the event loop; a thread reads them several times faster. So
+does who takes all rows that have come at once, and waits only when there is none: psycopg begins a wait for each row.
 """
 
 import asyncio
@@ -11,7 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
+from psycopg.abc import PQGen
+from psycopg.generators import fetch_many
+from psycopg.waiting import Wait
 
 from appstack_backend.database import CONNECT, hang_up
 from appstack_backend.reads import IS_FRESH, as_lsn
@@ -82,22 +86,37 @@ class CopyOut:
                 self._conn = conn
                 self.connections.add(conn)
                 self._wait_until_fresh(conn)
-                block = bytearray()
-                with cursor.copy(self.statement) as copy:
-                    for row in copy:
-                        block += row
-                        if len(block) >= self.block_bytes:
-                            if self._is_given_up.is_set():
-                                raise Given
-                            hand_over(bytes(block))
-                            block.clear()
-                self.rows = cursor.rowcount
-                hand_over(bytes(block))
+                with cursor.copy(self.statement):
+                    has_more = True
+                    while has_more:
+                        block = bytearray()
+                        has_more = conn.wait(self._fill(conn.pgconn, block))
+                        if self._is_given_up.is_set():
+                            raise Given
+                        hand_over(bytes(block))
         finally:
             if self._conn is not None:
                 self.connections.discard(self._conn)
             self._has_ended.set()
             hand_over(None)
+
+    def _fill(self, pgconn: pq.abc.PGconn, block: bytearray) -> PQGen[bool]:
+        """Whether there may be more rows than there is room for in the block."""
+        while len(block) < self.block_bytes:
+            size, row = pgconn.get_copy_data(1)
+            if size > 0:
+                block += row
+            elif size == 0:
+                while not (yield Wait.R):
+                    pass
+                pgconn.consume_input()
+            else:
+                for result in (yield from fetch_many(pgconn)):
+                    if result.status != pq.ExecStatus.COMMAND_OK:
+                        raise psycopg.errors.error_from_result(result)
+                    self.rows = result.command_tuples or 0
+                return False
+        return True
 
     def _cancel(self) -> None:
         """End the query, once it has begun: it may find nothing for long, and who gave up waits for its thread."""
