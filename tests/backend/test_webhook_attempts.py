@@ -126,8 +126,8 @@ async def test_what_waits_for_a_dead_target_keeps_nothing_from_others(dsn: str) 
             broken, fine = await hand.subscribe(dead.url), await hand.subscribe(healthy.url)
             conn.execute(DUE, (broken, "1 hour", 2_000))
             conn.execute(DUE, (fine, "1 s", 3))
-            assert await subscriptions.promote(hand.stores.database, 100) == 53, "each has its share"
-            assert due(fine) == 0
+            assert await subscriptions.promote(hand.stores.database, 100) == 100
+            assert due(fine) == 0, "each has its share"
             assert (await hand.attempt(broken))["last_status"] == 500
             assert (await hand.attempt(broken))["last_error"] == "the target is left alone after failures"
             left = due(broken)
@@ -139,6 +139,22 @@ async def test_what_waits_for_a_dead_target_keeps_nothing_from_others(dsn: str) 
             assert due(broken) == left, "it is left where it is"
             conn.execute("UPDATE subscriptions SET rests_until = now()")
             assert await subscriptions.promote(hand.stores.database, 100) == 100, "alone, one has all of it"
+
+
+async def test_what_one_leaves_of_its_share_the_others_get(dsn: str) -> None:
+    """Many with little to send would leave one that has much to catch up with next to nothing."""
+    with receiver() as hook, psycopg.connect(dsn, autocommit=True) as conn:
+        async with by_hand(dsn) as hand:
+            much, *little = [await hand.subscribe(hook.url) for _ in range(11)]
+            conn.execute(DUE, (much, "1 s", 500))
+            for subscription in little:
+                conn.execute(DUE, (subscription, "1 s", 2))
+            assert await subscriptions.promote(hand.stores.database, 100) == 100
+            assert conn.execute(DUE_COUNT, (much,)).fetchone() == (420,)
+            conn.execute(DUE.replace("n::text", "'more' || n"), (little[0], "1 s", 50))
+            assert await subscriptions.promote(hand.stores.database, 60) == 60
+            assert conn.execute(DUE_COUNT, (much,)).fetchone() == (390,), "still no more than an equal one"
+            assert conn.execute(DUE_COUNT, (little[0],)).fetchone() == (20,)
 
 
 async def test_what_waits_for_a_target_that_answers_again_is_sent_at_once(dsn: str) -> None:
