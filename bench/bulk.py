@@ -12,9 +12,12 @@ import psycopg
 from appstack_backend.feeds.csv_feed import CsvFeed
 from appstack_backend.repository import catalogue, exports
 from bench.measure import Figure, peak_mebibytes
+from tests.backend.kit.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import httpx
 
     from bench.site import Site
     from tests.backend.kit.processes import Api, Backend
@@ -112,27 +115,42 @@ def bare_copy(dsn: str) -> float:
 
 
 def export(site: Site) -> list[Figure]:
-    """From the order to the last byte read, against COPY of the same query."""
-    dsn = site.database(ROWS)
-    figure = Figure("export as CSV", RATE, "COPY TO STDOUT of the same rows", aim=0.6)
-    query = exports.copy_out("csv", {})
+    """From the order to the last byte read, against COPY of the same query; nobody keeps or decodes the bytes."""
+    dsn, figures = site.database(ROWS), []
     with site.backend(dsn) as backend:
         backend.start_api()
         backend.start_worker()
-        api = backend.client()
-        for number in range(REPETITIONS + 3):
-            began = time.monotonic()
-            text = api.export()
-            ours = ROWS / (time.monotonic() - began)
-            began = time.monotonic()
-            with psycopg.connect(dsn) as conn, conn.cursor().copy(query) as copy:
-                size = sum(len(piece) for piece in copy)
-            bare = ROWS / (time.monotonic() - began)
-            assert size == len(text.encode())
-            if number:
-                figure.runs.append(ours)
-                figure.baseline_runs.append(bare)
-    return [figure]
+        http = backend.client().http
+        for file_format, name in (("csv", "CSV"), ("ndjson", "NDJSON")):
+            figure = Figure(f"export as {name}", RATE, "COPY TO STDOUT of the same rows", aim=0.6)
+            for number in range(REPETITIONS + 3):
+                ours, size = timed_export(http, file_format)
+                bare, bare_size = timed_copy_out(dsn, file_format)
+                assert size == bare_size
+                if number:
+                    figure.runs.append(ours)
+                    figure.baseline_runs.append(bare)
+            figures.append(figure)
+    return figures
+
+
+def timed_export(http: httpx.Client, file_format: str) -> tuple[float, int]:
+    """Rows per second, and the bytes of the file."""
+    began = time.monotonic()
+    location = http.post("/v1/exports", json={"format": file_format}).headers["Location"]
+    wait_until(lambda: http.get(location).json()["state"] == "succeeded", "the export succeeds")
+    with http.stream("GET", f"{location}/content") as answer:
+        size = sum(len(piece) for piece in answer.iter_bytes())
+    return ROWS / (time.monotonic() - began), size
+
+
+def timed_copy_out(dsn: str, file_format: str) -> tuple[float, int]:
+    """The same of PostgreSQL alone, connecting included."""
+    query = exports.copy_out(file_format, {})
+    began = time.monotonic()
+    with psycopg.connect(dsn) as conn, conn.cursor().copy(query) as copy:
+        size = sum(len(piece) for piece in copy)
+    return ROWS / (time.monotonic() - began), size
 
 
 def memory(site: Site) -> list[Figure]:
