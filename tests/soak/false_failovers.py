@@ -28,6 +28,7 @@ from tests.chaos.history import READS, read_histories
 from tests.chaos.load import STEADY, Load
 from tests.chaos.run import commit, prepare
 from tests.chaos.site import Site, Trouble, Victim
+from tests.soak.waits import Happened, longest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -79,6 +80,7 @@ class Soak:
     turns: int = 0
     proven: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unproven: list[str] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
     has_ended: bool = False
 
     def why_not(self, history: Sequence[Operation]) -> list[str]:
@@ -294,12 +296,13 @@ def soak(site: Site, minutes: float) -> list[str]:
 
 def take_turn(site: Site, state: Soak) -> None:
     """One nuisance, and a look at the lock after it."""
-    name = list(NUISANCES)[state.turns % len(NUISANCES)]
+    name, since = list(NUISANCES)[state.turns % len(NUISANCES)], time.monotonic()
     try:
         NUISANCES[name](site, state.lock[0], state.turns // len(NUISANCES))
         state.proven[name] += 1
     except (Unproven, Trouble, StopIteration) as error:
         state.unproven.append(f"turn {state.turns}, {name}: {error}")
+    state.happened.append(Happened(name, since, time.monotonic()))
     time.sleep(REST_SECONDS)
     state.turns += 1
     state.lock = lock_of(site)
@@ -311,7 +314,8 @@ def keep(site: Site, state: Soak, load: Load, started: float, began: datetime) -
     history = read_histories([path for path in load.histories() if path.name.startswith("sql-")])
     told = state.why_not(history)
     held = [o for o in history if o.client == "sql-held"]
-    gap = gaps.write_gap(held, gaps.Window(started, now))
+    window = gaps.Window(started, now)
+    gap = gaps.write_gap(held, window)
     document: dict[str, Any] = {
         "date": began.isoformat(timespec="seconds"),
         "minutes": round((now - started) / 60, 1),
@@ -324,6 +328,7 @@ def keep(site: Site, state: Soak, load: Load, started: float, began: datetime) -
         "acknowledged_by_member": acknowledging(history),
         "two_at_once": two_at_once(history),
         "write_gap_s": None if gap is None else round(gap, 1),
+        "longest_waits": longest(held, state.happened, window),
         "load_average": round(os.getloadavg()[1], 1),
         "commit": commit(),
         "images": site.images(),

@@ -10,8 +10,10 @@ import time
 import pytest
 
 from tests.chaos import processes
+from tests.chaos.gaps import Window
 from tests.chaos.history import Action, Operation, Outcome
 from tests.soak.false_failovers import LATE_SECONDS, NUISANCES, Soak, Unproven, acknowledging, pause, two_at_once
+from tests.soak.waits import MOST_TOLD, Happened, longest
 
 
 def write(member: str, start: float, outcome: Outcome = Outcome.OK) -> Operation:
@@ -61,6 +63,30 @@ def test_two_members_that_acknowledge_at_once_are_seen() -> None:
     assert len(two_at_once([*handed_over, write("0", 3.05)])) >= 1  # at the same time
     assert len(two_at_once([*handed_over, write("0", 3.5)])) == 1  # in between
     assert two_at_once([*handed_over, write("0", 3.05, Outcome.UNKNOWN)]) == []
+
+
+def held(start: float, end: float, outcome: Outcome = Outcome.OK) -> Operation:
+    return Operation("sql-held", Action.APPEND, "sql-held/0", 1, start, end, outcome)
+
+
+def test_a_wait_is_told_with_its_nuisance_and_with_what_the_client_did_not_try() -> None:
+    history = [
+        held(90, 90.1),  # before the soak
+        held(95, 100.1),
+        held(100.2, 102.2, Outcome.UNKNOWN),
+        held(102.3, 103.1),  # waited 3.0 s, and tried all the time
+        held(107.1, 109.1),  # 6.0 s, for 4 of which the client itself stood still
+    ]
+    happened = [
+        Happened("a member paused", 100, 103),
+        Happened("bulk rows", 105, 120),
+        Happened("a node slowed", 90, 99),
+    ]
+    assert longest(history, happened, Window(100, 200)) == [
+        {"at_s": 3.1, "seconds": 6.0, "client_asleep_s": 4.0, "during": ("bulk rows",)},
+        {"at_s": 0.1, "seconds": 3.0, "client_asleep_s": 0.0, "during": ("a member paused",)},
+    ]
+    assert len(longest([held(n, n + 0.1) for n in range(99)], [], Window(0, 99))) == MOST_TOLD
 
 
 def test_who_may_not_go_first_pauses_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
