@@ -1,20 +1,35 @@
 #!/usr/bin/python3
-"""Patroni, with one rule changed: who does not know whether the lock was renewed asks the members, and does not demote.
+"""Patroni, with two rules changed: when does a primary stop that does not know whether its lock was renewed?
 
 A slow API server (etcd elects a leader, a disk stalls) carries out a renewal and answers it too late. Patroni asks once
 more, meets a conflict with its own first request, and where `retry_timeout` leaves no second to look who holds the
 lock, it stops a healthy primary at once (patroni/patroni#3035). Of a store that does not answer at all it thinks
 better: with failsafe mode it goes on while every member agrees. Here that decides too.
+
+And where a member is lost, one silence of `retry_timeout` would stop the other, though nobody could take its place.
+It goes on for as long as `lone_primary.py` lets it, and its lock is good for longer.
 """
 
+import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lone_primary import LONE_TTL_SECONDS, Renewal, Rhythm, is_alone, may_go_on
 from patroni.__main__ import main
 from patroni.dcs.kubernetes import Kubernetes, KubernetesError
+from patroni.ha import Ha
 
-Renewal = Callable[[Kubernetes, dict[str, Any], str | None, list[str]], bool]
+Renew = Callable[[Kubernetes, dict[str, Any], str | None, list[str]], bool]
+Acquire = Callable[[Kubernetes], bool]
+UpdateLock = Callable[..., bool]
+AskAll = Callable[[Ha], bool]
+
+
+def now() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def holder(annotations: Mapping[str, str] | None) -> str | None:
@@ -22,11 +37,15 @@ def holder(annotations: Mapping[str, str] | None) -> str | None:
     return (annotations or {}).get("leader")
 
 
-def that_knows_when_it_failed(renew: Renewal) -> Renewal:
+def that_knows_when_it_failed(renew: Renew) -> Renew:
     """A renewal that is False only where another one holds the lock, as the watch last told, and an error elsewhere."""
 
     def renewed(dcs: Kubernetes, annotations: dict[str, Any], version: str | None, ips: list[str]) -> bool:
+        began = now()
+        if getattr(dcs, "is_lone", False):
+            annotations = {**annotations, "ttl": str(LONE_TTL_SECONDS)}
         if renew(dcs, annotations, version, ips):
+            dcs.renewal = Renewal(began, float(annotations["ttl"]))
             return True
         lock = dcs._kinds.get(dcs.leader_path)
         if lock is None or holder(lock.metadata.annotations) != dcs._name:
@@ -36,8 +55,63 @@ def that_knows_when_it_failed(renew: Renewal) -> Renewal:
     return renewed
 
 
+def that_notes_when(acquire: Acquire) -> Acquire:
+    """Taking the lock, which is its first renewal."""
+
+    def acquired(dcs: Kubernetes) -> bool:
+        began = now()
+        is_ours = acquire(dcs)
+        if is_ours:
+            dcs.renewal = Renewal(began, float(dcs.ttl))
+        return is_ours
+
+    return acquired
+
+
+def whom_commits_wait_for(ha: Ha) -> str | None:
+    """The names that PostgreSQL was last told, before they were recorded."""
+    names: str | None = ha.state_handler.config._server_parameters.get("synchronous_standby_names")
+    return names
+
+
+def record_of_commits(dcs: Kubernetes) -> dict[str, str] | None:
+    """What is known of who holds every commit."""
+    record = dcs._kinds.get(dcs.sync_path)
+    return record.metadata.annotations if record else None
+
+
+def that_notes_who_else_may_lead(update: UpdateLock) -> UpdateLock:
+    """A renewal that knows whether it may be good for longer."""
+
+    def updated(ha: Ha, *args: Any, **kwargs: Any) -> bool:
+        dcs = ha.dcs
+        alone = is_alone(dcs._name, record_of_commits(dcs), whom_commits_wait_for(ha))
+        dcs.is_lone = ha.is_synchronous_mode() and alone
+        return update(ha, *args, **kwargs)
+
+    return updated
+
+
+def that_nobody_needs_to_answer(ask_all: AskAll) -> AskAll:
+    """Failsafe mode: whether a primary that cannot renew its lock may go on."""
+
+    def may(ha: Ha) -> bool:
+        dcs = ha.dcs
+        renewal = getattr(dcs, "renewal", None)
+        known = (dcs._name, record_of_commits(dcs), whom_commits_wait_for(ha), renewal)
+        if ha.is_synchronous_mode() and may_go_on(*known, now(), Rhythm(dcs.loop_wait, dcs._retry.deadline)):
+            logging.getLogger("patroni").info("nobody else may lead, and the lock is good for a while")
+            return True
+        return ask_all(ha)
+
+    return may
+
+
 # Not below: as a pod's first process Patroni works in a child, which imports this module where it is not a mere fork.
 Kubernetes._update_leader_with_retry = that_knows_when_it_failed(Kubernetes._update_leader_with_retry)
+Kubernetes.attempt_to_acquire_leader = that_notes_when(Kubernetes.attempt_to_acquire_leader)
+Ha.update_lock = that_notes_who_else_may_lead(Ha.update_lock)
+Ha.check_failsafe_topology = that_nobody_needs_to_answer(Ha.check_failsafe_topology)
 
 if __name__ == "__main__":
     sys.exit(main())
