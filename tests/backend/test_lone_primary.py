@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
+import pytest
 from aiohttp import web
 
 from tests.apiserver.kit.proxy import FaultProxy
@@ -100,6 +101,7 @@ async def test_a_short_silence_of_the_api_server_stops_no_lone_primary(
         assert await asyncio.to_thread(serves, primary) == before, primary.log[-3000:]
 
 
+@pytest.mark.long  # a minute of silence
 async def test_a_lone_primary_stops_before_its_lock_ends(tmp_path: Path, bare_cluster: BareCluster) -> None:
     async with lone_primary(tmp_path, bare_cluster) as (primary, proxy):
         assert await asyncio.to_thread(serves, primary)
