@@ -8,7 +8,7 @@ from appstack_operator import metrics
 from appstack_operator.converge import CRASHED_SECONDS, Operator, run_pass
 from appstack_operator.health import Health
 from appstack_operator.probe import rest
-from appstack_operator.wakeups import Key, Wakeups
+from appstack_operator.wakeups import Key, Version, Wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +49,20 @@ class Daemons:
             metrics.STACKS.set(len(self._tasks))
         self.wake(namespace, name)
 
-    def wake(self, namespace: str, name: str) -> None:
+    def wake(self, namespace: str, name: str, version: Version | None = None) -> None:
         """Something of this stack has changed; its pass finds out what."""
-        if (namespace, name) in self._tasks:
-            self._wakeups.wake(namespace, name)
+        if (namespace, name) in self._tasks and not self._has_read((namespace, name), version):
+            self._wakeups.wake(namespace, name, version)
 
-    def wake_later(self, namespace: str, name: str) -> None:
+    def wake_later(self, namespace: str, name: str, version: Version | None = None) -> None:
         """A scheduled job runs: its pass looks at what has come of it, not at each step."""
-        if (namespace, name) in self._tasks:
+        if (namespace, name) in self._tasks and not self._has_read((namespace, name), version):
             self._wakeups.wake_later(namespace, name, RUN_SECONDS)
+
+    def _has_read(self, key: Key, version: Version | None) -> bool:
+        """Whether the last pass has read just that. At a start all objects are told of, for many seconds."""
+        look = self._operator.looks.get(key)
+        return look is not None and version is not None and look.versions.get(version[0]) == version[1]
 
     async def stop(self) -> None:
         """Let passes that are under way end, long ones between two writes, and end everything else.
@@ -82,6 +87,8 @@ class Daemons:
         try:
             while not self._is_stopping:
                 delay_seconds = await self._pass(key)
+                if look := self._operator.looks.get(key):
+                    self._wakeups.settle(*key, look.versions)
                 if delay_seconds is None:
                     if self._wakeups.is_awake(*key):
                         continue  # another stack of this name has come meanwhile

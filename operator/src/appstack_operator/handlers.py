@@ -13,7 +13,7 @@ from appstack_operator.api.base import GROUP, PLURAL, VERSION
 from appstack_operator.client import address_in_cluster
 from appstack_operator.daemons import Daemons
 from appstack_operator.kinds import CHILDREN
-from appstack_operator.news import News, Urgency
+from appstack_operator.news import News, Urgency, version_of
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.settings import Settings
 from appstack_operator.stopping import minding_signals
@@ -71,11 +71,14 @@ def build_registry(daemons: Daemons, own: Settings, is_ending: asyncio.Event) ->
             daemons.see(namespace, name, stack["metadata"].get("generation", 0))
 
     async def child_changed(*, event: kopf.RawEvent, namespace: Any, labels: kopf.Labels, **_: Any) -> None:
-        urgency = news.urgency(event["type"], dict(event["object"]))
+        child: Object = dict(event["object"])
+        urgency = news.urgency(event["type"], child)
+        # Of an object that is gone no pass has read that.
+        version = None if event["type"] == "DELETED" else version_of(child)
         if urgency is Urgency.NOW:
-            daemons.wake(namespace, labels[STACK_LABEL])
+            daemons.wake(namespace, labels[STACK_LABEL], version)
         elif urgency is Urgency.LATER:
-            daemons.wake_later(namespace, labels[STACK_LABEL])
+            daemons.wake_later(namespace, labels[STACK_LABEL], version)
 
     for kind in CHILDREN:
         if kind.is_optional:

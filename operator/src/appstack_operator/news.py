@@ -54,6 +54,11 @@ class News:
         return len(self._seen)
 
 
+def version_of(obj: Object) -> tuple[str, str]:
+    """The uid of an object and its version, as it is told of."""
+    return str(obj["metadata"].get("uid")), str(obj["metadata"].get("resourceVersion"))
+
+
 def place_of(obj: Object) -> tuple[str, str, str]:
     """Kind, namespace and name."""
     return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -48,13 +48,20 @@ class Look:
     context: Context
     assessment: Assessment
     answers: AnswerMemory
+    versions: Mapping[str, str]  # uid -> resourceVersion, of all objects that it saw
 
     @classmethod
     def of(
         cls, stack: AppStack, seen: Observed, context: Context, assessment: Assessment, answers: AnswerMemory
     ) -> "Look":
         """To be kept until the next pass."""
-        return cls(stack, fold(seen), outline(seen), context, assessment, answers)
+        return cls(stack, fold(seen), outline(seen), context, assessment, answers, versions_in(seen))
+
+
+def versions_in(seen: Observed) -> dict[str, str]:
+    """By uid: versions of different kinds may be equal, where they lie in different stores."""
+    found = (obj["metadata"] for by_name in seen.objects.values() for obj in by_name.values())
+    return {meta["uid"]: meta["resourceVersion"] for meta in found if meta.keys() >= {"uid", "resourceVersion"}}
 
 
 async def rest(

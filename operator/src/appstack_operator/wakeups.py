@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 Key = tuple[str, str]  # namespace, name
+Version = tuple[str, str]  # uid, resourceVersion
 
 
 class Wakeups:
@@ -14,10 +15,12 @@ class Wakeups:
     def __init__(self) -> None:
         """Nobody is awake."""
         self._flags: defaultdict[Key, asyncio.Event] = defaultdict(asyncio.Event)
+        self._told: defaultdict[Key, set[Version | None]] = defaultdict(set)  # since the last pass began
         self._later: dict[Key, asyncio.TimerHandle] = {}
 
-    def wake(self, namespace: str, name: str) -> None:
-        """Something of this stack has changed."""
+    def wake(self, namespace: str, name: str, version: Version | None = None) -> None:
+        """Something of this stack has changed: an object is of this version now, or nobody knows what."""
+        self._told[namespace, name].add(version)
         self._flags[namespace, name].set()
 
     def wake_later(self, namespace: str, name: str, delay_seconds: float) -> None:
@@ -29,7 +32,15 @@ class Wakeups:
     def clear(self, namespace: str, name: str) -> None:
         """A pass begins: whatever changed before now will be seen by it."""
         self._flags[namespace, name].clear()
+        self._told[namespace, name].clear()
         self._forget_later(namespace, name)
+
+    def settle(self, namespace: str, name: str, versions: Mapping[str, str]) -> None:
+        """A pass has ended that has read these versions, by uid: who told of them meanwhile told nothing new."""
+        key = (namespace, name)
+        self._told[key] = {each for each in self._told[key] if each is None or versions.get(each[0]) != each[1]}
+        if not self._told[key]:
+            self._flags[key].clear()
 
     def is_awake(self, namespace: str, name: str) -> bool:
         """Whether something has changed since the last pass began."""
@@ -50,6 +61,7 @@ class Wakeups:
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
         self._flags.pop((namespace, name), None)
+        self._told.pop((namespace, name), None)
         self._forget_later(namespace, name)
 
     def _forget_later(self, namespace: str, name: str) -> None:

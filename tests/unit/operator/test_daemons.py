@@ -136,3 +136,52 @@ async def test_a_run_of_a_scheduled_job_leads_to_one_pass(monkeypatch: pytest.Mo
         assert passes == 3
     finally:
         await kept.stop()
+
+
+async def test_what_a_pass_has_read_leads_to_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start all objects are told of, while the first passes read them and long after."""
+    operator, passes, may_end = an_operator(), 0, asyncio.Event()
+
+    async def one_pass(*_: object) -> float:
+        nonlocal passes
+        passes += 1
+        operator.looks["shop", "shop"] = SimpleNamespace(versions={"pod": "7"})
+        await may_end.wait()
+        return 600.0
+
+    async def rest(*_: object) -> None:
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(daemons, "run_pass", one_pass)
+    monkeypatch.setattr(daemons, "rest", rest)
+    monkeypatch.setattr(daemons, "PAUSE_SECONDS", 0.0)
+    kept = Daemons(operator, Health())
+
+    async def passed(number: int) -> None:
+        async with asyncio.timeout(60):
+            while passes < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def told(*version: str) -> None:
+        kept.wake("shop", "shop", version[:2] if version else None)  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+
+    kept.see("shop", "shop", 1)
+    try:
+        await passed(1)
+        await told("pod", "7")
+        may_end.set()
+        await asyncio.sleep(0.1)
+        await told("pod", "7")
+        assert passes == 1
+        for number, version in enumerate([("pod", "8"), ("another pod", "7"), ()], start=2):
+            await told(*version)
+            await passed(number)
+        may_end.clear()
+        await told("pod", "9")
+        await passed(5)
+        await told("pod", "10")
+        may_end.set()
+        await passed(6)
+    finally:
+        await kept.stop()

@@ -46,6 +46,21 @@ async def test_a_change_during_a_pass_is_not_lost() -> None:
     await asyncio.wait_for(wakeups.until_awake(*SHOP, Work().go_on()), timeout=20)
 
 
+def test_a_pass_has_seen_what_it_has_read() -> None:
+    wakeups, read = Wakeups(), {"pod": "7", "service": "3"}
+    for told, is_awake in (
+        ([("pod", "7"), ("service", "3")], False),
+        ([("pod", "7"), ("pod", "8")], True),
+        ([("another pod", "7")], True),
+        ([("pod", "7"), None], True),
+    ):
+        wakeups.clear(*SHOP)
+        for version in told:
+            wakeups.wake(*SHOP, version)
+        wakeups.settle(*SHOP, read)
+        assert wakeups.is_awake(*SHOP) is is_awake
+
+
 @pytest.mark.parametrize("end", [Wakeups.clear, Wakeups.forget], ids=["a pass begins", "the stack is gone"])
 async def test_what_can_wait_is_owed_until_a_pass_begins(end: Callable[[Wakeups, str, str], None]) -> None:
     wakeups = Wakeups()
