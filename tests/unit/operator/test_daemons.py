@@ -145,8 +145,8 @@ async def test_what_a_pass_has_read_leads_to_no_other_one(monkeypatch: pytest.Mo
     async def one_pass(*_: object) -> float:
         nonlocal passes
         passes += 1
-        operator.looks["shop", "shop"] = SimpleNamespace(versions={"pod": "7"})
         await may_end.wait()
+        operator.looks["shop", "shop"] = SimpleNamespace(versions={"pod": "7"})
         return 600.0
 
     async def rest(*_: object) -> None:
