@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appstack_operator.kinds import BY_NAME
 from appstack_operator.left_to_do import BUSY_SECONDS
+from appstack_operator.objects import STACK_LABEL
 from appstack_operator.services.redis import TIMEOUT_SECONDS
 from tests.apiserver.kit.cast import MERGE
 from tests.apiserver.kit.life import MANAGED_SPEC
@@ -17,9 +18,11 @@ from tests.apiserver.kit.stage import staging
 
 if TYPE_CHECKING:
     import httpx
+    from aiohttp import web
 
     from appstack_operator.client import Api
     from tests.apiserver.kit.life import Life, World
+    from tests.apiserver.kit.proxy import FaultProxy
 
 WRITING = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 # The API server renews a Lease of its own, which says that it lives.
@@ -82,6 +85,43 @@ async def test_what_patroni_notes_in_its_pod_wakes_no_pass(life: Life) -> None:
         return life.proxy.passes > passes
 
     await life.settle(a_pass_has_come)
+
+
+class LateLists:
+    """What a watch begins with comes after the first pass: with hundreds of stacks it is read for a minute."""
+
+    def __init__(self) -> None:
+        self.may_come, self.told = asyncio.Event(), 0
+
+    def fault_for(self, request: web.Request) -> LateLists | None:
+        is_of_children = request.query.get("labelSelector") == STACK_LABEL
+        return self if is_of_children and "watch" not in request.query else None
+
+    async def act(self, proxy: FaultProxy, request: web.Request, body: bytes, _die: object) -> web.StreamResponse:
+        await self.may_come.wait()
+        self.told += 1
+        return await proxy.pass_on(request, body)
+
+    def die(self) -> None:
+        """Nothing is left to chance."""
+
+
+async def test_what_a_restarted_operator_is_told_of_after_its_first_pass_leads_to_no_other(life: Life) -> None:
+    life.operator.start()
+    await life.create()
+    await life.settle(life.is_ready)
+    life.operator.kill()
+    passes, lists = life.proxy.passes, LateLists()
+    life.proxy.trouble = lists  # type: ignore[assignment]
+    life.operator.start()
+    async with asyncio.timeout(60):
+        while life.proxy.passes == passes:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(3)
+    lists.may_come.set()
+    await asyncio.sleep(5)
+    assert lists.told > 0
+    assert life.proxy.passes == passes + 1
 
 
 async def test_an_operator_that_has_just_begun_takes_a_first_late_answer_for_no_news(world: World, api: Api) -> None:
