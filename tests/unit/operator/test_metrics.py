@@ -49,7 +49,7 @@ async def test_who_waits_for_a_turn_is_counted(monkeypatch: pytest.MonkeyPatch) 
         await may_end.wait()
 
     monkeypatch.setattr(daemons, "run_pass", one_pass)
-    kept = Daemons(cast("Any", SimpleNamespace(turns=Turns(2))), Health())
+    kept = Daemons(cast("Any", SimpleNamespace(turns=Turns(2), looks={})), Health())
     for number in range(5):
         kept.see("shop", f"stack-{number}", 1)
     async with asyncio.timeout(60):
