@@ -12,6 +12,8 @@ from appstack_operator.health import Health
 from appstack_operator.turns import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import pytest
 
 
@@ -98,69 +100,60 @@ async def test_a_pass_under_way_ends_before_a_stop_and_no_rest_follows(monkeypat
     assert done == ["shop"]
 
 
-async def test_a_run_of_a_scheduled_job_leads_to_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of its ten events led to one, of every stack at the same minute."""
-    passes = 0
+class Passes:
+    """Counts them; each does `work`, and a long rest follows it at once."""
 
-    async def one_pass(*_: object) -> float:
-        nonlocal passes
-        passes += 1
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, work: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.begun, self.work = 0, work
+        monkeypatch.setattr(daemons, "run_pass", self.one)
+        monkeypatch.setattr(daemons, "rest", lambda *_: asyncio.sleep(600))
+        monkeypatch.setattr(daemons, "PAUSE_SECONDS", 0.0)
+
+    async def one(self, *_: object) -> float:
+        self.begun += 1
+        if self.work:
+            await self.work()
         return 600.0
 
-    async def rest(*_: object) -> None:
-        await asyncio.sleep(600)
+    async def reach(self, number: int) -> None:
+        async with asyncio.timeout(60):
+            while self.begun < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
-    monkeypatch.setattr(daemons, "run_pass", one_pass)
-    monkeypatch.setattr(daemons, "rest", rest)
-    monkeypatch.setattr(daemons, "PAUSE_SECONDS", 0.0)
+
+async def test_a_run_of_a_scheduled_job_leads_to_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its ten events led to one, of every stack at the same minute."""
+    passes = Passes(monkeypatch)
     monkeypatch.setattr(daemons, "RUN_SECONDS", 1.0)
     kept = Daemons(an_operator(), Health())
 
-    async def passed(number: int) -> None:
-        async with asyncio.timeout(60):
-            while passes < number:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-
     kept.see("shop", "shop", 1)
     try:
-        await passed(1)
+        await passes.reach(1)
         for _ in range(5):
             kept.wake_later("shop", "shop")
             await asyncio.sleep(0)
-        assert passes == 1
-        await passed(2)
+        assert passes.begun == 1
+        await passes.reach(2)
         kept.wake_later("shop", "shop")
         kept.wake("shop", "shop")  # what cannot wait takes the rest with it
-        await passed(3)
+        await passes.reach(3)
         await asyncio.sleep(1.2)
-        assert passes == 3
+        assert passes.begun == 3
     finally:
         await kept.stop()
 
 
 async def test_what_a_pass_has_read_leads_to_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """At a start all objects are told of, while the first passes read them and long after."""
-    operator, passes, may_end = an_operator(), 0, asyncio.Event()
+    operator, may_end = an_operator(), asyncio.Event()
 
-    async def one_pass(*_: object) -> float:
-        nonlocal passes
-        passes += 1
+    async def read() -> None:
         await may_end.wait()
         operator.looks["shop", "shop"] = SimpleNamespace(versions={"pod": "7"})
-        return 600.0
 
-    async def rest(*_: object) -> None:
-        await asyncio.sleep(600)
-
-    monkeypatch.setattr(daemons, "run_pass", one_pass)
-    monkeypatch.setattr(daemons, "rest", rest)
-    monkeypatch.setattr(daemons, "PAUSE_SECONDS", 0.0)
+    passes = Passes(monkeypatch, read)
     kept = Daemons(operator, Health())
-
-    async def passed(number: int) -> None:
-        async with asyncio.timeout(60):
-            while passes < number:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
 
     async def told(*version: str) -> None:
         kept.wake("shop", "shop", version[:2] if version else None)  # type: ignore[arg-type]
@@ -168,20 +161,20 @@ async def test_what_a_pass_has_read_leads_to_no_other_one(monkeypatch: pytest.Mo
 
     kept.see("shop", "shop", 1)
     try:
-        await passed(1)
+        await passes.reach(1)
         await told("pod", "7")
         may_end.set()
         await asyncio.sleep(0.1)
         await told("pod", "7")
-        assert passes == 1
+        assert passes.begun == 1
         for number, version in enumerate([("pod", "8"), ("another pod", "7"), ()], start=2):
             await told(*version)
-            await passed(number)
+            await passes.reach(number)
         may_end.clear()
         await told("pod", "9")
-        await passed(5)
+        await passes.reach(5)
         await told("pod", "10")
         may_end.set()
-        await passed(6)
+        await passes.reach(6)
     finally:
         await kept.stop()

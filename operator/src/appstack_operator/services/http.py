@@ -11,7 +11,7 @@ from yarl import URL
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 KEEP_SECONDS = 20.0  # a bit longer than calm services are asked rarely
-MOST_URLS = 16_384  # of a thousand stacks; some 2 KiB each
+MOST_URLS = 16_384  # of a thousand stacks
 MOST_FILES = 65_536  # of what a machine allows: a mistake must not take all of it
 SHARED: ContextVar[aiohttp.ClientSession | None] = ContextVar("session", default=None)
 
@@ -63,5 +63,5 @@ def new_session(connector: aiohttp.TCPConnector | None = None) -> aiohttp.Client
 
 @lru_cache(MOST_URLS)
 def url_of(address: str, port: int, path: str) -> URL:
-    """The same at each look, so it is taken apart once: what yarl itself remembers is enough for thirty stacks."""
+    """The same at each look, so it is taken apart once: yarl itself remembers 128, as many as thirty stacks have."""
     return URL(f"http://{address}:{port}{path}", encoded=True)
