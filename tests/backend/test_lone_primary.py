@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import psycopg
 import pytest
 from aiohttp import web
 
 from tests.apiserver.kit.proxy import FaultProxy
-from tests.backend.kit.patroni import Member, Members
-from tests.backend.kit.processes import wait_until
+from tests.backend.kit.patroni_pair import pair_behind, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    import ssl
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.apiserver.kit.server import BareCluster
+    from tests.backend.kit.patroni import Member
 
-START_SECONDS = 180
 LOCK_SECONDS = 60
 TTL_SECONDS = 20  # of any other lock
 RENEWED = "I am (shop-postgres-0), the leader with the lock"
@@ -57,34 +55,19 @@ def serves(member: Member) -> object:
         return None
 
 
-async def until(is_so: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
-    await asyncio.to_thread(wait_until, is_so, what, seconds)
-
-
 @asynccontextmanager
 async def lone_primary(folder: Path, cluster: BareCluster) -> AsyncIterator[tuple[Member, Silence]]:
     """A primary that is recorded alone, since its standby is lost, and the door to its API server."""
-    members = Members(cluster, f"lone-primary-{uuid4().hex[:6]}")
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(cluster.pki / "apiserver.crt", cluster.pki / "apiserver.key")
     proxy = Silence(f"https://{cluster.api}", cluster.client_context())
-    async with proxy.serving(cluster.loopback, tls):
-        members.api = proxy.url.removeprefix("https://")
-        primary, standby = (Member(members, number, folder / str(number)) for number in (0, 1))
+    async with pair_behind(proxy, cluster, folder) as (primary, standby):
+        standby.stop()
+        await until(lambda: "Assigning synchronous standby status to []" in primary.log, "it is recorded alone")
+        renewed = primary.log.count(RENEWED)
+        await until(lambda: primary.log.count(RENEWED) > renewed + 1, "its lock was renewed since")
         try:
-            primary.start(with_agent=False)
-            await until(lambda: primary.states().get(primary.name) == "leader running", "the primary runs")
-            standby.start(with_agent=False)
-            await until(lambda: primary.states().get(standby.name) == "sync_standby streaming", "the standby follows")
-            standby.stop()
-            await until(lambda: "Assigning synchronous standby status to []" in primary.log, "it is recorded alone")
-            renewed = primary.log.count(RENEWED)
-            await until(lambda: primary.log.count(RENEWED) > renewed + 1, "its lock was renewed since")
             yield primary, proxy
         finally:
             proxy.speaks.set()
-            standby.stop()
-            primary.stop()
 
 
 async def test_a_short_silence_of_the_api_server_stops_no_lone_primary(
