@@ -348,10 +348,11 @@ async def a_crd_without_a_limit(stage: Stage) -> AsyncIterator[None]:
 
 
 async def until_answered(stage: Stage, stack: dict[str, Any], code: int) -> None:
-    """Until the changed CRD is in force."""
+    """Until the changed CRD is in force, and lists are answered: 429 until the API server has its new cache of them."""
     async with asyncio.timeout(60):
         while True:
             answer = await stage.cast.client.post(f"{stage.path(STACK.name)}?dryRun=All", json=stack)
-            if answer.status_code == code:
+            listed = await stage.cast.client.get(stage.path(STACK.name))
+            if answer.status_code == code and listed.is_success:
                 return
             await asyncio.sleep(0.1)
