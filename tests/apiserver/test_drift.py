@@ -217,7 +217,7 @@ async def test_the_operator_notices_at_once(life: Life, record_property: Callabl
             await life.ask("PATCH", path, json={"metadata": {"labels": labels}}, headers=MERGE)
             began = time.monotonic()
             while (await life.ask("GET", path))["metadata"]["labels"] != before:
-                assert time.monotonic() - began < NOTICE_HANG_SECONDS, f"{kind} {name} {labels}: {life.tail()}"
+                assert time.monotonic() - began < NOTICE_HANG_SECONDS, f"{kind} {name} {labels}: {life.operator.tail()}"
                 await asyncio.sleep(0.05)
             took_seconds[f"{kind} {labels}"] = round(time.monotonic() - began, 2)
     record_property("measured", f"put back after {took_seconds} s, aim {AIM_SECONDS}")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
-import signal
 import subprocess
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -20,10 +17,9 @@ from appstack_operator.kinds import BY_NAME, CHILDREN, STACK
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.ownership import HASH, annotation
 from tests.apiserver.kit.life import MANAGED_SPEC, UPDATE
-from tests.apiserver.kit.operator import IMAGES
+from tests.apiserver.kit.operator import OperatorProcess
 from tests.apiserver.kit.server import ACCOUNT
 from tests.apiserver.kit.stage import staging
-from tests.backend.kit.rootfs import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -89,13 +85,12 @@ async def test_only_stacks_of_the_namespaces_are_looked_after(
             await grant(stage, rendered)
         for stage in (outside, *watched):
             await stage.make_stack({})
-        with operating(world, rendered) as log:
+        with operating(world, rendered) as operator:
             async with asyncio.timeout(240):
-                while True:
-                    if all([await made_by_an_operator(stage) for stage in watched]):
-                        break
+                while not all([await made_by_an_operator(stage) for stage in watched]):
+                    operator.check()
                     await asyncio.sleep(0.1)
-            assert forbidden(log) == []
+            assert forbidden(operator) == []
         assert await made_by_an_operator(outside) == []
         untouched = await outside.get(STACK.name, outside.name)
         assert untouched["status"]["conditions"] == []
@@ -107,19 +102,19 @@ async def test_a_stack_is_made_changed_repaired_and_ended_with_these_rights_alon
     async with staging(world, api, LIFE) as stage:
         await grant(stage, rendered)
         await stage.make_stack(MANAGED_SPEC)
-        with operating(world, rendered) as log:
+        with operating(world, rendered) as operator:
             async with stage.cast.playing():
-                await comes_true(stage, log, is_settled)
+                await comes_true(stage, operator, is_settled)
                 await stage.change_spec(**UPDATE)
-                await comes_true(stage, log, is_settled)
+                await comes_true(stage, operator, is_settled)
                 before = await labels(stage)
                 for label in ("app.kubernetes.io/instance", STACK_LABEL):  # one is seen and repaired, one looked for
                     for kind, name in before:
                         await stage.change(kind, name, {"metadata": {"labels": {label: None}}})
                     assert await labels(stage) != before
-                    await comes_true(stage, log, partial(has_labels, wanted=before))
+                    await comes_true(stage, operator, partial(has_labels, wanted=before))
                 await stage.ask("DELETE", stage.path(STACK.name, stage.name))
-                await comes_true(stage, log, is_gone)
+                await comes_true(stage, operator, is_gone)
 
 
 async def grant(stage: Stage, rendered: list[dict[str, Any]]) -> None:
@@ -130,20 +125,21 @@ async def grant(stage: Stage, rendered: list[dict[str, Any]]) -> None:
             await stage.ask("POST", f"{group}/{each['kind'].lower()}s", json=each)
 
 
-async def comes_true(stage: Stage, log: Path, is_true: Callable[[Stage], Awaitable[bool]]) -> None:
+async def comes_true(stage: Stage, operator: OperatorProcess, is_true: Callable[[Stage], Awaitable[bool]]) -> None:
     """Wait for it; whatever the API server forbids meanwhile is a right that the chart lacks."""
     try:
         async with asyncio.timeout(240):
             while not await is_true(stage):
                 stage.cast.check()
+                operator.check()
                 await asyncio.sleep(0.1)
     finally:
-        assert forbidden(log) == []
+        assert forbidden(operator) == []
 
 
-def forbidden(log: Path) -> list[str]:
+def forbidden(operator: OperatorProcess) -> list[str]:
     """What the operator was not allowed to do."""
-    return [line for line in log.read_text().splitlines() if "orbidden" in line]
+    return [line for line in operator.said().splitlines() if "orbidden" in line]
 
 
 async def is_settled(stage: Stage) -> bool:
@@ -171,34 +167,18 @@ async def is_gone(stage: Stage) -> bool:
 
 
 @contextmanager
-def operating(world: World, rendered: list[dict[str, Any]]) -> Iterator[Path]:
-    """The operator with its own account and the chart's setting runs for as long as its log is of use."""
+def operating(world: World, rendered: list[dict[str, Any]]) -> Iterator[OperatorProcess]:
+    """The operator with its own account and the chart's setting."""
     (deployment,) = [each for each in rendered if each["kind"] == "Deployment"]
     env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     (namespaces,) = [each["value"] for each in env if each["name"] == "APPSTACK_WATCH_NAMESPACES"]
-    kubeconfig, log = world.folder / "scoped.kubeconfig", world.folder / "scoped.log"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "it",
-        "clusters": [{"name": "it", "cluster": server_of(world)}],
-        "users": [{"name": "it", "user": {"token": "operator-a"}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-    }
-    kubeconfig.write_text(yaml.safe_dump(config))
-    ports = {f"APPSTACK_{name}_PORT": str(free_port()) for name in ("METRICS", "HEALTH")}
-    environment = {"KUBECONFIG": str(kubeconfig), "APPSTACK_WATCH_NAMESPACES": namespaces, **ports, **IMAGES}
-    handle = world.zygote.fork(environment, log)
+    server = {"server": f"https://{world.cluster.api}", "certificate-authority": str(world.cluster.pki / "ca.crt")}
+    operator = OperatorProcess(world.zygote, server, namespaces, world.folder, token="operator-a")
+    operator.start()
     try:
-        yield log
+        yield operator
     finally:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [])
-        os.close(handle)
-
-
-def server_of(world: World) -> dict[str, str]:
-    return {"server": f"https://{world.cluster.api}", "certificate-authority": str(world.cluster.pki / "ca.crt")}
+        operator.kill()
 
 
 async def made_by_an_operator(stage: Stage) -> list[str]:

@@ -45,7 +45,7 @@ async def told(life: Life) -> Told:
 
 def log_of(life: Life) -> list[dict[str, Any]]:
     """Each line as the object that it is."""
-    return [json.loads(line) for line in life.said().rpartition("\n")[0].splitlines()]
+    return [json.loads(line) for line in life.operator.said().rpartition("\n")[0].splitlines()]
 
 
 async def test_metrics_and_log_lines_follow_the_work(life: Life) -> None:

@@ -43,15 +43,15 @@ async def test_a_kind_that_is_installed_later_is_waited_for(world: World, tmp_pa
         # A namespace, an operator, and no controllers: they would look for stacks.
         async with living(replace(world, cluster=cluster, folder=tmp_path), "later", SPEC, is_played=False) as life:
             life.operator.start()
-            await until(lambda: "the CRD of AppStack is not installed" in life.said(), "it says so")
+            await until(lambda: "the CRD of AppStack is not installed" in life.operator.said(), "it says so")
             await asyncio.sleep(2 * LOOK_SECONDS)
             assert life.operator.is_running()
-            assert life.said().count("is not installed") == 1, "it is said once"
+            assert life.operator.said().count("is not installed") == 1, "it is said once"
             server.make_crd(cluster)
             await life.create()
             await until(lambda: "POST" in " ".join(life.proxy.writes), "it makes what the stack is made of")
             assert life.operator.is_running()
-            assert "Traceback" not in life.said()
+            assert "Traceback" not in life.operator.said()
     shutil.rmtree(tmp_path / "cluster", ignore_errors=True)
 
 
@@ -66,7 +66,7 @@ async def drift_is_repaired(life: Life) -> float:
         if answer.is_success and answer.json()["metadata"]["uid"] != before:
             return time.monotonic() - began
         await asyncio.sleep(0.1)
-    raise AssertionError(f"not repaired within {HANG_LIMIT_SECONDS} s; {life.tail()}")
+    raise AssertionError(f"not repaired within {HANG_LIMIT_SECONDS} s; {life.operator.tail()}")
 
 
 async def test_a_watch_that_falls_silent_is_begun_anew_where_it_was(world: World, life: Life) -> None:
@@ -94,7 +94,7 @@ async def test_one_list_that_is_refused_for_good_blinds_nobody(life: Life) -> No
     life.proxy.trouble = Trouble([replace(GONE, applies=is_of_a_watch)], random.Random(0), share=0.0, budget=1)
     life.spec = SPEC
     life.operator.start()
-    await until(lambda: "begins anew" in life.said(), "it begins anew")
+    await until(lambda: "begins anew" in life.operator.said(), "it begins anew")
     assert life.proxy.trouble.done.total() == 1
     await life.create()
     await life.settle(life.is_ready)

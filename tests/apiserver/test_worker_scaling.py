@@ -43,7 +43,7 @@ async def reaches(life: Life, replicas: int) -> float:
     """Wait until that many workers are wanted; how long that took, in seconds."""
     began = time.monotonic()
     while (now := (await workers(life))["replicas"]) != replicas:
-        assert time.monotonic() - began < HANG_SECONDS, f"{now} workers, not {replicas}: {life.tail()}"
+        assert time.monotonic() - began < HANG_SECONDS, f"{now} workers, not {replicas}: {life.operator.tail()}"
         await asyncio.sleep(0.1)
     return time.monotonic() - began
 
@@ -91,7 +91,7 @@ async def test_workers_follow_their_queues(world: World, life: Life) -> None:
     in_hand[QUEUE] = 0
     await reaches(life, 1)
     assert (await workers(life))["template"] == before["template"], "no pod was replaced for it"
-    said = [json.loads(line) for line in life.said().rpartition("\n")[0].splitlines()]
+    said = [json.loads(line) for line in life.operator.said().rpartition("\n")[0].splitlines()]
     changes = [each["message"] for each in said if each.get("target") == f"Deployment {NAME}"]
     assert [each.rpartition(": ")[2] for each in changes[1:]] == [
         "replicas 1 -> 4",

@@ -149,9 +149,9 @@ class Life:
         looked_at = None
         while not self.proxy.struck.is_set():
             self.cast.check()
-            assert self.operator.is_running(), f"the operator ended by itself: {self.tail()}"
+            self.operator.check()
             if time.monotonic() > give_up_at:
-                last = f"last writes: {self.proxy.writes[-5:]}; {await self.state()}; {self.tail()}"
+                last = f"last writes: {self.proxy.writes[-5:]}; {await self.state()}; {self.operator.tail()}"
                 raise AssertionError(f"not done in time; {last}")
             # It has begun a pass; or it found, when it looked for stacks, that there is none.
             has_looked = self.proxy.passes or (self.proxy.reads and await self.is_gone())
@@ -171,14 +171,6 @@ class Life:
             for each in answer.json().get("status", {}).get("conditions", [])
         )
 
-    def said(self) -> str:
-        """All that the operator has said."""
-        return self.operator.log.read_text() if self.operator.log.exists() else ""
-
-    def tail(self) -> str:
-        """The last words of the operator."""
-        return self.said()[-3000:]
-
 
 @asynccontextmanager
 async def living(
@@ -189,7 +181,7 @@ async def living(
     proxy = FaultProxy(f"https://{cluster.api}", context)
     client = httpx.AsyncClient(base_url=f"https://{cluster.api}", verify=context, timeout=120)
     async with client, proxy.serving():
-        operator = OperatorProcess(world.zygote, proxy.url, namespace, world.folder)
+        operator = OperatorProcess(world.zygote, {"server": proxy.url}, namespace, world.folder)
         life = Life(Cast(client, namespace, world.responders), proxy, operator, spec)
         life.cast.expects_migrations = spec["backend"].get("migrations", {}).get("enabled", False)
         await life.ask("POST", "/api/v1/namespaces", json={"metadata": {"name": namespace}})

@@ -53,12 +53,13 @@ def zygote() -> Iterator[Zygote]:
 
 @dataclass(slots=True)
 class OperatorProcess:
-    """Runs the operator for one namespace, any number of times."""
+    """Runs the operator for one namespace (or some, with commas between), any number of times."""
 
     zygote: Zygote
-    url: str
+    server: dict[str, str]  # as a kubeconfig describes it
     namespace: str
     folder: Path
+    token: str = "unused"
     environment: dict[str, str] = field(default_factory=dict)
     metrics_port: int = 0
     _handle: int | None = None
@@ -72,7 +73,7 @@ class OperatorProcess:
         """One more life."""
         assert not self.is_running(), "it runs already"
         kubeconfig = self.folder / f"operator-{self.namespace}.kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(build_kubeconfig(self.url)))
+        kubeconfig.write_text(yaml.safe_dump(build_kubeconfig(self.server, self.token)))
         self.metrics_port = free_port()
         environment = {
             "KUBECONFIG": str(kubeconfig),
@@ -99,14 +100,27 @@ class OperatorProcess:
         """Whether the last life goes on."""
         return self._handle is not None and not select.select([self._handle], [], [], 0)[0]
 
+    def check(self) -> None:
+        """Fail where the last life, which nobody ended, has ended."""
+        assert self.is_running(), f"the operator ended by itself: {self.tail()}"
 
-def build_kubeconfig(url: str) -> dict[str, object]:
-    """Plain HTTP to the proxy, which has the certificate."""
+    def said(self) -> str:
+        """All that its lives have said."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def tail(self) -> str:
+        """The last words, and how the last life that did so ended."""
+        end = Path(f"{self.log}.end")
+        return self.said()[-3000:] + (end.read_text() if end.exists() else "")
+
+
+def build_kubeconfig(server: dict[str, str], token: str) -> dict[str, object]:
+    """The only cluster, and who asks."""
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": "proxy",
-        "clusters": [{"name": "proxy", "cluster": {"server": url}}],
-        "users": [{"name": "proxy", "user": {"token": "unused"}}],
-        "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+        "current-context": "it",
+        "clusters": [{"name": "it", "cluster": server}],
+        "users": [{"name": "it", "user": {"token": token}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }

@@ -1,7 +1,7 @@
 """Starts operators without importing them anew: a child of this process is the operator, from its first line of code.
 
 One line of JSON on standard input, {"environment": …, "log": …}, starts one; the answer is its process id. The children
-end with this process.
+end with this process. How one ended stands in LOG.end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 from kubernetes.aio.config import kube_config
 
@@ -35,9 +36,20 @@ def become_operator(environment: dict[str, str], log: str) -> None:
     process.run(settings)
 
 
+def tell_ends(logs_by_child: dict[int, str]) -> None:
+    """Write down how those ended that did."""
+    for child in list(logs_by_child):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
+            Path(f"{logs_by_child.pop(child)}.end").write_text(f"process {child} ended {how}\n")
+
+
 def main() -> None:
     """Fork on demand until standard input ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: they vanish when they end
+    logs_by_child: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: tell_ends(logs_by_child))
     for line in sys.stdin:
         wanted = json.loads(line)
         child = os.fork()
@@ -48,6 +60,8 @@ def main() -> None:
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
+        logs_by_child[child] = wanted["log"]
+        tell_ends(logs_by_child)  # it may have ended before it was known
         print(child, flush=True)
 
 
