@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -61,3 +62,12 @@ def test_two_processes_never_get_the_same_port(lowest: int) -> None:
 def test_no_port_is_given_twice(lowest: int) -> None:
     ports = [rootfs.free_port() for _ in range(rootfs.BLOCK + 10)]
     assert len(set(ports)) == len(ports)
+
+
+def test_a_port_that_is_taken_at_any_address_is_not_given(lowest: int) -> None:
+    """A server of all addresses, as the operator's metrics are, could not have it."""
+    del lowest
+    wanted = rootfs.free_port()
+    with socket.create_server(("127.9.9.9", wanted)):
+        rootfs._left.append(wanted)
+        assert rootfs.free_port() != wanted

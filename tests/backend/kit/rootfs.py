@@ -51,7 +51,7 @@ def rootfs(image: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has right now, and that no outgoing connection is given meanwhile.
+    """A port that nobody has at any address right now, and that no outgoing connection is given meanwhile.
 
     No caller gets one that another has got, in this process or in another that runs tests: its server may be still to
     come, or be away for a moment.
@@ -61,7 +61,7 @@ def free_port() -> int:
             _left.extend(claim_block())
         port = _left.pop()
         with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
+            listener.bind(("", port))
             return port
 
 
