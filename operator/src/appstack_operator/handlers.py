@@ -16,7 +16,7 @@ from appstack_operator.kinds import CHILDREN
 from appstack_operator.news import News, Urgency, version_of
 from appstack_operator.objects import STACK_LABEL, Object
 from appstack_operator.settings import Settings
-from appstack_operator.stopping import minding_signals
+from appstack_operator.stopping import end, minding_signals
 
 # When one watch fails, kopf cancels all others together with the flags by which they tell being cancelled from being
 # paused: some take the one for the other, go on with a closed session, and kopf waits for them without an end.
@@ -36,11 +36,11 @@ class ForEver:
         return chain((0.5, 1.0, 2.0, 5.0), repeat(10.0))
 
 
-class WatchingHangsError(Exception):
-    """kopf gave up and does not end."""
+class WatchingEndedError(Exception):
+    """Nobody told it to."""
 
 
-def build_registry(daemons: Daemons, own: Settings, is_ending: asyncio.Event) -> kopf.OperatorRegistry:
+def build_registry(daemons: Daemons) -> kopf.OperatorRegistry:
     """All handlers. None of them makes kopf write: its finalizers and annotations belong to handlers of other kinds."""
     registry = kopf.OperatorRegistry()
     news = News()
@@ -52,14 +52,6 @@ def build_registry(daemons: Daemons, own: Settings, is_ending: asyncio.Event) ->
         if in_cluster and (address := address_in_cluster(os.environ)):
             return dataclasses.replace(in_cluster, server=address)
         return in_cluster or kopf.login_with_kubeconfig(**arguments)
-
-    @kopf.on.startup(registry=registry)
-    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-        apply_settings(settings, own)
-
-    @kopf.on.cleanup(registry=registry)
-    def end(**_: Any) -> None:
-        is_ending.set()
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def stack_changed(*, event: kopf.RawEvent, namespace: Any, name: str, **_: Any) -> None:
@@ -104,8 +96,10 @@ class NoDiffs(kopf.DiffBaseStorage):
         """Keep nothing."""
 
 
-def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
+def build_settings(own: Settings) -> kopf.OperatorSettings:
     """How kopf behaves: only our children are watched, and no lost connection is the end of a watch."""
+    settings = kopf.OperatorSettings()
+    settings.process.ultimate_exiting_timeout = None  # it would kill the process ten minutes after a watch broke off
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffs()
@@ -119,34 +113,30 @@ def apply_settings(settings: kopf.OperatorSettings, own: Settings) -> None:
     for kind in CHILDREN:
         place = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         settings.watching.label_selectors[place] = STACK_LABEL
+    return settings
 
 
 async def run(daemons: Daemons, settings: Settings) -> None:
-    """Watch until the process is told to stop; raises when a watch breaks off in a way that kopf gives up at."""
-    namespaces = settings.watch_namespaces
-    is_ending, is_started, is_told, before = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.all_tasks()
-    watching = asyncio.create_task(
-        kopf.operator(
-            registry=build_registry(daemons, settings, is_ending),
+    """Watch until the process is told to stop; raises when watching ends by itself, whatever kopf thinks of it.
+
+    kopf's own runner would in the end cancel all that has begun since it began: passes in the middle of a write.
+    """
+    is_told, namespaces = asyncio.Event(), settings.watch_namespaces
+    told = asyncio.create_task(is_told.wait())
+    with minding_signals(is_told) as mind_signals:
+        roots = await kopf.spawn_tasks(
+            registry=build_registry(daemons),
+            settings=build_settings(settings),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
-            ready_flag=is_started,
-            stop_flag=is_told,
         )
-    )
-    ends = [asyncio.create_task(each.wait()) for each in (is_ending, is_told)]
-    try:
-        with minding_signals(is_started, is_told):
-            await asyncio.wait({watching, *ends}, return_when=asyncio.FIRST_COMPLETED)
-            patience_seconds = TOLD_SECONDS if is_told.is_set() else END_SECONDS
-            _, late = await asyncio.wait({watching}, timeout=patience_seconds)
-            if late:
-                for task in asyncio.all_tasks() - before:  # a second time: now they take it for what it is
-                    task.cancel()
-                await asyncio.wait({watching}, timeout=patience_seconds)
-                raise WatchingHangsError
-            await watching  # raises what it raised
-    finally:
-        for task in (watching, *ends):
-            task.cancel()
+        mind_signals()
+        try:
+            await asyncio.wait({*roots, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            await end(roots, kopf.__name__, TOLD_SECONDS if is_told.is_set() else END_SECONDS)
+    errors = [error for root in roots if root.done() and not root.cancelled() and (error := root.exception())]
+    if not is_told.is_set():
+        raise errors[0] if errors else WatchingEndedError

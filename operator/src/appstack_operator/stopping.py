@@ -1,13 +1,11 @@
 """The signals by which a process is told to stop: none is forgotten, whatever is waited for."""
 
 import asyncio
-import logging
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -29,26 +27,34 @@ async def is_told_to_stop_before(waiting: Coroutine[Any, Any, None]) -> bool:
 
 
 @contextmanager
-def minding_signals(is_started: asyncio.Event, is_told: asyncio.Event) -> Iterator[None]:
-    """Note a signal that comes in this block; from the start on of something that has taken the signals for itself.
-
-    An error after it ends the block, and nothing else: nobody wants what broke off to begin anew.
-    """
+def minding_signals(is_told: asyncio.Event) -> Iterator[Callable[[], None]]:
+    """Note a signal that comes in this block; what it gives is called where somebody may have taken the signals."""
     loop = asyncio.get_running_loop()
 
-    async def mind() -> None:
-        await is_started.wait()
+    def mind() -> None:
         for each in SIGNALS:
             loop.add_signal_handler(each, is_told.set)
 
-    minding = asyncio.create_task(mind())
+    mind()
     try:
-        yield
-    except Exception:
-        if not is_told.is_set():
-            raise
-        logger.exception("an error after the signal to stop")
+        yield mind
     finally:
-        minding.cancel()
         for each in SIGNALS:
             loop.remove_signal_handler(each)
+
+
+async def end(tasks: Collection[asyncio.Task[Any]], package: str, patience_seconds: float) -> None:
+    """End these, and then what of that package does not end by itself when they do."""
+    for task in tasks:
+        task.cancel()
+    _, late = await asyncio.wait(tasks, timeout=patience_seconds)
+    if left := {*late, *(task for task in asyncio.all_tasks() if runs_code_of(package, task))}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=patience_seconds)
+
+
+def runs_code_of(package: str, task: asyncio.Task[Any]) -> bool:
+    """Whether the code that a task was begun with is of this package."""
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame is not None and str(frame.f_globals["__name__"]).partition(".")[0] == package
