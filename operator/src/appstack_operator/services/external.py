@@ -105,9 +105,13 @@ async def answer_of(key: str, secret: Secret, ask: Callable[[str], Awaitable[Non
 
 def is_untrusted(error: BaseException | None) -> bool:
     """Whether a certificate was not accepted here (signed by nobody known, say); clients wrap that in their errors."""
-    while error and not isinstance(error, ssl.SSLCertVerificationError):
+    passed: list[BaseException] = []  # aiormq's errors may lead round in a circle
+    while error and error not in passed:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        passed.append(error)
         error = error.__cause__ or error.__context__
-    return error is not None
+    return False
 
 
 def place(url: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -62,6 +64,23 @@ async def test_a_refusal_that_holds_a_line_break_is_told_whole() -> None:
         answer = (await ask_external({"postgres": {"DATABASE_URL": url}}))["postgres"]
     assert answer.is_refused
     assert answer.error.endswith('FATAL:  database "app " does not exist')
+
+
+@pytest.mark.timeout(60)
+async def test_a_broker_that_resets_the_connection_is_only_unreachable() -> None:
+    """aiormq's error was then its own cause's cause, and the operator went round in that circle for ever."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    async with server:
+        url = f"amqp://app:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        answer = (await ask_external({"rabbitmq": {"RABBITMQ_URL": url}}))["rabbitmq"]
+    assert "Connection reset by peer" in answer.error
+    assert not answer.is_refused
 
 
 @asynccontextmanager
