@@ -28,7 +28,8 @@ Ask = Callable[..., Awaitable[Any]]
 Place = tuple[str, int, str]  # address, port, password
 KEPT: ContextVar["Kept | None"] = ContextVar("kept", default=None)
 LATE = (TimeoutError, RedisTimeoutError)
-FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError, TypeError)
+# redis-py itself stumbles over an odd answer to its HELLO: AttributeError.
+FAILURES = (RedisError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError)
 
 
 async def observe_redis(
@@ -201,4 +202,6 @@ def in_words(error: Exception) -> str:
     """Why there is no answer."""
     if isinstance(error, KeyError):
         return "the pod has no address yet" if error.args[0] in ("status", "podIP") else f"its answer lacks {error}"
+    if isinstance(error, AttributeError):
+        return "what answers does not speak as Redis does"
     return str(error) or f"no answer within {TIMEOUT_SECONDS:.0f} s"

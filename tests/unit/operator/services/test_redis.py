@@ -85,6 +85,14 @@ async def test_what_a_replica_says_of_its_link(monkeypatch: pytest.MonkeyPatch) 
     assert (found.error, found.role, found.link_up, found.lag_bytes) == ("", "slave", True, 10)
 
 
+@pytest.mark.parametrize("hello", [b"*1\r\n+a\r\n", b"+OK\r\n", b":1\r\n", b"_\r\n"], ids=bytes.decode)
+async def test_what_does_not_speak_as_redis_does_ends_no_pass(monkeypatch: pytest.MonkeyPatch, hello: bytes) -> None:
+    async with scripted({"HELLO": hello}) as port:
+        monkeypatch.setattr(redis, "REDIS_PORT", port)
+        found = await redis.ask_instance(a_pod(STACK, "redis", podIP=SPEAKS), "a password")
+    assert (found.error, found.is_late) == ("what answers does not speak as Redis does", False)
+
+
 @pytest.mark.parametrize(
     ("counted", "good", "alone"),
     [
