@@ -41,7 +41,8 @@ class Fence:
 
     def hold_until(self, moment: float) -> None:
         """The Lease is ours until then."""
-        self._is_holding, self._open_until = True, moment
+        self._open_until = moment
+        self._is_holding = True  # afterwards: the thread that checks may look in between
 
     def close(self) -> None:
         """Not ours yet, or given back: nothing may be written, and nothing is wrong about that."""

@@ -84,3 +84,21 @@ def test_a_lease_given_back_ends_nothing() -> None:
     fence.check()
     assert not fence.is_open
     assert breaches == []
+
+
+class CheckedAtEachStep(Fence):
+    """Looked at by its thread at the worst moments."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if {"_is_holding", "_open_until", "_on_breach"} <= vars(self).keys():
+            self.check()
+
+
+def test_a_lease_that_has_just_been_taken_is_never_seen_as_run_out() -> None:
+    breaches: list[str] = []
+    fence = CheckedAtEachStep(breaches.append)
+    fence.close()
+    fence.hold_until(clock() + 60)
+    fence.close()
+    assert breaches == []
