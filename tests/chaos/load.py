@@ -122,6 +122,10 @@ class Load:
                 return True
         return False
 
+    def gone(self) -> list[str]:
+        """Clients that have ended by themselves."""
+        return [name for name, process in self.running.items() if process.poll() is not None]
+
     def end(self, backlog: object = None) -> None:
         """End all clients but the consumer, let it empty the queue, end it."""
         self.stop([name for name in self.running if name not in LAST])

@@ -249,13 +249,18 @@ class Once:
 
 
 def wait_for_recovery(load: Load, watch: Watch) -> None:
-    """Return when the stack has called itself highly available for a while and every outside client is served."""
+    """Return when the stack has called itself highly available for a while and every outside client is served.
+
+    Raises Trouble also where a client has ended by itself: what it would have met, nobody knows.
+    """
     wait_until_calm(watch)
     now = time.monotonic()
     for name in load.running:
         if "-isolated" not in name and not name.startswith("api-import"):
             wait_until(lambda name=name: load.was_served_since(name, now), f"{name} is served", SERVED_SECONDS, 0.2)  # type: ignore[misc]
     wait_until_calm(watch)  # it may have called itself otherwise while clients were waited for
+    if gone := load.gone():
+        raise Trouble(f"ended by themselves: {', '.join(gone)}")
 
 
 def wait_until_calm(watch: Watch) -> None:

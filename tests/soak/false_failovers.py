@@ -81,6 +81,7 @@ class Soak:
     proven: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unproven: list[str] = field(default_factory=list)
     happened: list[Happened] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)  # clients that ended by themselves
     has_ended: bool = False
 
     def why_not(self, history: Sequence[Operation]) -> list[str]:
@@ -88,6 +89,7 @@ class Soak:
         told = [] if self.lock == self.lock_before else [f"the lock went from {self.lock_before} to {self.lock}"]
         told += [f"not proven: {each}" for each in self.unproven]
         told += [f"never happened: {name}" for name in NUISANCES if not self.proven[name]]
+        told += [f"ended by itself: {name}" for name in self.gone]
         told += [f"two members acknowledged at once: {pair}" for pair in two_at_once(history)[:5]]
         members = acknowledging(history)
         told += [] if len(members) == 1 else [f"{len(members)} members acknowledged: {', '.join(members)}"]
@@ -286,8 +288,9 @@ def soak(site: Site, minutes: float) -> list[str]:
             member = Victim.of(pod)
             load.start([MEMBER + member.pod.rpartition("-")[2]], node, member.address)
         started = time.monotonic()
-        while time.monotonic() - started < 60 * minutes and state.lock == state.lock_before:
+        while time.monotonic() - started < 60 * minutes and state.lock == state.lock_before and not state.gone:
             take_turn(site, state)
+            state.gone = load.gone()
             if state.turns % 10 == 0:  # judging a long history takes its time
                 keep(site, state, load, started, began)
         state.has_ended = time.monotonic() - started >= 60 * minutes

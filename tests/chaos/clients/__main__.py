@@ -8,6 +8,7 @@ import ctypes
 import importlib
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,10 @@ def main() -> None:
 
 
 def run_copies(start: Callable[[str], None], names: list[str]) -> None:
-    """Run each in a process of its own, forked from what is loaded; SIGTERM and SIGKILL reach them all."""
+    """Run each in a process of its own, forked from what is loaded; SIGTERM and SIGKILL reach them all.
+
+    One that fails ends them all: it would be missed by nobody.
+    """
     children: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
@@ -91,8 +95,14 @@ def run_copies(start: Callable[[str], None], names: list[str]) -> None:
             return
         children.append(child)
     signal.signal(signal.SIGTERM, pass_on)
-    for child in children:
-        os.waitpid(child, 0)
+    failed = False
+    for _ in names:
+        _, status = os.wait()
+        if status and not failed:
+            failed = True
+            pass_on(signal.SIGTERM, None)
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,24 @@ def test_each_writer_of_the_api_has_a_register_of_its_own() -> None:
     assert len({sku_of(name) for name in ("api-writer", "api-writer.2", "api-writer.10")}) == 3
 
 
+def test_a_copy_that_fails_ends_them_all() -> None:
+    code = """
+        import time
+        from tests.chaos.clients.__main__ import run_copies
+
+        def start(name):
+            if name == "x.3":
+                raise RuntimeError(name)
+            time.sleep(60)
+
+        run_copies(start, ["x.2", "x.3", "x.4"])
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, timeout=50, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+
+
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:
     code = """
         import sys

@@ -1,14 +1,16 @@
-"""How the clients of a run are started."""
+"""How the clients of a run are started, and that none of them goes unseen."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from tests.chaos.load import DIE_WITH_PARENT, begin
+from tests.chaos.load import DIE_WITH_PARENT, Load, begin
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.chaos.site import Site
 
 
 def test_a_client_has_a_share_of_the_processors_of_its_own(tmp_path: Path) -> None:
@@ -20,3 +22,13 @@ def test_a_client_has_a_share_of_the_processors_of_its_own(tmp_path: Path) -> No
         for client in clients:
             client.kill()
             client.wait()
+
+
+def test_a_client_that_ends_by_itself_is_told() -> None:
+    load = Load(cast("Site", None), Path())
+    load.running = {"sql-held": subprocess.Popen(["sleep", "60"]), "api-import": subprocess.Popen(["false"])}
+    load.running["api-import"].wait()
+    try:
+        assert load.gone() == ["api-import"]
+    finally:
+        load.stop(load.running)

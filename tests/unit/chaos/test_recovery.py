@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from tests.chaos import run
+from tests.chaos.site import Trouble
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.chaos.load import Load
     from tests.chaos.watch import Watch
 
@@ -19,6 +20,10 @@ class Site:
 
     running = ("sql-held",)
     whole_since = 0.0
+    ended: tuple[str, ...] = ()
+
+    def gone(self) -> tuple[str, ...]:
+        return self.ended
 
     def was_served_since(self, *_: object) -> bool:
         self.whole_since = time.monotonic()
@@ -33,3 +38,11 @@ def test_a_run_ends_only_where_it_stayed_whole(monkeypatch: pytest.MonkeyPatch) 
     site = Site()
     run.wait_for_recovery(cast("Load", site), cast("Watch", site))
     assert time.monotonic() - site.whole_since > run.CALM_SECONDS
+
+
+def test_a_run_whose_importer_or_client_inside_has_ended_ends_badly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "CALM_SECONDS", 0.1)
+    site = Site()
+    site.ended = ("api-import", "sql-isolated")
+    with pytest.raises(Trouble, match="ended by themselves: api-import, sql-isolated"):
+        run.wait_for_recovery(cast("Load", site), cast("Watch", site))

@@ -44,6 +44,7 @@ def test_a_soak_passes_where_the_lock_stayed_and_everything_happened() -> None:
     ({"lock": ("shop-postgres-0", "5", "2")}, "the lock went"),
     ({"lock": ("shop-postgres-0", "3", "3")}, "the lock went"),  # it stopped itself, and was promoted again
     ({"unproven": ["turn 3, bulk rows: no"]}, "not proven: turn 3"),
+    ({"gone": ["sql-held"]}, "ended by itself: sql-held"),  # no load, no soak
     ({"has_ended": False}, "it was ended early"),
 ])  # fmt: skip
 def test_a_soak_fails_where_something_speaks_against_it(changes: dict[str, object], words: str) -> None:
