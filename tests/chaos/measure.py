@@ -74,7 +74,12 @@ def rows_of(
         for client in CLIENTS:
             mine = [finding for finding in findings if belongs(finding, service, client)]
             whole = judged if client == "held" else None  # of both kinds of client together
-            told = [*in_words(mine), *unkept(whole, service, stale if client == "held" else None)]
+            aim = aim_of(scenario, service, client)
+            told = [
+                *in_words(mine),
+                *unkept(whole, service, stale if client == "held" else None),
+                *beyond_the_cut(isolated, aim.get("isolated_ack_s")),
+            ]
             figures = {
                 **shared,
                 "service": service,
@@ -87,7 +92,7 @@ def rows_of(
                 "isolated_stale_s": stale if client == "held" else None,
                 "masters": whole.figures() if whole else None,
                 "other_findings": [*([trouble] if trouble else []), *told],
-                "aim": aim_of(scenario, service, client),
+                "aim": aim,
             }
             kept = not trouble and not told and all(is_excused(each, scenario, service, ours, marks) for each in mine)
             rows.append({**figures, "promises_kept": kept, "passed": kept and is_within(figures)})
@@ -117,6 +122,15 @@ def unkept(judged: Judgement | None, service: str, stale_inside_seconds: float |
     if service == "postgres" and stale_inside_seconds is not None and stale_inside_seconds > POSTGRES_STALE_SECONDS:
         told.append(f"{OLD_INSIDE} for {stale_inside_seconds} s")
     return told
+
+
+def beyond_the_cut(isolated_seconds: float | None, limit_seconds: float | None) -> list[str]:
+    """What the cut-off side acknowledged too long: a promise of each repeat, which no median hides."""
+    if limit_seconds is None:
+        return []
+    if isolated_seconds is None:
+        return ["nobody asked the cut-off side"]
+    return [f"the cut-off side acknowledged for {isolated_seconds:.1f} s"] if isolated_seconds > limit_seconds else []
 
 
 def in_words(findings: Iterable[Finding]) -> list[str]:

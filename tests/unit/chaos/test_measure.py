@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.history import Action, Operation, Outcome
 from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
 from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.scorecard import page, rows_of_runs
 from tests.chaos.watch import Change, Watch, conditions_of
 
 if TYPE_CHECKING:
@@ -141,14 +142,26 @@ def test_the_cut_off_side_must_soon_acknowledge_nothing(service: str, until: flo
     history = [*run(), *isolated(f"{service}-isolated", key, until)]
     rows = rows_of(SCENARIOS["node-cut-two"], history, final(history), [], CUT)
     found = row(rows, {"sql": "postgres"}.get(service, service))
-    assert found["passed"] is passed
+    assert (found["passed"], found["promises_kept"]) == (passed, passed)
     assert found["isolated_ack_s"] == pytest.approx(max(0.0, until - 100.2), abs=0.25)
 
 
 def test_a_cut_off_side_that_nobody_asked_does_not_pass() -> None:
     history = run()
     found = row(rows_of(SCENARIOS["node-cut-two"], history, final(history), [], CUT), "redis")
-    assert (found["isolated_ack_s"], found["passed"]) == (None, False)
+    assert (found["isolated_ack_s"], found["passed"], found["promises_kept"]) == (None, False, False)
+
+
+def test_a_cut_off_side_that_acknowledged_in_one_repeat_fails_the_row_whatever_the_others_did() -> None:
+    runs = []
+    for number, until in enumerate((100.1, 104.0, 100.1)):
+        history = [*run(), *isolated("sql-isolated", "sql-isolated/0", until)]
+        rows = rows_of(NODE_CUT, history, final(history), [], CUT)
+        runs.append({"scenario": "node-cut", "date": f"2026-11-2{number}", "load_average": 3.0, "rows": rows})
+    whole, names = rows_of_runs(runs)
+    found = row(whole, "postgres")
+    assert (found["isolated_ack_s"], found["passed"]) == (0.0, False)
+    assert "- node-cut, postgres, held: the cut-off side acknowledged for 3.6 s" in page(whole, names, "")
 
 
 def test_asynchronous_replication_does_not_pass_for_synchronous() -> None:
