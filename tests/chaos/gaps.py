@@ -76,12 +76,12 @@ def read_gap(history: Iterable[Operation], window: Window) -> float | None:
 
 
 def failed(history: Iterable[Operation], window: Window) -> int:
-    """Operations that began in the window and were not acknowledged."""
+    """Operations that were under way in the window and were not acknowledged."""
     return sum(is_in(operation, window) and not operation.is_acknowledged for operation in history)
 
 
 def slow(history: Iterable[Operation], window: Window, limit_seconds: float = SLOW_SECONDS) -> int:
-    """Operations that were acknowledged in the end, after longer than the limit."""
+    """Operations that were under way in the window, and acknowledged in the end, after longer than the limit."""
     return sum(
         is_in(operation, window) and operation.is_acknowledged and operation.end - operation.start > limit_seconds
         for operation in history
@@ -89,7 +89,8 @@ def slow(history: Iterable[Operation], window: Window, limit_seconds: float = SL
 
 
 def is_in(operation: Operation, window: Window) -> bool:
-    return window.since <= operation.start <= window.until
+    """Whether an operation was under way in the window: a fault strikes whoever waits as it comes, too."""
+    return window.since < operation.end and operation.start <= window.until
 
 
 def isolated_acknowledgement(history: Iterable[Operation], cut: Window) -> float | None:

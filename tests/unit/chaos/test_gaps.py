@@ -43,15 +43,19 @@ def test_reads_and_writes_are_apart() -> None:
     assert read_gap(history, WINDOW) == 20.0
 
 
-def test_failed_and_slow_are_counted_by_their_start() -> None:
+def test_failed_and_slow_are_counted_where_they_were_under_way() -> None:
     history = [
-        write(9.0, Outcome.FAILED),
+        write(9.0, Outcome.FAILED),  # over before the fault
+        write(10.05, Outcome.FAILED),  # under way when it struck
         write(12.0, Outcome.UNKNOWN),
         write(13.0, Outcome.FAILED),
+        write(9.9, took=2),
         write(15.0, took=2),
+        write(19.0, took=9.5),
+        write(31.0, Outcome.FAILED, took=0.5),  # after the end
     ]
-    assert failed(history, WINDOW) == 2
-    assert slow(history, WINDOW) == 1
+    assert failed(history, WINDOW) == 3
+    assert slow(history, WINDOW) == 2
 
 
 def test_the_isolated_side_counts_only_what_began_after_the_cut_and_ended_before_the_mending() -> None:
