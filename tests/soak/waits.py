@@ -28,7 +28,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The time from one acknowledged write of a client to the next, as build/soak.json tells it."""
+    """The time from one acknowledged write of a client to the next, or to the end, as build/soak.json tells it."""
 
     at_s: float  # since the beginning of the soak
     seconds: float
@@ -37,17 +37,18 @@ class Wait:
 
 
 def longest(history: Sequence[Operation], happened: Sequence[Happened], soak: Window) -> list[dict[str, Any]]:
-    """The longest waits of a writer, longest first."""
+    """The longest waits of a writer, longest first; also the one in which the soak ended."""
     done = [number for number, operation in enumerate(history) if operation.is_acknowledged]
-    waits = (wait(history[first : last + 1], happened, soak) for first, last in pairwise(done))
+    waits = [wait(history[first : last + 1], history[last].end, happened, soak) for first, last in pairwise(done)]
+    waits += [wait(history[last:], soak.until, happened, soak) for last in done[-1:]]
     found = sorted((each for each in waits if each.at_s >= 0), key=lambda each: -each.seconds)
     return [asdict(each) for each in found[:MOST_TOLD]]
 
 
-def wait(operations: Sequence[Operation], happened: Iterable[Happened], soak: Window) -> Wait:
-    """What lies between two acknowledged writes, which are the first and the last of these."""
-    since, until = operations[0].end, operations[-1].end
-    idle = [later.start - earlier.end for earlier, later in pairwise(operations)]
+def wait(operations: Sequence[Operation], until: float, happened: Iterable[Happened], soak: Window) -> Wait:
+    """From an acknowledged write, the first of these, to the next one, or to the end of the soak."""
+    since = operations[0].end
+    idle = [*(later.start - earlier.end for earlier, later in pairwise(operations)), until - operations[-1].end]
     during = [each.name for each in happened if each.since < until and each.until > since]
     asleep = sum(seconds for seconds in idle if seconds > RHYTHM_SECONDS)
     return Wait(round(since - soak.since, 1), round(until - since, 1), round(asleep, 1), tuple(during))

@@ -83,11 +83,18 @@ def test_a_wait_is_told_with_its_nuisance_and_with_what_the_client_did_not_try()
         Happened("bulk rows", 105, 120),
         Happened("a node slowed", 90, 99),
     ]
-    assert longest(history, happened, Window(100, 200)) == [
+    assert longest(history, happened, Window(100, 109.1))[:2] == [
         {"at_s": 3.1, "seconds": 6.0, "client_asleep_s": 4.0, "during": ("bulk rows",)},
         {"at_s": 0.1, "seconds": 3.0, "client_asleep_s": 0.0, "during": ("a member paused",)},
     ]
     assert len(longest([held(n, n + 0.1) for n in range(99)], [], Window(0, 99))) == MOST_TOLD
+
+
+def test_a_wait_that_is_not_over_at_the_end_is_told() -> None:
+    history = [held(100, 100.1), held(100.2, 110.0, Outcome.UNKNOWN)]  # then it was not even tried
+    waited = {"at_s": 0.1, "seconds": 99.9, "client_asleep_s": 90.0, "during": ()}
+    assert longest(history, [], Window(100, 200))[0] == waited
+    assert longest([], [], Window(100, 200)) == []
 
 
 def test_who_may_not_go_first_pauses_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
