@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench import bulk
 from bench.dead_redis import dead_redis
@@ -25,7 +26,7 @@ NOTES = Path(__file__).parent / "notes.md"
 
 
 def table() -> str:
-    """docs/bench-backend.md, from the documents of the last runs."""
+    """docs/bench-backend.md, from the documents of the last runs; what was not measured here stays as it was."""
     lines = [
         "# Benchmarks of the backend",
         "",
@@ -35,25 +36,40 @@ def table() -> str:
         "PostgreSQL syncs to disk and has no standby; all servers and clients share one machine.",
         "",
     ]
+    published = sections(PAGE.read_text() if PAGE.exists() else "")
     for name in BENCHMARKS:
         path = FOLDER / f"{name}.json"
-        if not path.exists():
-            continue
-        document = json.loads(path.read_text())
-        lines += [f"## {name}", ""]
-        lines += [f"{document['measured_at'][:16]}, {document['machine']}, load {document['load'][0]} at the end.", ""]
-        lines += ["| what | unit | median (spread) | against | median (spread) | ratio | aim | CPU ratio | n |"]
-        lines += ["| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
-        for f in document["figures"]:
-            spread, base = f["spread"], f["baseline_spread"]
-            lines.append(
-                f"| {f['name']} | {f['unit']} "
-                f"| {shown(f['value'], *spread)} | {f['against']} | "
-                f"{shown(f['baseline'], *base)} | {f['ratio']:.2f} | {f['aim'] or ''} | "
-                f"{f['cpu_ratio'] or ''} | {len(f['runs'])} |"
-            )
-        lines.append("")
+        section = measured(name, json.loads(path.read_text())) if path.exists() else published.get(name, [])
+        lines += [*section, ""] if section else []
     return "\n".join(lines).rstrip() + "\n\n" + NOTES.read_text()
+
+
+def sections(page: str) -> dict[str, list[str]]:
+    """The lines of each section of the page, by its name."""
+    found: dict[str, list[str]] = {}
+    for line in page.rstrip().splitlines():
+        if line.startswith("## "):
+            found[line.removeprefix("## ")] = section = []
+        if found:
+            section.append(line)
+    return {name: "\n".join(lines).rstrip().splitlines() for name, lines in found.items()}
+
+
+def measured(name: str, document: dict[str, Any]) -> list[str]:
+    """The section of a benchmark, from its document."""
+    lines = [f"## {name}", ""]
+    lines += [f"{document['measured_at'][:16]}, {document['machine']}, load {document['load'][0]} at the end.", ""]
+    lines += ["| what | unit | median (spread) | against | median (spread) | ratio | aim | CPU ratio | n |"]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for f in document["figures"]:
+        spread, base = f["spread"], f["baseline_spread"]
+        lines.append(
+            f"| {f['name']} | {f['unit']} "
+            f"| {shown(f['value'], *spread)} | {f['against']} | "
+            f"{shown(f['baseline'], *base)} | {f['ratio']:.2f} | {f['aim'] or ''} | "
+            f"{f['cpu_ratio'] or ''} | {len(f['runs'])} |"
+        )
+    return lines
 
 
 def shown(value: float, smallest: float, largest: float) -> str:

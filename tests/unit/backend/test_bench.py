@@ -36,5 +36,21 @@ def test_a_document_has_name_unit_value_baseline_ratio_and_runs(
     assert "| GET | requests/s | 200 (100-300) | the peer | 75.00 (50.00-100.00) | 2.67 | 3.0 |" in bench.table()
 
 
+def test_what_was_not_measured_here_stays_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make bench-import` in a fresh clone is not to take all other figures away."""
+    published = bench.PAGE.read_text()
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    assert bench.table() == published
+    monkeypatch.setattr(measure, "FOLDER", tmp_path)
+    write("export", [Figure("export as CSV", "rows/s", "COPY", runs=[1.0], baseline_runs=[2.0])])
+    page = bench.table()
+    assert "| export as CSV | rows/s | 1.00 (1.00-1.00) | COPY | 2.00 (2.00-2.00) | 0.50 |" in page
+    names = [line for line in published.splitlines() if line.startswith("## ")]
+    assert [line for line in page.splitlines() if line.startswith("## ")] == names
+    assert [one for one in page.splitlines() if "of the API" in one] == [
+        one for one in published.splitlines() if "of the API" in one
+    ]
+
+
 def test_a_name_that_is_no_benchmark_is_refused() -> None:
     assert bench.main(["nothing"]) == 2
