@@ -229,9 +229,10 @@ async def test_a_message_that_could_not_be_made_anew_is_given_back(monkeypatch: 
 async def test_a_message_that_a_person_sent_back_gets_a_letter_of_its_own() -> None:
     house = House()
     worker = house.worker()
-    for headers in ({}, {RESENT: 1}):
+    for headers in ({}, {RESENT: 1}, {RESENT: 2}):
         assert await take(Message(CHUNK, headers=headers), worker.work) == ["ack"]
-    assert house.letters == ["bulk.dead m1"] * 2
+        assert house.published_headers.get(RESENT, 0) == headers.get(RESENT, 0), "how often is told in the letter"
+    assert house.letters == ["bulk.dead m1"] * 3
 
 
 async def test_a_worker_that_ends_gives_a_hopeless_message_back_when_the_database_is_away() -> None:

@@ -272,7 +272,7 @@ class Worker:
         self._services.relay.poke()
 
     async def _publish_letter(self, message: AbstractIncomingMessage, reason: str) -> None:
-        headers: dict[str, Any] = {
+        headers = kept(message.headers) | {
             "x-reason": reason,
             "x-queue": self._queue,
             "x-deliveries": deliveries_before(message) + 1,
