@@ -8,6 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -56,14 +57,14 @@ class CopyOut:
         def hand_over(block: bytes | None) -> None:
             asyncio.run_coroutine_threadsafe(queue.put(block), loop).result()
 
-        reading = asyncio.ensure_future(asyncio.to_thread(self._read, hand_over))
+        reading = asyncio.wrap_future(in_a_thread(lambda: self._read(hand_over)))
         try:
             while (block := await self._next(queue)) is not None:
                 yield block
             await reading
         finally:
             self._is_given_up.set()
-            if not reading.done():  # a thread of its own: readers may have all that there are
+            if not reading.done():
                 threading.Thread(target=self._cancel, name="canceller", daemon=True).start()
             while not reading.done():  # it may wait for room in the queue
                 with suppress(asyncio.QueueEmpty):
@@ -138,3 +139,20 @@ class CopyOut:
             if time.monotonic() > give_up_at:
                 raise Stale
             time.sleep(FRESH_POLL_SECONDS)
+
+
+def in_a_thread(work: Callable[[], None]) -> Future[None]:
+    """Work in a thread of its own: asyncio has but a few, in which names are resolved, and an end waits for them."""
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()  # from now on nobody can keep it from telling its end
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, name="reader", daemon=True).start()
+    return done
