@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import aio_pika
+import msgspec
 import psycopg
 import pytest
 from pamqp.commands import Basic
 
+from appstack_backend import logs
 from appstack_backend.dead_letters import RESENT
 from appstack_backend.errors import DatabaseUnavailable
 from appstack_backend.worker import consumer as consumers
@@ -224,6 +226,21 @@ async def test_a_message_that_could_not_be_made_anew_is_given_back(monkeypatch: 
     settings = SimpleNamespace(worker_max_deliveries=10)
     house = House([DatabaseUnavailable()], settings=settings, broken_publisher=TimeoutError())
     assert await take(Message(CHUNK), house.worker().work) == ["nack requeue=True"]
+
+
+async def test_the_line_of_a_hopeless_message_is_found_by_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It alone tells why a part of an import failed."""
+    lines: list[dict[str, Any]] = []
+    note = SimpleNamespace(error=lambda event, **values: lines.append(logs.merge_context(None, "", values)))
+    monkeypatch.setattr(tasks, "log", note)
+    house = House([psycopg.errors.DataError("no number")], settings=SimpleNamespace(worker_max_deliveries=10))
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    ids = {"request_id": "r1", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    message = Message(msgspec.json.encode(msgspec.json.decode(CHUNK) | ids))
+    assert await take(message, house.worker().work) == ["ack"]
+    (line,) = lines
+    assert (line["reason"], line["request_id"], line["trace_id"]) == ("DataError: no number", "r1", trace)
+    assert line["message_id"] == "m1"
 
 
 async def test_a_message_that_a_person_sent_back_gets_a_letter_of_its_own() -> None:

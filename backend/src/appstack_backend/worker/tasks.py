@@ -78,6 +78,12 @@ class Task:
     is_redelivered: bool
     is_resent: bool = False
 
+    @property
+    def ids(self) -> dict[str, Any]:
+        """What every line about it carries, that of its end too."""
+        known = tracing.parsed(self.body.get("traceparent"))
+        return {"request_id": self.body.get("request_id")} | ({"trace_id": known[0]} if known else {})
+
     def uuid(self, name: str) -> UUID:
         try:
             return UUID(self.body[name])
@@ -180,22 +186,25 @@ class Worker:
 
     async def work(self, message: AbstractIncomingMessage) -> str:
         """Do what the message asks, or move it to the dead letters; returns the outcome."""
-        task: Task | None = None
         try:
             task = read(message)
+        except UnknownKind as error:
+            return await self._put_off(message, error)
+        except Hopeless as error:
+            await self._bury(message, None, error)
+            return "dead"
+        with bound(**task.ids):
+            return await self._work_on(message, task)
+
+    async def _work_on(self, message: AbstractIncomingMessage, task: Task) -> str:
+        try:
             trace = tracing.span(task.kind, "CONSUMER", task.body.get("traceparent"), queue=self._queue)
-            with (
-                trace,
-                bound(request_id=task.body.get("request_id")),
-                MESSAGE_SECONDS.labels(self._queue, task.kind).time(),
-            ):
+            with trace, MESSAGE_SECONDS.labels(self._queue, task.kind).time():
                 if deliveries_before(message) >= self._services.settings.worker_max_deliveries:
                     # Whoever took it never lived to answer: do not let it take down one worker after the other.
                     raise Hopeless(f"delivered {deliveries_before(message)} times without an answer")
                 await self._attempt(task)
             return "done"
-        except UnknownKind as error:
-            return await self._put_off(message, error)
         except Hopeless as error:
             await self._bury(message, task, error)
             return "dead"
