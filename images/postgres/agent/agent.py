@@ -209,6 +209,8 @@ def guard_lock(me: str, scope: str, needed: Patience) -> None:
             patience_seconds = needed.seconds
             if watch.is_suspicious(patience_seconds):
                 watch = watch.heard(ask_holder(pool, lock))
+                # A question to a mute holder takes its time, in which its lock stood still, or did not.
+                watch = watch.look(newest.lock or lock, time.monotonic())
             if watch.has_waited(patience_seconds) and now >= not_before:
                 if release(scope, watch):
                     not_before = time.monotonic() + AGAIN_SECONDS

@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import agent
 import kube
@@ -151,6 +152,63 @@ def test_an_attempt_that_was_told_no_counts_anew(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Enough):
         agent.guard_lock(ME, "shop-postgres", a_patience(1.0, monkeypatch))
     assert asked[1] - asked[0] >= 1.0
+
+
+class Clock:
+    """Time that passes only where somebody waits."""
+
+    seconds = 100.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.mark.usefixtures("silent_primary")
+def test_the_time_that_a_mute_holder_takes_is_not_waited_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, begin = Clock(), Clock.seconds
+    asked: list[float] = []
+
+    def ask(*_: Any) -> Sign:
+        clock.sleep(agent.PROBE_SECONDS)
+        asked.append(clock.seconds)
+        return Sign.MUTE
+
+    def release(*_: Any) -> bool:
+        raise Enough
+
+    monkeypatch.setattr(agent, "time", clock)
+    monkeypatch.setattr(agent, "ask_holder", ask)
+    monkeypatch.setattr(agent, "release", release)
+    with pytest.raises(Enough):
+        agent.guard_lock(ME, "shop-postgres", cast("agent.Patience", SimpleNamespace(seconds=3.0)))
+    assert clock.seconds == asked[-1], "what it has just heard is news"
+    assert 4.5 <= clock.seconds - begin < 4.5 + agent.PROBE_SECONDS
+
+
+@pytest.mark.usefixtures("silent_primary")
+def test_a_lock_that_is_renewed_while_its_holder_is_asked_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, listening = Clock(), SimpleNamespace(lock=Stored("1", {"leader": OLD, "renewTime": "1"}))
+
+    def ask(*_: Any) -> Sign:
+        clock.sleep(agent.PROBE_SECONDS)
+        if clock.seconds > 120:
+            raise Enough
+        if clock.seconds > 103.5:  # just when it has been waited for long enough
+            listening.lock = Stored("2", {"leader": OLD, "renewTime": str(clock.seconds)})
+        return Sign.MUTE
+
+    def release(*_: Any) -> bool:
+        raise AssertionError("released")
+
+    monkeypatch.setattr(agent, "time", clock)
+    monkeypatch.setattr(agent, "Newest", lambda _: listening)
+    monkeypatch.setattr(agent, "ask_holder", ask)
+    monkeypatch.setattr(agent, "release", release)
+    with pytest.raises(Enough):
+        agent.guard_lock(ME, "shop-postgres", cast("agent.Patience", SimpleNamespace(seconds=3.0)))
 
 
 def test_what_the_api_server_says_wrongly_once_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
