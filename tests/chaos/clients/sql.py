@@ -31,6 +31,8 @@ APPEND = """
     ON CONFLICT (key) DO UPDATE SET items = kept.items || EXCLUDED.items"""
 READ = "SELECT (SELECT items FROM chaos_lists WHERE key = %s), pg_is_in_recovery()"
 
+WARNING = "01000"  # of no class of its own: what is said after a cancel
+
 # Errors of a statement that the server refused: certainly without effect.
 REFUSALS = (errors.ReadOnlySqlTransaction, errors.CannotConnectNow, errors.TooManyConnections)
 
@@ -90,7 +92,7 @@ def outcome_of_commit(sqlstates: Sequence[str | None]) -> Outcome:
     A cancel or a shutdown ends the wait for the synchronous standby with a warning, and the commit stands on the
     primary alone: nobody was promised that it survives.
     """
-    given_up = {errors.QueryCanceled.sqlstate, errors.AdminShutdown.sqlstate}
+    given_up = {WARNING, errors.AdminShutdown.sqlstate}
     return Outcome.UNKNOWN if given_up & set(sqlstates) else Outcome.OK
 
 

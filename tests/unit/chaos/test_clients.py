@@ -9,7 +9,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.clients.api import sku_of
+from tests.chaos.clients.sql import outcome_of_commit
+from tests.chaos.history import Outcome
 from tests.chaos.site import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +39,12 @@ def test_a_copy_that_fails_ends_them_all() -> None:
         [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, timeout=50, capture_output=True, check=False
     )
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("sqlstate", ["01000", "57P01"], ids=["a cancel", "a shutdown"])
+def test_a_commit_that_no_longer_waited_for_the_standby_is_in_doubt(sqlstate: str) -> None:
+    assert outcome_of_commit(["00000", sqlstate]) is Outcome.UNKNOWN
+    assert outcome_of_commit(["00000"]) is outcome_of_commit([]) is Outcome.OK
 
 
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:
