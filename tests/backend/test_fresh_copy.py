@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -15,13 +17,13 @@ from tests.backend.kit.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.apiserver.kit.server import BareCluster
 
 START_SECONDS = 180
 SEGMENTS = 20  # more than what the settings keep
 MEND_SECONDS = 180
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "ReplicaMissing.md"
 WAITS_OF_CHECKPOINTER = b"SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
 
@@ -84,6 +86,26 @@ def test_a_replica_that_was_away_for_too_long(pair: tuple[Member, Member]) -> No
     assert slots(primary) == [("shop_postgres_1", "reserved")], "it holds WAL for the next absence"
     assert replica.log.count("asks for a fresh copy") == 1
     assert "asks for a fresh copy" not in primary.log
+
+
+def test_a_fresh_copy_by_hand_as_the_runbook_has_it(pair: tuple[Member, Member]) -> None:
+    primary, replica = pair
+    replica.stop()
+    write_segments(primary, SEGMENTS)
+    primary.execute("CHECKPOINT", "CHECKPOINT")
+    replica.start(with_agent=False)  # which would ask by itself
+    wait_until(lambda: "has already been removed" in replica.log, "the replica finds its WAL gone", MEND_SECONDS)
+    lines = [line for line in RUNBOOK.read_text().splitlines() if line.startswith("kubectl exec")]
+    look, copy_anew = [words_in_the_pod(line, replica.name) for line in lines]
+    assert replica.name in primary.run(*look)
+    primary.run(*copy_anew)
+    wait_until(lambda: is_mended(primary, replica), "a fresh copy", MEND_SECONDS)
+
+
+def words_in_the_pod(line: str, pod: str) -> list[str]:
+    """What `kubectl exec` of a runbook runs, about this pod; the tests have Patroni's configuration elsewhere."""
+    command = line.partition(" -- ")[2].replace("NAME-", "shop-").replace("POD", pod)
+    return shlex.split(command.replace("/etc/patroni/", "/scratch/"))
 
 
 def is_stopped_in_a_pause(member: Member, connection: psycopg.Connection) -> bool:

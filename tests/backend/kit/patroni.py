@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,18 @@ class Member:
         found = [pid for pid in descendants(self._server.process.pid) if title in title_of(pid)]
         assert len(found) == 1, f"{len(found)} processes are called {title}"
         os.kill(found[0], number)
+
+    def run(self, *words: str) -> str:
+        """Run something beside Patroni to its successful end, as `kubectl exec` does; what it printed."""
+        assert self._server is not None
+        patroni = next(pid for pid in descendants(self._server.process.pid) if f"{PATRONI}\0" in title_of(pid))
+        user = str(POSTGRES_USER)
+        enter = ["nsenter", "--target", str(patroni), "--mount", "--pid", "--root", "--setuid", user, "--setgid", user]
+        given = [f"{name}={value}" for name, value in self.environment().items()]
+        command = [*enter, "env", "-i", PATH, *given, *words]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def stop(self) -> None:
         """As a lost machine does it."""
