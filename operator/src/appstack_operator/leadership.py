@@ -60,11 +60,11 @@ class Leadership:
         """Give it back, so that the next one need not wait. Only when nothing is left that could write."""
         self._fence.close()
         metrics.IS_LEADER.set(0)
-        if self._seen is None or self._seen.holder != self.identity:
-            return
         try:
-            await self._patch(self._seen, {"holderIdentity": None, "renewTime": stamp()})
-            logger.info("gave %s back", self._ref)
+            self._seen = await self._look()  # a last renewal that was cut off may have been carried out all the same
+            if self._seen.holder == self.identity:
+                await self._patch(self._seen, {"holderIdentity": None, "renewTime": stamp()})
+                logger.info("gave %s back", self._ref)
         except ApiError as error:
             logger.warning("%s could not be given back, it will run out: %s", self._ref, error.message)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from appstack_operator import leadership
 from appstack_operator.client import ApiError
@@ -13,8 +15,6 @@ from appstack_operator.leadership import Leadership
 from appstack_operator.lease import Terms
 
 if TYPE_CHECKING:
-    import pytest
-
     from appstack_operator.objects import Object
 
 HELD: Object = {
@@ -53,3 +53,41 @@ async def test_a_candidate_that_is_not_answered_for_long_is_not_ready(monkeypatc
     assert not await is_ready_after(1)
     server.is_away = False
     assert await is_ready_after(1)
+
+
+class Keeper:
+    """Keeps one Lease, and refuses a change of any state but the one that it is in."""
+
+    def __init__(self) -> None:
+        self.version, self.spec = 1, dict[str, Any](HELD["spec"], holderIdentity=None)
+
+    async def get(self, ref: Ref) -> Object:
+        return {"metadata": {"name": ref.name, "resourceVersion": str(self.version)}, "spec": dict(self.spec)}
+
+    async def patch(self, ref: Ref, change: Object) -> Object:
+        if change["metadata"]["resourceVersion"] != str(self.version):
+            raise ApiError(409, "Conflict", "the object has been modified")
+        self.version += 1
+        self.spec |= change["spec"]
+        return await self.get(ref)
+
+
+@pytest.mark.parametrize("is_holder", [True, False], ids=["a renewal", "the first one"])
+async def test_a_lease_is_given_back_whose_last_write_was_cut_off(*, is_holder: bool) -> None:
+    """Who is told to stop in the middle of it does not hear that it was carried out; the next one waited for 13 s."""
+    server = Keeper()
+    holder = Leadership(server, Ref("Lease", "home", "operator"), Terms(), Fence(pytest.fail), Health())  # type: ignore[arg-type]
+    if is_holder:
+        await holder.acquire()
+    server.version += 1
+    server.spec["holderIdentity"] = holder.identity
+    await holder.release()
+    assert server.spec["holderIdentity"] is None
+
+
+async def test_the_lease_of_another_one_is_left_alone() -> None:
+    server = Keeper()
+    server.spec["holderIdentity"] = "another"
+    holder = Leadership(server, Ref("Lease", "home", "operator"), Terms(), Fence(pytest.fail), Health())  # type: ignore[arg-type]
+    await holder.release()
+    assert server.spec["holderIdentity"] == "another"
