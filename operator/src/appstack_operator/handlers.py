@@ -122,7 +122,6 @@ async def run(daemons: Daemons, settings: Settings) -> None:
     kopf's own runner would in the end cancel all that has begun since it began: passes in the middle of a write.
     """
     is_told, namespaces = asyncio.Event(), settings.watch_namespaces
-    told = asyncio.create_task(is_told.wait())
     with minding_signals(is_told) as mind_signals:
         roots = await kopf.spawn_tasks(
             registry=build_registry(daemons),
@@ -132,6 +131,7 @@ async def run(daemons: Daemons, settings: Settings) -> None:
             standalone=True,
         )
         mind_signals()
+        told = asyncio.create_task(is_told.wait())
         try:
             await asyncio.wait({*roots, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
