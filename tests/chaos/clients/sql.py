@@ -46,7 +46,7 @@ class Connection:
 
     def __init__(self, place: Postgres, host: str) -> None:
         """Connect. Raises Unreached."""
-        self.notices: list[psycopg.errors.Diagnostic] = []
+        self.notices: list[tuple[str | None, str | None]] = []  # what the server said beside its answer: state, words
         try:
             socket.create_connection((host, PORT), REACH_SECONDS).close()
             self._conn = psycopg.connect(
@@ -61,7 +61,8 @@ class Connection:
             )
         except (OSError, psycopg.Error) as error:
             raise Unreached(str(error)) from error
-        self._conn.add_notice_handler(self.notices.append)
+        # Read at once: a diagnostic is empty after its handler.
+        self._conn.add_notice_handler(lambda told: self.notices.append((told.sqlstate, told.message_primary)))
 
     def run(self, query: str, values: Sequence[Any]) -> list[Any]:
         """One statement, cut off after its time limit."""
@@ -109,9 +110,9 @@ class Writer:
         try:
             self._connection = self._connection or Connection(self.place, self.host)
             self._connection.run(APPEND, (self.key(number), number))
-            outcome = outcome_of_commit([notice.sqlstate for notice in self._connection.notices])
+            outcome = outcome_of_commit([sqlstate for sqlstate, _ in self._connection.notices])
             keep = self.is_held
-            words = "; ".join(str(notice.message_primary) for notice in self._connection.notices)
+            words = "; ".join(str(said) for _, said in self._connection.notices)
         except (Unreached, *REFUSALS) as error:
             outcome, words = Outcome.FAILED, str(error)
         except psycopg.Error as error:
