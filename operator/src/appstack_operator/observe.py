@@ -46,9 +46,9 @@ async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime, 
 async def observe_kubernetes(api: Api, stack: AppStack, now: datetime) -> Observed:
     """What the API server knows of the stack; the services themselves are not asked."""
     async with api.looks:
-        (objects, unknown), (external, references) = await asyncio.gather(
-            observe_objects(api, stack), observe_inputs(api, stack)
-        )
+        objects, unknown = await observe_objects(api, stack)
+        # Not before the lists: a version that they tell of counts as read, and its content may not be older.
+        external, references = await observe_inputs(api, stack)
         objects["Secret"] |= await observe_unlabelled_credentials(api, stack, objects["Secret"])
     moments = moments_of({**objects, "AppStack": {stack.name: stack.model_dump(by_alias=True, include={"metadata"})}})
     seen = Observed(objects, unknown, external=external, references=references, moments=moments, now=now)

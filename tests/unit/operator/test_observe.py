@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appstack_operator.kinds import BY_NAME, Kind
+from appstack_operator.kinds import BY_NAME, Kind, Ref
 from appstack_operator.leaving import why_members_stay
-from appstack_operator.observe import observe_objects
-from appstack_operator.observed import Observed
+from appstack_operator.observe import observe_kubernetes, observe_objects
+from appstack_operator.observed import EVER, Observed
+from appstack_operator.probe import versions_in
 from tests.unit.operator.factories import a_pod, a_stack, healthy_answers
 from tests.unit.operator.planning import everything
 
@@ -72,3 +74,31 @@ async def test_a_service_shrinks_beside_a_copy_of_its_member() -> None:
     seen = await seen_in(*objects, *members, named(members[0], "shop-postgres-0-debug"), **healthy_answers(before))
     assert why_members_stay("postgres", a_stack(postgres={"instances": 2}), seen) == "instances 3 -> 2: one by one"
     assert seen.pods("postgres") == members
+
+
+class Changing(Listed):
+    """An API server whose Secret of the user's changes while it is listed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = asyncio.Semaphore(1)
+        self.version = 1
+
+    async def list(self, kind: Kind, namespace: str, labels: str = "", fields: str = "") -> list[Object]:
+        if kind.name != "Secret":
+            return []
+        await asyncio.sleep(0.05)
+        self.version = 2
+        return [await self.get(Ref("Secret", namespace, "theirs"))]
+
+    async def get(self, ref: Ref) -> Object:
+        meta = {"name": "theirs", "uid": "uid-of-theirs", "resourceVersion": str(self.version), "labels": {}}
+        return {"kind": "Secret", "metadata": meta, "data": {"COLOUR": f"of version {self.version}"}}
+
+
+async def test_the_content_of_an_input_is_no_older_than_its_version() -> None:
+    """An event that tells of that version wakes nobody: the change was noticed up to a minute later."""
+    stack = a_stack(backend={"envFrom": [{"secretRef": {"name": "theirs"}}]})
+    seen = await observe_kubernetes(Changing(), stack, EVER)  # type: ignore[arg-type]
+    assert versions_in(seen)["uid-of-theirs"] == "2"
+    assert seen.references["Secret", "theirs"] == {"COLOUR": "of version 2"}
