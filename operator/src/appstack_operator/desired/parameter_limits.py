@@ -20,6 +20,7 @@ BLOCK_BYTES = 8192
 DEFAULT_CONNECTIONS = 200
 # Patroni, the agents, the operator, migrations, people, and those that PostgreSQL keeps for superusers.
 LEAST_CONNECTIONS = 25
+MOST_CONNECTIONS = 262_143  # PostgreSQL's own limit
 LONGEST_STANDBY_DELAY_SECONDS = 300
 
 
@@ -95,7 +96,8 @@ def amount(value: str, units: Mapping[str, float], unit: float) -> float | None:
 
 def connections_of(settings: Mapping[str, str]) -> int:
     """The connections that PostgreSQL takes with these settings; the least there may be where it is written oddly."""
-    return int(amount(settings.get("max_connections", str(DEFAULT_CONNECTIONS)), {}, 1) or LEAST_CONNECTIONS)
+    connections = amount(settings.get("max_connections", str(DEFAULT_CONNECTIONS)), {}, 1) or LEAST_CONNECTIONS
+    return int(min(connections, MOST_CONNECTIONS))
 
 
 JUDGES: Mapping[str, Callable[[str, Room], str]] = {

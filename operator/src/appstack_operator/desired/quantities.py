@@ -18,14 +18,16 @@ SUFFIXES = {
     "Ei": Decimal(2**60),
 }
 MEBIBYTE = 2**20
+# Kubernetes holds nothing larger; it takes 1e999999999 all the same, which has a billion digits when written out.
+MOST = Decimal(2**63 - 1)
 
 
 def amount_of(quantity: str) -> Decimal:
     """The number in 10Gi, 512M, 500m, 1e9, ..."""
     for length in (2, 1):
         if quantity[-length:] in SUFFIXES:
-            return Decimal(quantity[:-length]) * SUFFIXES[quantity[-length:]]
-    return Decimal(quantity)
+            return min(Decimal(quantity[:-length]) * SUFFIXES[quantity[-length:]], MOST)
+    return min(Decimal(quantity), MOST)
 
 
 def bytes_of(quantity: str) -> int:

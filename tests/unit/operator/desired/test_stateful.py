@@ -56,6 +56,13 @@ def test_an_external_service_is_not_made() -> None:
     assert sorted(names) == ["shop-postgres", "shop-rabbitmq"]
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("quantity", ["1e999999999", "1e30", "99999999999999999Ei"])
+def test_no_quantity_is_larger_than_kubernetes_can_hold(quantity: str) -> None:
+    """Written out, the first one would keep the operator busy, and every stack waiting, until its memory is full."""
+    assert bytes_of(quantity) == 2**63 - 1
+
+
 @pytest.mark.parametrize(
     ("quantity", "size_bytes"),
     [("1Ki", 1024), ("10Gi", 10 * 2**30), ("1.5Gi", 3 * 2**29), ("512M", 512_000_000), ("1e3", 1000), ("42", 42)],
