@@ -35,6 +35,8 @@ class ApiState:
     is_draining: bool = False
     schema_missing: list[int] | None = None  # None: the database was not seen yet
     uploads: int = 0
+    senders: set[asyncio.Timeout] = field(default_factory=set)  # of uploads, each while it is waited for
+    is_leaving_senders: bool = False
     in_flight: int = 0
     searches: asyncio.Semaphore = field(init=False)
     products: Together = field(init=False)
@@ -43,6 +45,12 @@ class ApiState:
         reads = self.stores.reads
         self.products = Together(lambda skus, lsn: catalogue.products(reads.reader(lsn), skus), MOST_TOGETHER)
         self.searches = asyncio.Semaphore(self.settings.database_pool_size // 2)
+
+    def leave_senders(self) -> None:
+        """Wait no longer for what is still being uploaded: what has come is kept, and another instance goes on."""
+        self.is_leaving_senders = True
+        for limit in (one for one in self.senders if not one.expired()):
+            limit.reschedule(asyncio.get_running_loop().time())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,11 @@ from appstack_backend.errors import (
     RequestInvalid,
     UploadsBusy,
 )
-from appstack_backend.http.context import Call, answer, next_cursor
+from appstack_backend.http.context import ApiState, Call, answer, next_cursor
 from appstack_backend.http.ends import remember_ends
 from appstack_backend.http.patience import Patience
 from appstack_backend.imports.receive import Services, Upload, receive
 from appstack_backend.repository import imports as repository
-from appstack_backend.settings import Settings
 
 MEDIA_TYPES = {
     "text/csv": "csv",
@@ -30,6 +29,7 @@ MEDIA_TYPES = {
     "application/ndjson": "ndjson",
 }
 LONGEST_KEY = 200
+STOPPING = "the instance stops: send the body again with its Idempotency-Key, and another one goes on"
 
 
 def problem(code: str | None, message: str | None) -> dict[str, str] | None:
@@ -63,7 +63,7 @@ async def create(call: Call) -> Response:
     state.uploads += 1
     try:
         services = Services(state.stores.database, state.settings, state.stores.relay.poke)
-        job = await receive(services, upload, body_of(call.request, state.settings))
+        job = await receive(services, upload, body_of(call.request, state))
     finally:
         state.uploads -= 1
     await call.remember()
@@ -85,21 +85,27 @@ def described(call: Call) -> Upload:
     return Upload(MEDIA_TYPES[media_type], encoding == "gzip", call.caller.name, key, call.request_id)
 
 
-async def body_of(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+async def body_of(request: Request, state: ApiState) -> AsyncIterator[bytes]:
     """The pieces of the body. Raises ImportTruncated if it ends before it should, or keeps its place for too little."""
+    settings = state.settings
     patience = Patience(settings.import_patience_seconds, settings.import_slowest_bytes_per_second)
     length = request.headers.get("content-length")
     received = 0
     stream = request.stream()
     while True:
+        if state.is_leaving_senders:
+            raise ImportTruncated(STOPPING)
         asked_at = time.monotonic()
         try:
-            async with asyncio.timeout(patience.left_seconds):
+            async with asyncio.timeout(patience.left_seconds) as limit:
+                state.senders.add(limit)
                 piece = await anext(stream, None)
         except ClientDisconnect:
             raise ImportTruncated("the connection ended before the body did") from None
         except TimeoutError:
-            raise ImportTruncated("the body came too slowly") from None
+            raise ImportTruncated(STOPPING if state.is_leaving_senders else "the body came too slowly") from None
+        finally:
+            state.senders.discard(limit)
         if piece is None:
             break
         patience.note(time.monotonic() - asked_at, len(piece))

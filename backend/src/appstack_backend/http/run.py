@@ -16,6 +16,7 @@ from appstack_backend.settings import Settings
 
 log = get_logger()
 SCHEMA_WATCH_SECONDS = 15.0
+GOODBYE_SECONDS = 5.0  # at the end of the drain, in which uploads that go on are ended in good order
 
 
 async def run_api(settings: Settings) -> None:
@@ -65,10 +66,20 @@ async def drain(state: ApiState) -> None:
     state.is_draining = True
     log.info("draining", in_flight=state.in_flight)
     await asyncio.sleep(state.settings.drain_pause_seconds)
+    seconds = state.settings.drain_timeout_seconds
+    goodbye_seconds = min(GOODBYE_SECONDS, seconds / 2)
+    if not await are_answered(state, seconds - goodbye_seconds):
+        state.leave_senders()
+        await are_answered(state, goodbye_seconds)
+
+
+async def are_answered(state: ApiState, seconds: float) -> bool:
+    """Whether no request is at hand any more, within some seconds."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(state.settings.drain_timeout_seconds):
+        async with asyncio.timeout(seconds):
             while state.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+    return not state.in_flight
 
 
 async def watch_schema(state: ApiState) -> None:
