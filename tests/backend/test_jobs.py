@@ -155,6 +155,27 @@ def test_an_event_that_became_a_dead_letter_is_not_made_again(api: Api, backend:
         assert {line["rescued"] for line in run_twice(backend, "sweep-outbox")} == {0}
 
 
+def test_a_delivery_that_became_a_dead_letter_is_not_made_again(api: Api, backend: Backend, dsn: str) -> None:
+    """Nor does it stay pending for ever. Sent back, it is delivered after all."""
+    with receiver() as hook, psycopg.connect(dsn, autocommit=True) as conn:
+        subscription = subscribe(api, hook.url, "product.changed")
+        conn.execute("ALTER TABLE webhook_targets RENAME TO mislaid")  # what no attempt can do anything about
+        worker = backend.start_worker(**PRIVATE)
+        request_id = api.http.put("/v1/products/A", json=THING).headers["X-Request-Id"]
+        dead = 'appstack_messages_total{outcome="dead",queue="notifications"}'
+        wait_until(lambda: worker.metrics().get(dead) == 1, "its attempt is a dead letter")
+        conn.execute("ALTER TABLE mislaid RENAME TO webhook_targets")
+        conn.execute("UPDATE deliveries SET created_at = created_at - '1 h'::interval")
+        assert {line["rescued"] for line in run_twice(backend, "sweep-outbox")} == {0}
+        (delivery,) = deliveries(api, subscription)
+        told = f"an attempt failed on our side; its request id is {request_id}"
+        assert (delivery["state"], delivery["last_error"]) == ("dead", told) and delivery["finished_at"]
+        assert hook.got == []
+        backend.run("dead-letters", "resend", "notifications", "--all")
+        wait_until(lambda: deliveries(api, subscription)[0]["state"] == "delivered", "it is delivered")
+        assert len(hook.got) == 1
+
+
 def test_work_that_waits_in_its_queue_is_not_doubled(api: Api, backend: Backend, dsn: str) -> None:
     api.post(feeds.as_csv(feeds.rows(1_200, seed=35)))
     wait_until(lambda: outbox(dsn) == 0, "the messages wait in the queue")

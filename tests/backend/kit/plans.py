@@ -52,6 +52,7 @@ INDEXES: dict[str, set[str]] = {
     "rescue.EXPORTS": {"exports_unfinished_by_owner"},
     "rescue.EXPORT_EVENTS": {"exports_by_age", "processed_messages_pkey"},
     "rescue.IMPORT_EVENTS": {"imports_by_age", "processed_messages_pkey"},
+    "subscriptions.BURY": {"deliveries_due"},
     "subscriptions.BY_ID": {"subscriptions_pkey"},
     "subscriptions.CREATE": {"subscriptions_by_owner", "tokens_pkey"},
     "subscriptions.DEFER": {"deliveries_due"},

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import aio_pika
 import msgspec
@@ -49,6 +50,7 @@ class House:
 
     failures: list[Exception] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
+    written: list[dict[str, Any]] = field(default_factory=list)
     told: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     settings: Any = field(default_factory=lambda: SimpleNamespace(worker_max_deliveries=0))
@@ -66,6 +68,9 @@ class House:
         if self.failures:
             raise self.failures.pop(0)
         self.told += 1
+
+    async def execute(self, _: Any, values: dict[str, Any]) -> None:
+        self.written.append(values)
 
     async def forget_server(self, _: BaseException) -> None:
         pass
@@ -226,6 +231,15 @@ async def test_a_message_that_could_not_be_made_anew_is_given_back(monkeypatch: 
     settings = SimpleNamespace(worker_max_deliveries=10)
     house = House([DatabaseUnavailable()], settings=settings, broken_publisher=TimeoutError())
     assert await take(Message(CHUNK), house.worker().work) == ["nack requeue=True"]
+
+
+async def test_a_hopeless_attempt_at_a_webhook_is_written_down() -> None:
+    """Else its delivery would be pending for ever, and its message be made again by each sweep."""
+    house, delivery_id = House(), "6f1c7f1e-6a1f-4a52-8f0c-5f7f0e1d2c3b"
+    body = {"kind": "webhook.deliver", "delivery_id": delivery_id, "attempt": 3}
+    assert await take(Message(msgspec.json.encode(body)), house.worker().work) == ["ack"]
+    assert house.letters == ["bulk.dead m1"]
+    assert house.written == [{"id": UUID(delivery_id), "attempt": 3, "is_resent": False}]
 
 
 async def test_the_line_of_a_hopeless_message_is_found_by_its_request(monkeypatch: pytest.MonkeyPatch) -> None:

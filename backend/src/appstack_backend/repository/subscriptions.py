@@ -111,6 +111,11 @@ RECORD = """
         next_attempt_at = now() + %(delay)s,
         finished_at = CASE WHEN %(state)s <> 'pending' THEN now() END
     WHERE id = %(id)s AND state = 'pending' AND attempts = %(attempt)s RETURNING id"""
+# Its message became a dead letter, and nobody makes that again. Why is told in the letter, not to the subscriber.
+BURY = """
+    UPDATE deliveries SET state = 'dead', next_attempt_at = NULL, finished_at = now(),
+        last_error = 'an attempt failed on our side; its request id is ' || request_id
+    WHERE id = %(id)s AND state = 'pending' AND (attempts = %(attempt)s OR %(is_resent)s)"""
 DEFER = """
     UPDATE deliveries SET next_attempt_at = greatest(%(until)s, now()) + %(jitter)s, last_error = %(error)s
     WHERE id = %(id)s AND state = 'pending' AND attempts = %(attempt)s"""
@@ -203,6 +208,11 @@ async def open_until(database: Database, origin: str, probe: Any) -> datetime | 
         return datetime.fromisoformat(target["open_until"].isoformat())
     probing = await database.fetch_one(PROBE, {"origin": origin, "probe": probe})
     return None if probing else await open_until(database, origin, probe)
+
+
+async def bury(database: Database, delivery_id: UUID, attempt: int, is_resent: bool) -> None:
+    """Nobody can make this attempt, whatever its target is like."""
+    await database.execute(BURY, {"id": delivery_id, "attempt": attempt, "is_resent": is_resent})
 
 
 async def defer(database: Database, delivery_id: UUID, attempt: int, until: datetime, jitter: Any, why: str) -> None:

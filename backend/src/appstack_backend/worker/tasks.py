@@ -90,6 +90,12 @@ class Task:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise Hopeless(f"the message has no valid {name}") from None
 
+    def attempt(self) -> int:
+        attempt = self.body.get("attempt")
+        if not isinstance(attempt, int):
+            raise Hopeless("the message has no valid attempt")
+        return attempt
+
     def chunk(self) -> ChunkRef:
         number = self.body.get("chunk")
         if not isinstance(number, int):
@@ -159,9 +165,7 @@ async def event(services: Services, task: Task) -> None:
 
 async def webhook_deliver(services: Services, task: Task) -> None:
     """Make one attempt to deliver a webhook."""
-    delivery_id, attempt = task.uuid("delivery_id"), task.body.get("attempt")
-    if not isinstance(attempt, int):
-        raise Hopeless("the message has no valid attempt")
+    delivery_id, attempt = task.uuid("delivery_id"), task.attempt()
     with bound(delivery_id=str(delivery_id)):
         try:
             await deliver(services.database, services.sender, services.settings, delivery_id, attempt, task.is_resent)
@@ -292,7 +296,7 @@ class Worker:
         )
 
     async def _tell_job(self, task: Task | None, code: str) -> None:
-        """Count what cannot be done as done and failed; mark an event, which nobody makes again. Harmless to repeat."""
+        """Count what cannot be done as done and failed; let nobody make its message again. Harmless to repeat."""
         if task is not None and task.kind == "import.chunk":
             ref = task.chunk()
             await self._services.database.run(lambda conn: bury_chunk(conn, ref))
@@ -300,3 +304,5 @@ class Worker:
             await fail_export(self._services.database, task.uuid("export_id"), code)
         elif task is not None and task.kind == "event" and task.message_id:
             await messages.mark_buried(self._services.database, task.message_id)
+        elif task is not None and task.kind == "webhook.deliver":
+            await subscriptions.bury(self._services.database, task.uuid("delivery_id"), task.attempt(), task.is_resent)
