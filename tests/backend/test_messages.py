@@ -17,6 +17,7 @@ from psycopg.errors import ConfigurationLimitExceeded, DiskFull
 
 from appstack_backend.broker import LATER_SECONDS
 from appstack_backend.imports.apply import ChunkRef, apply_chunk, bury_chunk
+from appstack_backend.repository import imports
 from tests.backend.kit import feeds
 from tests.backend.kit.processes import ADMIN_TOKEN, PATIENCE_SECONDS, wait_until
 from tests.backend.test_queries import application
@@ -220,6 +221,32 @@ async def test_a_letter_of_a_cancelled_import_applies_nothing_more(dsn: str) -> 
         assert (await http.get("/v1/products")).json()["items"] == []
         shown = (await http.get(f"/v1/imports/{job['id']}")).json()
         assert (shown["state"], shown["rows"]["imported"], shown["chunks"]["done"]) == ("cancelled", 0, 2)
+
+
+@pytest.mark.parametrize("is_received", [True, False])
+async def test_an_import_succeeds_whose_dead_chunk_is_applied_before_the_others(dsn: str, is_received: bool) -> None:
+    """A person was quick, and the import long: it goes on as if nothing had been."""
+    async with application(dsn, import_chunk_rows=1) as (http, stores):
+        body, headers = feeds.as_csv(feeds.rows(3, seed=29)), {"Content-Type": "text/csv"}
+        job = (await http.post("/v1/imports", content=body, headers=headers)).json()
+        if not is_received:  # its last bytes are on their way
+            await stores.database.execute("UPDATE imports SET state = 'receiving', outcome = NULL")
+        chunks = [ChunkRef(UUID(job["id"]), number, is_redelivered=False) for number in range(3)]
+        resent = ChunkRef(chunks[0].import_id, 0, is_redelivered=False, is_resent=True)
+        await stores.database.run(lambda conn: bury_chunk(conn, chunks[0]))
+        shown = (await http.get(f"/v1/imports/{job['id']}")).json()
+        assert shown["code"] == "IMPORT_CHUNK_FAILED"
+        assert await stores.database.run(partial(apply_chunk, ref=resent)) == 1
+        if not is_received:
+            end = {"id": UUID(job["id"]), "receiver": 1, "outcome": "succeeded"}
+            end |= {"code": None, "message": None, "sha256": b""}
+            await imports.finish_upload(stores.database, end)
+        for ref in chunks:
+            await stores.database.run(partial(apply_chunk, ref=ref))
+        shown = (await http.get(f"/v1/imports/{job['id']}")).json()
+        assert (shown["state"], shown["code"], shown["rows"]["imported"]) == ("succeeded", None, 3)
+        events = await stores.database.fetch_all("SELECT body FROM outbox WHERE queue = 'notifications'")
+        assert [row["body"]["state"] for row in events] == ["succeeded"]
 
 
 def cut_off(backend: Backend, body: bytes, sent: int, key: str) -> None:

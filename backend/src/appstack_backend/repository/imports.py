@@ -156,16 +156,16 @@ COUNT_CHUNK = WITH_EVENT.format(
             WHEN state IN ('queued', 'running') AND chunks_done + 1 = chunks_total THEN now() ELSE finished_at END
     WHERE id = %(id)s"""
 )
-# A chunk that was dead is applied after all; with the last of them the import has succeeded.
+# A chunk that was dead is applied after all; with the last of them the import has succeeded, or will if the others do.
 REVIVE = """
     WITH job AS (
         UPDATE imports SET
             rows_imported = rows_imported + %(imported)s,
             (state, outcome, error_code) = (
-                SELECT CASE WHEN healed THEN 'succeeded' ELSE imports.state END,
-                    CASE WHEN healed THEN 'succeeded' ELSE imports.outcome END,
+                SELECT CASE WHEN healed AND imports.state = 'failed' THEN 'succeeded' ELSE imports.state END,
+                    CASE WHEN healed AND imports.outcome = 'failed' THEN 'succeeded' ELSE imports.outcome END,
                     CASE WHEN healed THEN NULL ELSE imports.error_code END
-                FROM (SELECT imports.state = 'failed' AND imports.error_code = 'IMPORT_CHUNK_FAILED'
+                FROM (SELECT imports.state <> 'cancelled' AND imports.error_code = 'IMPORT_CHUNK_FAILED'
                     AND imports.error_message IS NULL AND NOT EXISTS (
                         SELECT FROM import_chunks c
                         WHERE c.import_id = imports.id AND c.state = 'dead' AND c.number <> %(number)s)) h (healed))
