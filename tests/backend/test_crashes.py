@@ -139,6 +139,36 @@ def test_an_api_killed_in_mid_upload_leaves_an_import_that_can_go_on(backend: Ba
     assert feeds.exported(api.export()) == feeds.catalogue(feed)
 
 
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_an_upload_that_outlasts_its_api_goes_on_at_another_one(backend: Backend, is_silent: bool) -> None:
+    """At once: its key is not held by a receiver that is gone. Who still sends is told so."""
+    process = backend.start_api(DRAIN_TIMEOUT_SECONDS="4")
+    backend.start_worker()
+    api, feed, over = backend.client(), feeds.rows(5_000, seed=18), threading.Event()
+    body = feeds.as_csv(feed)
+
+    def slowly() -> Iterator[bytes]:
+        yield body[: len(body) // 2]
+        for at in range(len(body) // 2, len(body), 20):
+            over.wait(60 if is_silent else 0.1)
+            yield body[at : at + 20]
+
+    with ThreadPoolExecutor(1) as pool:
+        posted = pool.submit(api.post, slowly(), Idempotency_Key="long")
+        wait_until(lambda: api.pages("/v1/jobs"), "the upload has begun")
+        assert process.terminate() == 0
+        over.set()
+        if is_silent:
+            posted.exception()
+        else:
+            told = posted.result().json()
+            assert (told["code"], "another one goes on" in told["error"]["message"]) == ("IMPORT_TRUNCATED", True)
+    backend.start_api()
+    job = backend.client().feed(body, Idempotency_Key="long")
+    assert (job["state"], job["rows"]["imported"]) == ("succeeded", 5_000)
+    assert len(backend.client().pages("/v1/jobs")) == 1
+
+
 def test_sigterm_lets_the_message_in_hand_finish(backend: Backend, dsn: str) -> None:
     backend.start_api()
     api, feed = backend.client(), feeds.rows(400, seed=14)
