@@ -36,7 +36,9 @@ CONNECT: dict[str, Any] = {
     # A single statement is its own transaction: one round trip instead of three.
     "autocommit": True,
 }
-POOL_SECONDS = 1.0  # a request that waits longer asks for a new connection attempt
+# Who waits longer for a connection asks for a new attempt to make one. Where none is in use there is none to wait for
+# but a new one: who came while the primary was away would wait for an attempt that the pool has given up already.
+POOL_SECONDS, UNUSED_POOL_SECONDS = 1.0, 0.2
 # A server that stands still (a frozen process, no lost node) goes on acknowledging bytes. So where nobody has heard of
 # it for a second, a look at its address every half second tells whether it was replaced; rarer the longer it lasts,
 # since work may take its time.
@@ -123,6 +125,7 @@ class Database:
     ) -> None:
         self.dsn, self.name, self.size, self._may_follow = dsn, name, size, may_follow
         self.patience_seconds = patience_seconds
+        self._pool_seconds = pool_seconds
         self._busy: set[Connection] = set()
         self.beside: set[psycopg.Connection] = set()  # others' own ones to this server, ended like those of the pool
         self._heard_at = 0.0  # when the first of these began its work, or one ended it
@@ -213,7 +216,8 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         """A connection to a server that may be asked."""
-        async with self._pool.connection() as conn:
+        seconds = self._pool_seconds if self._busy else min(self._pool_seconds, UNUSED_POOL_SECONDS)
+        async with self._pool.connection(timeout=seconds) as conn:
             if not self._busy:
                 self._heard_at = time.monotonic()
             self._busy.add(conn)
