@@ -242,6 +242,7 @@ def test_a_code_is_provoked(world: World, code: str) -> None:
         assert (job["state"], job["code"], job["error"]["code"]) == ("failed", code, code)
         assert job["error"]["message"]
         assert_no_leak(json.dumps(job["error"]))
+        wait_until(lambda: cause_of(world, job["request_id"], code), "its request id finds why")
         return
     assert (answer.status_code, told["code"], told["title"]) == (error.status, code, error.title)
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -261,6 +262,12 @@ def test_a_row_error_is_provoked(world: World, code: str) -> None:
     (row,) = world.api.pages(f"/v1/imports/{job['id']}/errors")
     assert (row["line"], row["code"]) == (2, code)
     assert_no_leak(row["message"])
+
+
+def cause_of(world: World, request_id: str, code: str) -> list[dict[str, Any]]:
+    """The lines that tell why a job failed: of the request itself, or of the message that was given up."""
+    lines = [line for p in world.backend.started for line in p.lines() if line.get("request_id") == request_id]
+    return [line for line in lines if line.get("code") == code or line["event"] == "a message is hopeless"]
 
 
 def log_lines(world: World, request_id: str) -> list[dict[str, Any]]:

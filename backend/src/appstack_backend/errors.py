@@ -290,7 +290,7 @@ def catalogue_page() -> str:
         "`application/problem+json` document with `code` and `request_id`, which finds its log lines.",
         "Codes of status 422 that start with `IMPORT_` also appear in an import's state and row errors.",
         "An answer with a code is logged as `request failed` at the log level of the code; what only a job tells",
-        "is not, but for the message of what failed: `a message is hopeless`.",
+        "is not, but for the message of what failed: `a message is hopeless`. The job's `request_id` finds it.",
         "",
         "| code | status | log level | title | what it means and what to do |",
         "| --- | --- | --- | --- | --- |",

@@ -19,7 +19,10 @@ FILTERS = ("category", "supplier", "q")
 
 def shown(job: repository.Job) -> dict[str, Any]:
     """An export as the API shows it."""
-    names = ("id", "state", "format", "filter", "rows", "bytes", "created_at", "started_at", "finished_at")
+    names = (
+        *("id", "state", "format", "filter", "rows", "bytes"),
+        *("request_id", "created_at", "started_at", "finished_at"),
+    )
     code = job["error_code"]
     error = problem(code, f"the export could not be written; its request id is {job['request_id']}")
     return {"kind": "export", "code": code, "error": error, **{name: job[name] for name in names}}

@@ -48,6 +48,7 @@ def shown(job: repository.Job) -> dict[str, Any]:
         "error": problem(job["error_code"], job["error_message"]),
         "rows": {name: job[f"rows_{name}"] for name in ("received", "imported", "rejected")},
         "chunks": {name: job[f"chunks_{name}"] for name in ("total", "done", "redelivered")},
+        "request_id": job["request_id"],
         "created_at": job["created_at"],
         "started_at": job["started_at"],
         "finished_at": job["finished_at"],

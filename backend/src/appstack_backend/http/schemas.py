@@ -50,6 +50,7 @@ def page_of(name: str) -> Schema:
 
 ERROR = nullable(record(code=one_of(*sorted(CATALOGUE)), message=TEXT))
 JOB_TIMES = {"created_at": TIME, "started_at": nullable(TIME), "finished_at": nullable(TIME)}
+REQUEST_ID = {**TEXT, "description": "Of the request that began it: it finds the log lines of what failed."}
 PRODUCT_VALUES = {
     "name": {"type": "string", "minLength": 1, "maxLength": 4_096},
     "category": {"type": "string", "maxLength": 200},
@@ -88,6 +89,7 @@ IMPORT = record(
     error=ERROR,
     rows=record(received=COUNT, imported=COUNT, rejected=COUNT),
     chunks=record(total=COUNT, done=COUNT, redelivered=COUNT),
+    request_id=REQUEST_ID,
     **JOB_TIMES,
 )
 EXPORT = record(
@@ -100,6 +102,7 @@ EXPORT = record(
     error=ERROR,
     rows=COUNT,
     bytes=COUNT,
+    request_id=REQUEST_ID,
     **JOB_TIMES,
 )
 
