@@ -165,10 +165,13 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
             assert await database.run(pid, patience_seconds=60) == kept.info.backend_pid
             await database.execute("CREATE TABLE written_by_the_successor AS SELECT generate_series(1, 1000)")
             needed = await Reads(database, follower, 1).lsn()
-            assert await fetch_fresh(follower, needed, pid), "nothing is fresher than the primary"
+            found, is_replica = await fetch_fresh(follower, needed, pid)
+            assert found, "nothing is fresher than the primary"
+            assert not is_replica
             former = Database(primary.dsn, "test", size=1, patience_seconds=60)
             await former.open()
-            assert await fetch_fresh(former, needed, pid) is None, "it takes itself for the primary, and is old"
+            found, _ = await fetch_fresh(former, needed, pid)
+            assert found is None, "it takes itself for the primary, and is old"
             await former.close()
         finally:
             await database.close()

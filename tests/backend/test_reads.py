@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIZE = 4
 UNHEARD_OF = "F" * 8 + "0" * 8  # a position that no server will ever reach
+CONNECTION = "SELECT pg_backend_pid() AS number"
 BY = "SELECT current_setting('application_name') AS server"
 SLEEPS = (
     f"{BY}, pg_sleep(CASE current_setting('application_name') WHEN 'replica' THEN %(replica)s ELSE %(primary)s END)"
@@ -137,6 +138,14 @@ async def test_a_primary_without_a_free_connection_is_no_lost_replica(reads: Rea
     """As an export meets it, which writes to the one while it reads from the other."""
     await reads.note_failure(PoolTimeout("in vain"))
     assert not reads.replica_is_left_alone
+
+
+async def test_a_replica_that_was_promoted_is_left_for_one_that_follows(reads: Reads) -> None:
+    """It keeps its connections; the address leads elsewhere by now, or will: one looks again once in a while."""
+    reader = reads.reader(NO_LSN)
+    first, *later = [row["number"] for _ in range(10) if (row := await reader.fetch_one(CONNECTION))]
+    assert first not in later
+    assert len(set(later)) < len(later) / 2, "not at each read"
 
 
 async def test_a_replica_that_is_lost_is_left_alone(dsn: str) -> None:

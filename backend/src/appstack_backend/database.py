@@ -271,7 +271,11 @@ class Database:
     async def forget_server(self, error: BaseException) -> None:
         """Drop pooled connections if the error says that their server is gone."""
         if server_is_lost(error):
-            await self._pool.drain()
+            await self.connect_anew()
+
+    async def connect_anew(self) -> None:
+        """Replace all connections, those in use at their end: the address may lead elsewhere by now."""
+        await self._pool.drain()
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What statements that change nothing find; repeated on a transient failure."""

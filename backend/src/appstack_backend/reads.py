@@ -26,9 +26,10 @@ PRIMARY_LSN = "SELECT pg_current_wal_flush_lsn()::text AS lsn"
 # A server that takes itself for the primary has to know of what is needed as well: its successor may have written that.
 IS_FRESH = """
     SELECT coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
-        >= %s::pg_lsn, false)"""
+        >= %s::pg_lsn, false), pg_is_in_recovery()"""
 OBSERVE_SECONDS = 1.0
 LEFT_ALONE_SECONDS = 2.0  # a replica that is lost
+LOOK_AGAIN_SECONDS = 5.0  # where the read-only address led, if it led to no replica
 # A server whose node is lost says nothing, and its connections break only seconds later. So nobody waits for one alone:
 # after a second the primary is asked beside the replica, and beside the primary the replica every half second. A server
 # that is merely slow would so make the other one do its work as well: hence only a part of a pool may be used for that.
@@ -68,6 +69,7 @@ class Reads:
         self._floor: str | None = None
         self._observed_at = -math.inf
         self._left_alone_until = 0.0
+        self._look_again_at = 0.0
         # Places for those who ask another server beside this one: half of the other one's connections at most.
         self.beside_replica = asyncio.Semaphore(primary.size // 2)
         self.beside_primary = asyncio.Semaphore(replica.size // 2 if replica else 0)
@@ -155,6 +157,17 @@ class Reads:
         if self.replica is not None:
             await self.replica.forget_server(error)
 
+    async def look_for_replicas(self) -> None:
+        """What was a replica has been promoted, and keeps its connections: the address leads to others by now.
+
+        Else reads would go to the primary, and wait with everybody else where that is lost.
+        """
+        now = time.monotonic()
+        if self.replica is not None and now >= self._look_again_at:
+            self._look_again_at = now + LOOK_AGAIN_SECONDS
+            log.debug("reads look for a replica: the one they had follows nobody any more")
+            await self.replica.connect_anew()
+
 
 @dataclass(frozen=True, slots=True)
 class FreshReader:
@@ -206,7 +219,10 @@ class FreshReader:
         give_up_at = time.monotonic() + SILENT_SECONDS + self.reads.primary.patience_seconds
         while self.reads.replica_is_trusted and not self.reads.replica_is_left_alone:
             try:
-                return await fetch_fresh(self.replica, self.needed_lsn, work)
+                found, is_replica = await fetch_fresh(self.replica, self.needed_lsn, work)
+                if not is_replica:
+                    await self.reads.look_for_replicas()
+                return found
             except PoolTimeout as error:
                 if not self.replica.is_at_work:
                     await self.reads.leave_replica_alone(error)
@@ -252,14 +268,10 @@ def leave(task: asyncio.Task[Any]) -> None:
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
-async def fetch_fresh(replica: Database, needed_lsn: str, work: Work[T]) -> T | None:
-    """What the server finds, if it has replayed the needed position; None if it has not."""
+async def fetch_fresh(replica: Database, needed_lsn: str, work: Work[T]) -> tuple[T | None, bool]:
+    """What the server finds, if it has replayed the needed position, else None; and whether it is a replica."""
     async with replica.transaction() as conn, conn.pipeline():
-        fresh = await conn.execute(IS_FRESH, (as_lsn(needed_lsn),))
+        asked = await conn.execute(IS_FRESH, (as_lsn(needed_lsn),))
         found = await work(conn)
-        return found if await is_true(fresh) else None
-
-
-async def is_true(cursor: psycopg.AsyncCursor[Any]) -> bool:
-    row = await cursor.fetchone()
-    return bool(row and row[0])
+        is_fresh, is_replica = await asked.fetchone() or (False, True)
+        return found if is_fresh else None, is_replica
