@@ -14,7 +14,7 @@ import pytest
 
 from appstack_backend.database import Database
 from appstack_backend.errors import DatabaseUnavailable
-from appstack_backend.reads import Reads, fetch_fresh
+from appstack_backend.reads import NO_LSN, Reads, fetch_fresh
 from tests.backend.kit import servers
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ async def test_a_server_that_follows_another_one_is_no_primary(tmp_path: Path) -
                 async with database.transaction():
                     pass
             assert await follower.fetch_one(PID)
+            assert (await fetch_fresh(follower, NO_LSN, pid))[1], "it follows"
             kept = await database._pool.getconn()
             promote(replica)
             await database._pool.putconn(kept)
