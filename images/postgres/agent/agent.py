@@ -13,7 +13,9 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 import ask_fresh_copy
 import kube
@@ -35,6 +37,8 @@ WATCH_SILENCE_SECONDS = 8.0
 CONFIG_SECONDS = 5.0
 LOOP_WAIT_SECONDS = 10  # Patroni's default
 SQL_PORT = 5432
+QUESTIONS = 3  # that are asked at once
+ENDED = ("Succeeded", "Failed")  # phases of a pod whose processes have all ended
 # PostgreSQL answers this with one byte, without a password and before it looks at anything.
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 
@@ -137,13 +141,32 @@ def sign_of_postgres(host: str) -> Sign:
     return exchange(host, SQL_PORT, SSL_REQUEST, 1)[0]
 
 
+def is_gone(member: str, host: str) -> bool:
+    """Whether Kubernetes knows no running pod of that name at that address: it was deleted, replaced, or has ended."""
+    try:
+        status = kube.call("GET", f"pods/{member}").get("status", {})
+    except HTTPError as error:
+        return error.code == HTTPStatus.NOT_FOUND
+    except OSError:
+        return False  # nobody says so
+    return status.get("podIP") != host or status.get("phase") in ENDED
+
+
 def ask_holder(pool: ThreadPoolExecutor, lock: Stored) -> Sign:
-    """Ask the lock's holder in both ways at once."""
-    host = address_of(lock, holder_of(lock))
+    """Ask the lock's holder in both ways at once, and Kubernetes whether there is still such a pod."""
+    holder = holder_of(lock)
+    host = address_of(lock, holder)
     if not host:
         return Sign.ANSWER  # whoever cannot be asked has not been silent
     signs = [pool.submit(ask, host) for ask in (sign_of_patroni, sign_of_postgres)]
-    return max((sign.result() for sign in signs), key=lambda sign: sign.value)
+    gone = pool.submit(is_gone, holder, host)
+    found = max((sign.result() for sign in signs), key=lambda sign: sign.value)
+    if found is not Sign.NOTHING:
+        return found
+    try:
+        return Sign.GONE if gone.result(PROBE_SECONDS) else Sign.NOTHING
+    except TimeoutError:
+        return Sign.NOTHING
 
 
 def own_status() -> dict[str, Any]:
@@ -198,7 +221,7 @@ def main() -> None:
 def guard_lock(me: str, scope: str, needed: Patience) -> None:
     """Look, ask, release; for ever."""
     newest, watch, not_before = Newest(scope), Watch(me), 0.0
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(QUESTIONS) as pool:
         while True:
             slept_at = time.monotonic()
             time.sleep(POLL_SECONDS)

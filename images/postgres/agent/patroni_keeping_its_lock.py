@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Patroni, with two rules changed: when does a primary stop that does not know whether its lock was renewed?
+"""Patroni, with three rules changed. When does a primary stop that does not know whether its lock was renewed?
 
 A slow API server (etcd elects a leader, a disk stalls) carries out a renewal and answers it too late. Patroni asks once
 more, meets a conflict with its own first request, and where `retry_timeout` leaves no second to look who holds the
@@ -8,6 +8,9 @@ better: with failsafe mode it goes on while every member agrees. Here that decid
 
 And where a member is lost, one silence of `retry_timeout` would stop the other, though nobody could take its place.
 It goes on for as long as `lone_primary.py` lets it, and its lock is good for longer.
+
+How long does a candidate wait for a former primary? Patroni asks every member and gives it 2 s. One whose lock was
+released early has been silent to four questions just before: it is asked once more, and given less.
 """
 
 import logging
@@ -18,13 +21,19 @@ from typing import Any
 
 from lone_primary import LONE_TTL_SECONDS, Renewal, Rhythm, is_alone, may_go_on
 from patroni.__main__ import main
+from patroni.dcs import Member
 from patroni.dcs.kubernetes import Kubernetes, KubernetesError
-from patroni.ha import Ha
+from patroni.ha import Ha, _MemberStatus
+from release_rules import found_silent
 
 Renew = Callable[[Kubernetes, dict[str, Any], str | None, list[str]], bool]
 Acquire = Callable[[Kubernetes], bool]
 UpdateLock = Callable[..., bool]
 AskAll = Callable[[Ha], bool]
+Ask = Callable[[Ha, Member], _MemberStatus]
+
+# Whoever lives answers within milliseconds, and ends the failover.
+SILENT_SECONDS = 0.5
 
 
 def now() -> float:
@@ -107,11 +116,28 @@ def that_nobody_needs_to_answer(ask_all: AskAll) -> AskAll:
     return may
 
 
+def that_hardly_waits_for_the_silent(ask: Ask) -> Ask:
+    """The question to another member before a promotion."""
+
+    def asked(ha: Ha, member: Member) -> _MemberStatus:
+        lock = ha.dcs._kinds.get(ha.dcs.leader_path)
+        if lock is not None and member.name == found_silent(lock.metadata.annotations or {}):
+            try:
+                ha.patroni.request(member, timeout=SILENT_SECONDS, retries=0)
+            except Exception as error:  # whatever it is, it is no answer: as Patroni itself takes it
+                logging.getLogger("patroni").info("%s was found silent, and still is: %s", member.name, error)
+                return _MemberStatus.unknown(member)
+        return ask(ha, member)
+
+    return asked
+
+
 # Not below: as a pod's first process Patroni works in a child, which imports this module where it is not a mere fork.
 Kubernetes._update_leader_with_retry = that_knows_when_it_failed(Kubernetes._update_leader_with_retry)
 Kubernetes.attempt_to_acquire_leader = that_notes_when(Kubernetes.attempt_to_acquire_leader)
 Ha.update_lock = that_notes_who_else_may_lead(Ha.update_lock)
 Ha.check_failsafe_topology = that_nobody_needs_to_answer(Ha.check_failsafe_topology)
+Ha.fetch_node_status = that_hardly_waits_for_the_silent(Ha.fetch_node_status)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -57,9 +57,26 @@ def address_of(lock: Stored, member: str) -> str:
     return urlsplit(members.get(member, "")).hostname or ""
 
 
+def note_of(me: str, record: tuple[str, ...]) -> str:
+    """What whoever releases a lock writes beside it."""
+    return f"{me} takes over from {record[0]}, lock of {record[1]}"
+
+
+def found_silent(lock: Mapping[str, str]) -> str:
+    """The member whose lock was released early, as long as nobody has taken it; empty: nobody's was.
+
+    By the annotations of the lock: a note about an older lock names another time.
+    """
+    taken, _, renewed = lock.get(NOTE, "").partition(", lock of ")
+    if lock.get("leader") or not renewed or renewed != lock.get("renewTime"):
+        return ""
+    return taken.rpartition(" takes over from ")[2]
+
+
 class Sign(Enum):
     """What came back from the lock's holder when it was asked in every way there is; the strongest sign counts."""
 
+    GONE = -1  # no connection, and Kubernetes has no such pod any more: deleted, or replaced by one of its name
     NOTHING = 0  # no connection: cut off, crashed, or no process there
     MUTE = 1  # its machine accepts connections, and nobody speaks: frozen, or very slow
     ANSWER = 2
@@ -75,6 +92,7 @@ class Watch:
     looked_at: float = 0.0
     silent_rounds: int = 0
     is_mute: bool = False
+    is_gone: bool = False
 
     def look(self, lock: Stored, now: float, late_seconds: float = 0.0) -> Watch:
         """The lock was seen, or nothing new was heard of it; this member woke up so much later than it wanted."""
@@ -87,8 +105,9 @@ class Watch:
     def heard(self, sign: Sign) -> Watch:
         """The holder was asked: one answer of any kind ends the suspicion."""
         if sign is Sign.ANSWER:
-            return replace(self, silent_rounds=0)
-        return replace(self, silent_rounds=self.silent_rounds + 1, is_mute=self.is_mute or sign is Sign.MUTE)
+            return replace(self, silent_rounds=0, is_gone=False)
+        is_mute = self.is_mute or sign is Sign.MUTE
+        return replace(self, silent_rounds=self.silent_rounds + 1, is_mute=is_mute, is_gone=sign is Sign.GONE)
 
     def is_suspicious(self, patience_seconds: float) -> bool:
         """Whether the holder should be asked: somebody else holds the lock, and a renewal is overdue."""
@@ -96,7 +115,9 @@ class Watch:
         return is_another_s and self.looked_at - self.still_since >= patience_seconds * 0.4
 
     def has_waited(self, patience_seconds: float) -> bool:
-        """Whether the lock may be taken off its holder, if the store agrees."""
+        """Whether the lock may be taken off its holder, if the store agrees: at once where nobody can come back."""
+        if self.is_gone:
+            return self.is_suspicious(patience_seconds)
         needed_seconds = patience_seconds * (MUTE_PATIENCE if self.is_mute else 1)
         is_long = self.looked_at - self.still_since >= needed_seconds
         return self.is_suspicious(patience_seconds) and is_long and self.silent_rounds >= SILENT_ROUNDS
@@ -150,7 +171,7 @@ class Attempt:
             return Request("leader")
         if self.step is Step.READ_SYNC:
             return Request("sync")
-        note = f"{self.me} takes over from {self.record[0]}, lock of {self.record[1]}"
+        note = note_of(self.me, self.record)
         if self.step is Step.TOUCH_SYNC:
             return Request("sync", self.sync_version, {NOTE: note})
         return Request("leader", self.lock_version, {"leader": None, NOTE: note})

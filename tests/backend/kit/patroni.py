@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from signal import SIGSTOP
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -140,6 +141,12 @@ class Member:
         found = [pid for pid in descendants(self._server.process.pid) if title in title_of(pid)]
         assert len(found) == 1, f"{len(found)} processes are called {title}"
         os.kill(found[0], number)
+
+    def freeze(self) -> None:
+        """Stop all of its processes where they are; its machine still accepts connections."""
+        assert self._server is not None
+        for pid in descendants(self._server.process.pid):
+            os.kill(pid, SIGSTOP)
 
     def run(self, *words: str) -> str:
         """Run something beside Patroni to its successful end, as `kubectl exec` does; what it printed."""

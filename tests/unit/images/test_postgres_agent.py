@@ -8,8 +8,10 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPMessage
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from urllib.error import HTTPError
 
 import agent
 import kube
@@ -88,6 +90,60 @@ def test_one_way_that_answers_is_enough(listener: socket.socket, monkeypatch: py
     members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
     with ThreadPoolExecutor(2) as pool:
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.ANSWER
+
+
+NOT_FOUND = HTTPError("", 404, "", HTTPMessage(), None)
+
+
+@pytest.mark.parametrize(
+    ("pod", "sign"),
+    [
+        ({"status": {"podIP": "127.0.0.1", "phase": "Running"}}, Sign.NOTHING),
+        ({"status": {"podIP": "127.0.0.2", "phase": "Running"}}, Sign.GONE),  # its successor
+        ({"status": {"phase": "Pending"}}, Sign.GONE),  # its successor, on its way
+        ({"status": {"podIP": "127.0.0.1", "phase": "Failed"}}, Sign.GONE),  # evicted
+        (NOT_FOUND, Sign.GONE),
+        (HTTPError("", 403, "", HTTPMessage(), None), Sign.NOTHING),
+        (OSError("the API server is away"), Sign.NOTHING),
+    ],
+)
+def test_a_silent_holder_is_gone_where_kubernetes_says_so(
+    monkeypatch: pytest.MonkeyPatch, pod: dict[str, Any] | OSError, sign: Sign
+) -> None:
+    def call(method: str, path: str) -> dict[str, Any]:
+        assert (method, path) == ("GET", f"pods/{OLD}")
+        if isinstance(pod, OSError):
+            raise pod
+        return pod
+
+    monkeypatch.setattr(kube, "call", call)
+    monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
+    monkeypatch.setattr(agent, "sign_of_postgres", lambda _host: Sign.NOTHING)
+    members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
+    with ThreadPoolExecutor(3) as pool:
+        assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is sign
+
+
+def test_a_holder_that_speaks_is_alive_whatever_kubernetes_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "is_gone", lambda *_: True)
+    monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
+    members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
+    for sign in (Sign.ANSWER, Sign.MUTE):
+        monkeypatch.setattr(agent, "sign_of_postgres", lambda _host, sign=sign: sign)
+        with ThreadPoolExecutor(3) as pool:
+            assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is sign
+
+
+def test_nobody_waits_for_a_slow_api_server_to_say_who_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "PROBE_SECONDS", 0.1)
+    answered = threading.Event()
+    monkeypatch.setattr(agent, "is_gone", lambda *_: answered.wait(60))
+    monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
+    monkeypatch.setattr(agent, "sign_of_postgres", lambda _host: Sign.NOTHING)
+    members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
+    with ThreadPoolExecutor(3) as pool:
+        assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.NOTHING
+        answered.set()
 
 
 def a_patience(least_seconds: float, monkeypatch: pytest.MonkeyPatch, *, loop_wait: float = 0.0) -> agent.Patience:

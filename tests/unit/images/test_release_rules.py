@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from release_rules import Attempt, Sign, Step, Stored, Watch, address_of, is_fit
+from release_rules import NOTE, Attempt, Sign, Step, Stored, Watch, address_of, found_silent, is_fit
 
 PATIENCE = 3.0
 OLD, ME = "shop-postgres-0", "shop-postgres-1"
@@ -66,6 +66,14 @@ def test_a_primary_whose_machine_accepts_connections_is_given_more_time() -> Non
     assert not silent(still(4.0)).heard(Sign.MUTE).has_waited(PATIENCE)
     assert silent(still(4.5)).heard(Sign.MUTE).has_waited(PATIENCE)
     assert not still(4.0).heard(Sign.MUTE).heard(Sign.NOTHING).has_waited(PATIENCE)
+
+
+def test_a_primary_whose_pod_is_gone_is_waited_for_until_a_renewal_is_overdue_and_no_longer() -> None:
+    assert still(1.5).heard(Sign.GONE).has_waited(PATIENCE)
+    assert not still(1.0).heard(Sign.GONE).has_waited(PATIENCE)
+    # Somebody answers there after all, or Kubernetes does not say it again: all rounds and all patience are needed.
+    assert not still(1.5).heard(Sign.GONE).heard(Sign.ANSWER).has_waited(PATIENCE)
+    assert not still(1.5).heard(Sign.GONE).heard(Sign.NOTHING).has_waited(PATIENCE)
 
 
 @pytest.mark.parametrize("holder", [ME, ""])
@@ -147,3 +155,16 @@ def test_an_attempt_ends_with_the_first_request_that_fails(answered: int) -> Non
     for answer in (a_lock(), a_sync(), a_sync())[:answered]:
         attempt = attempt.after(answer)
     assert "the store did not" in attempt.after(None).why_not
+
+
+def test_the_loser_of_a_lock_is_known_until_somebody_takes_it() -> None:
+    attempt = Attempt(ME, ("shop-postgres-0", "12:00:01", "1", "0", ""), step=Step.RELEASE)
+    change = attempt.request.change
+    assert change is not None
+    free = {"renewTime": "12:00:01", "acquireTime": "1", NOTE: change[NOTE] or ""}
+    assert found_silent(free) == OLD
+    assert found_silent({**free, "leader": ME}) == ""
+    # The note stays where it is; of a lock that was renewed since, and then given up or lost, it says nothing.
+    assert found_silent({**free, "renewTime": "12:00:02"}) == ""
+    assert found_silent({"renewTime": "12:00:01"}) == ""
+    assert found_silent({NOTE: "by hand"}) == ""
