@@ -26,8 +26,10 @@ CALM_SECONDS = 15.0
 IDLE_LOOKS = 2
 # Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
 EXTERNAL_SECONDS = 15.0
-# Nobody tells of a change in an object without our label, nor that a moment has passed: a run that was due.
+# Nobody tells of a change in an object without our label ...
 UNTOLD_SECONDS = 45.0
+# ... nor that a moment has passed: of a stack that is well, only that of a scheduled run, which is given minutes.
+JUDGED_SECONDS = 120.0
 
 
 class Backlog(Enum):
@@ -73,7 +75,7 @@ async def rest(
 ) -> None:
     """Return when an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
-    asked_at = asked_external_at = untold_at = time.monotonic()
+    asked_at = asked_external_at = untold_at = judged_at = time.monotonic()
     idle_looks = 0
     while (left_seconds := ends_at - time.monotonic()) > 0:
         await asyncio.sleep(min(left_seconds, every_seconds))
@@ -88,14 +90,15 @@ async def rest(
                 idle_looks = IDLE_LOOKS if backlog is Backlog.IDLE else 0
                 continue
         is_external_due = time.monotonic() - asked_external_at >= EXTERNAL_SECONDS or not all_answer(look)
-        is_untold_due = time.monotonic() - untold_at >= UNTOLD_SECONDS
-        is_judged = is_calm(look) and not is_untold_due
         asked_at = time.monotonic()
+        is_judged = is_calm(look) and asked_at - judged_at < JUDGED_SECONDS
         if await services_have_news(look, memory, is_external_due=is_external_due, is_judged=is_judged):
             return
         if is_external_due:
             asked_external_at = asked_at
-        if is_untold_due:
+        if not is_judged:
+            judged_at = asked_at
+        if asked_at - untold_at >= UNTOLD_SECONDS:
             untold_at = asked_at
             if await inputs_have_changed(api, look):
                 return

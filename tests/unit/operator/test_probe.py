@@ -227,7 +227,7 @@ async def test_at_rest_an_answer_that_is_late_leads_to_no_pass(
 
 async def test_a_calm_stack_is_judged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "CALM_SECONDS", 0.0)
-    monkeypatch.setattr(probe, "UNTOLD_SECONDS", 1.0)
+    monkeypatch.setattr(probe, "JUDGED_SECONDS", 1.0)
     monkeypatch.setattr(probe, "inputs_have_changed", lambda *_: asyncio.sleep(0, result=False))
     looks: list[tuple[float, bool]] = []
 
