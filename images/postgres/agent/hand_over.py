@@ -10,16 +10,13 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import kube
 from patroni_api import ask
-from stop_at_switchover import DATA, NOTE
-from take_role import ROLE_LABEL
+from stop_at_switchover import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +28,6 @@ CANDIDATE_SECONDS = 70.0
 # Others of whom nothing has been heard for so long are not waited for.
 SILENT_SECONDS = 20.0
 LOOK_SECONDS = 1.0
-STOP_LOOK_SECONDS = 0.02
 # There is time before a planned stop: a slow Patroni is waited for.
 ANSWER_SECONDS = 10.0
 SYNCHRONOUS_ROLES = ("sync_standby", "quorum_standby")
@@ -109,41 +105,12 @@ def answers(member: dict[str, Any]) -> bool:
 
 
 def switch_over(me: str, candidate: str) -> Any:
-    """Have Patroni switch over, while a note tells stop_at_switchover.py that this is what it stops for."""
-    is_over = threading.Event()
-    threading.Thread(target=leave_service, args=(me, DATA, is_over), daemon=True).start()
+    """Have Patroni switch over, while a note tells it (stop_at_switchover.py, staying.py) what it stops for."""
     NOTE.touch()
     try:
         return ask("POST", "/switchover", {"leader": me, "candidate": candidate}, SWITCHOVER_SECONDS)
     finally:
         NOTE.unlink()
-        is_over.set()
-
-
-def leave_service(me: str, data: Path, is_over: threading.Event) -> None:
-    """Leave `-rw` as soon as the server takes no more clients, half a second before Patroni writes another role.
-
-    kube-proxy may pause for a second after a change, and the next one is the new primary's. If this member leads again,
-    its Patroni labels it again.
-    """
-    was_seen = False
-    while not is_over.wait(STOP_LOOK_SECONDS):
-        status = status_of(data)
-        was_seen = was_seen or status is not None
-        if was_seen and status in (None, "stopping"):
-            try:
-                kube.call("PATCH", f"pods/{me}", {"metadata": {"labels": {ROLE_LABEL: None}}})
-            except OSError as error:
-                say(f"the role label stays until the switchover is over: {error}")
-            return
-
-
-def status_of(data: Path) -> str | None:
-    """What the server has written of itself: starting, ready, stopping; None where there is none."""
-    try:
-        return (data / "postmaster.pid").read_text().splitlines()[-1].strip()
-    except (OSError, IndexError):
-        return None
 
 
 def main() -> None:

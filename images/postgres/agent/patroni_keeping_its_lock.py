@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Patroni, with three rules changed. When does a primary stop that does not know whether its lock was renewed?
+"""Patroni, with four rules changed. When does a primary stop that does not know whether its lock was renewed?
 
 A slow API server (etcd elects a leader, a disk stalls) carries out a renewal and answers it too late. Patroni asks once
 more, meets a conflict with its own first request, and where `retry_timeout` leaves no second to look who holds the
@@ -11,6 +11,8 @@ It goes on for as long as `lone_primary.py` lets it, and its lock is good for lo
 
 How long does a candidate wait for a former primary? Patroni asks every member and gives it 2 s. One whose lock was
 released early has been silent to four questions just before: it is asked once more, and given less.
+
+And a primary that hands over before a planned stop keeps its role label until its successor has one (`staying.py`).
 """
 
 import logging
@@ -25,12 +27,15 @@ from patroni.dcs import Member
 from patroni.dcs.kubernetes import Kubernetes, KubernetesError
 from patroni.ha import Ha, _MemberStatus
 from release_rules import found_silent
+from staying import may_stay
+from stop_at_switchover import NOTE, is_wanted
 
 Renew = Callable[[Kubernetes, dict[str, Any], str | None, list[str]], bool]
 Acquire = Callable[[Kubernetes], bool]
 UpdateLock = Callable[..., bool]
 AskAll = Callable[[Ha], bool]
 Ask = Callable[[Ha, Member], _MemberStatus]
+Touch = Callable[[Kubernetes, dict[str, Any]], bool]
 
 # Whoever lives answers within milliseconds, and ends the failover.
 SILENT_SECONDS = 0.5
@@ -132,12 +137,31 @@ def that_hardly_waits_for_the_silent(ask: Ask) -> Ask:
     return asked
 
 
+def that_stays_until_its_successor_comes(touch: Touch) -> Touch:
+    """What a member writes on its own pod: of a stop that another member waits for nothing, for a moment."""
+
+    def touched(dcs: Kubernetes, data: dict[str, Any]) -> bool:
+        if data["state"] == "running":
+            dcs.stopped_at = None
+            return touch(dcs, data)
+        if dcs.stopped_at is None and is_wanted(NOTE, time.time()):
+            dcs.stopped_at = now()
+        role_of = {name: (pod.metadata.labels or {}).get(dcs._role_label) for name, pod in dcs._pods.copy().items()}
+        if dcs.stopped_at is not None and may_stay(dcs._name, role_of, dcs._leader_label_value, now() - dcs.stopped_at):
+            return True
+        return touch(dcs, data)
+
+    return touched
+
+
 # Not below: as a pod's first process Patroni works in a child, which imports this module where it is not a mere fork.
 Kubernetes._update_leader_with_retry = that_knows_when_it_failed(Kubernetes._update_leader_with_retry)
 Kubernetes.attempt_to_acquire_leader = that_notes_when(Kubernetes.attempt_to_acquire_leader)
 Ha.update_lock = that_notes_who_else_may_lead(Ha.update_lock)
 Ha.check_failsafe_topology = that_nobody_needs_to_answer(Ha.check_failsafe_topology)
 Ha.fetch_node_status = that_hardly_waits_for_the_silent(Ha.fetch_node_status)
+Kubernetes.stopped_at = None
+Kubernetes.touch_member = that_stays_until_its_successor_comes(Kubernetes.touch_member)
 
 if __name__ == "__main__":
     sys.exit(main())

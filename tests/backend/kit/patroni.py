@@ -14,6 +14,7 @@ import psycopg
 
 from appstack_operator.api import AppStack
 from appstack_operator.desired.postgres import build_dynamic_configuration, build_patroni_configuration, scope
+from appstack_operator.objects import ROLE_LABEL
 from tests.backend.kit.processes import descendants
 from tests.backend.kit.rootfs import Box, Server, free_port
 from tests.backend.kit.servers import PASSWORD, PATH, POSTGRES_USER
@@ -50,6 +51,7 @@ class Members:
     def __init__(self, cluster: BareCluster, namespace: str) -> None:
         metadata = {"name": "shop", "namespace": namespace, "uid": "1", "generation": 1}
         self.cluster, self.stack = cluster, AppStack.model_validate({"metadata": metadata, "spec": {}})
+        self.pods = f"/api/v1/namespaces/{namespace}/pods"
         self.api = cluster.api  # where members find the API server; another door may be put before it
         self.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         # No controller makes it, and no pod is admitted without.
@@ -61,6 +63,20 @@ class Members:
         config["metadata"]["annotations"]["config"] = json.dumps(dynamic)
         config["metadata"].pop("ownerReferences", None)
         self.create(f"/api/v1/namespaces/{namespace}/configmaps", config)
+
+    def labelled(self, role: str) -> set[str]:
+        """The members whose pods bear that role, as the Services select them."""
+        with self.cluster.client() as client:
+            pods = client.get(self.pods, params={"labelSelector": f"{ROLE_LABEL}={role}"}).raise_for_status().json()
+        return {pod["metadata"]["name"] for pod in pods["items"]}
+
+    def end(self, name: str) -> None:
+        """Delete a member's pod, which stays while it ends: nobody takes the finalizer off it."""
+        with self.cluster.client() as client:
+            held = {"metadata": {"finalizers": ["appstack.dev/test"]}}
+            merge = {"Content-Type": "application/merge-patch+json"}
+            client.patch(f"{self.pods}/{name}", json=held, headers=merge).raise_for_status()
+            client.delete(f"{self.pods}/{name}").raise_for_status()
 
     def create(self, collection: str, obj: dict[str, Any]) -> None:
         with self.cluster.client() as client:
@@ -88,7 +104,7 @@ class Member:
         labels = {"appstack.dev/patroni": scope(members.stack)}
         container = {"name": "postgres", "image": "postgres"}
         pod = {"metadata": {"name": self.name, "labels": labels}, "spec": {"containers": [container]}}
-        members.create(f"/api/v1/namespaces/{namespace}/pods", pod)
+        members.create(members.pods, pod)
 
     @property
     def log(self) -> str:

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import hand_over
-import kube
 import patroni_api
 import pytest
 from hand_over import successor, wait_for_successor
@@ -157,41 +156,6 @@ def test_a_checkpoint_that_takes_too_long_keeps_nobody_from_taking_over(
 def waiting(name: str, role: str = "replica", *, changes: Changes | None = None) -> dict[str, Any]:
     why = {key: {"old_value": old, "new_value": new} for key, (old, new) in (changes or {}).items()}
     return member(name, role, pending_restart=True, pending_restart_reason=why)
-
-
-@pytest.mark.parametrize(
-    ("status", "leaves"), [("ready", False), ("stopping", True), (None, True)], ids=["serves", "stops", "is gone"]
-)
-def test_a_primary_leaves_rw_when_it_takes_no_more_clients(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str | None, *, leaves: bool
-) -> None:
-    """kube-proxy then has its pause behind it when the new primary comes."""
-    written: list[tuple[object, ...]] = []
-    monkeypatch.setattr(kube, "call", lambda *words: written.append(words))
-    pid, is_over = tmp_path / "postmaster.pid", threading.Event()
-    pid.write_text(PID_FILE + "ready   \n")
-    looker = threading.Thread(target=hand_over.leave_service, args=(A, tmp_path, is_over))
-    looker.start()
-    time.sleep(0.2)
-    assert not written, "it serves"
-    if status is None:
-        pid.unlink()
-    else:
-        pid.write_text(f"{PID_FILE}{status:8}\n")
-    looker.join(30 if leaves else 0.2)
-    is_over.set()
-    looker.join(30)
-    no_role = {"metadata": {"labels": {"appstack.dev/role": None}}}
-    assert written == ([("PATCH", f"pods/{A}", no_role)] if leaves else [])
-
-
-def test_a_server_that_was_never_seen_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[object] = []
-    monkeypatch.setattr(kube, "call", lambda *words: written.append(words))
-    is_over = threading.Event()
-    threading.Timer(0.2, is_over.set).start()
-    hand_over.leave_service(A, tmp_path, is_over)
-    assert not written
 
 
 def test_replicas_restart_before_the_primary_one_after_the_other() -> None:
