@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from appstack_redis import ghosts, kube, spin, timing
 from appstack_redis.ask import ask_until_agreed
@@ -20,6 +21,7 @@ LOOK_SECONDS = 0.2
 AGAIN_SECONDS = 0.5
 RELABEL_SECONDS = 10.0  # a new pod has no label, and somebody may have changed one
 TIDY_SECONDS = 10.0
+LOST = {"o_down", "failover_in_progress"}  # flags of a master
 
 
 def changes(master: str, pods: Mapping[str, Pod]) -> list[tuple[str, str]]:
@@ -43,17 +45,55 @@ class LocalSentinel:
 
     def master(self) -> str | None:
         """The address that it names; None while it does not answer."""
+        answer = self._ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
+        return str(answer[0]) if answer else None
+
+    def is_replacing(self, address: str) -> bool:
+        """Whether it leads a failover away from that master, since most Sentinels find it down."""
+        told = self._ask("SENTINEL", "MASTER") or []
+        facts = dict(zip(told[::2], told[1::2], strict=True))
+        return facts.get("ip") == address and set(str(facts.get("flags")).split(",")) >= LOST
+
+    def _ask(self, *words: str) -> Any:
+        """Its answer about our master; None if there is none."""
         try:
             if self._connection is None:
                 self._connection = Connection("127.0.0.1", SENTINEL_PORT, self._settings.password)
                 self._name = self._settings.group().master_name
-            answer = self._connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
+            return self._connection.call(*words, self._name)
         except (OSError, RedisError):
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
             return None
-        return str(answer[0]) if answer else None
+
+
+class Labels:
+    """The labels as this agent has written them."""
+
+    def __init__(self, settings: Settings, selector: str) -> None:
+        """Nothing is written yet."""
+        self.master: str | None = None  # the address of the pod that bears the label; None: to be looked at
+        self._settings, self._selector = settings, selector
+        self._lost: str | None = None
+        self._due = 0.0
+
+    def follow(self, seen: str, *, is_lost: bool) -> None:
+        """Name the master that was seen, or nobody while it is being replaced. Raises OSError; then it is tried again.
+
+        So the loser leaves `-rw` a second or two before the winner comes: kube-proxy may wait for a second between two
+        changes. Should the failover fail, the former master comes back.
+        """
+        if is_lost and seen == self._lost:
+            return
+        if is_lost:
+            self.master = None
+            leave(self._settings, self._selector, seen)
+            self._lost = seen
+        elif seen != self.master or time.monotonic() > self._due:
+            self.master = None
+            self.master, self._lost = relabel(self._settings, self._selector), None
+            self._due = time.monotonic() + RELABEL_SECONDS
 
 
 def relabel(settings: Settings, selector: str) -> str | None:
@@ -65,6 +105,14 @@ def relabel(settings: Settings, selector: str) -> str | None:
         return None
     write(changes(master, kube.pods(selector)))
     return address
+
+
+def leave(settings: Settings, selector: str, address: str) -> None:
+    """Take the label off a master that is being replaced."""
+    name = settings.group().pod_at(address)
+    pod = kube.pods(selector).get(name or "")
+    if name and pod and pod.labels.get(ROLE_LABEL) == "master":
+        write([(name, "replica")])
 
 
 def write(wanted: Iterable[tuple[str, str]]) -> None:
@@ -87,8 +135,7 @@ def write(wanted: Iterable[tuple[str, str]]) -> None:
 def run(settings: Settings) -> int:
     """The command `roles`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    selector = os.environ["REDIS_SELECTOR"]
-    sentinel, labelled, due, said = LocalSentinel(settings), None, 0.0, ""
+    sentinel, labels, said = LocalSentinel(settings), Labels(settings, os.environ["REDIS_SELECTOR"]), ""
     watch, tidy_at, look_at = spin.Watch(settings), time.monotonic() + TIDY_SECONDS, 0.0
     while True:
         seen = sentinel.master()
@@ -98,19 +145,18 @@ def run(settings: Settings) -> int:
                 watch.look()
             except (OSError, RedisError) as error:
                 log.warning("cannot see whether Sentinel spins: %s", error)
-        if seen == labelled and time.monotonic() > tidy_at:
+        if seen and seen == labels.master and time.monotonic() > tidy_at:
             tidy_at = time.monotonic() + TIDY_SECONDS
             try:
                 ghosts.tidy(settings)
                 timing.calm_down("127.0.0.1", settings.password)
             except (OSError, RedisError) as error:
                 log.warning("cannot look for members that are gone, or at how often Sentinel asks: %s", error)
-        if seen and (seen != labelled or time.monotonic() > due):
+        if seen:
             try:
-                labelled, said = relabel(settings, selector), ""
-                due = time.monotonic() + RELABEL_SECONDS
+                labels.follow(seen, is_lost=sentinel.is_replacing(seen))
+                said = ""
             except OSError as error:
-                labelled = None
                 if str(error) != said:
                     said = str(error)
                     log.warning("the API server did not take the labels, trying on: %s", said)
