@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tests.backend.kit.redis_group import RedisGroup
 
-ME, HEIR, _ = PODS
+ME, HEIR, OTHER = PODS
 LAST = list(SENTINELS)[-1]
 
 
@@ -89,6 +89,8 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(
     caplog.set_level("INFO")
     monkeypatch.setattr(handing, "HAND_OVER_SECONDS", PATIENCE_SECONDS)  # a pod has ten seconds, a busy machine more
     monkeypatch.setattr(handing, "CATCH_UP_SECONDS", PATIENCE_SECONDS / 2)
+    gathered: list[object] = []
+    monkeypatch.setattr(handing, "gather", lambda addresses, _: gathered.extend(addresses))
     tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
     writer = Writer(group.port)
     writer.start()
@@ -97,6 +99,7 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(
     assert handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
     record_property("measured", f"{time.monotonic() - begun:.2f} s, of which writes waited {waited(caplog):.2f} s")
     assert replication(HEIR)["role"] == "master"
+    assert PODS[HEIR] in gathered
     assert [name for name in SENTINELS if "+promoted-slave" in said_by(name, group)] == [LAST], "whom clients ask last"
     assert info_period(group) == "10000", "as it was"
     assert handing.ends_at_once(keeper.connection)
@@ -105,6 +108,20 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(
     assert writer.ended_by, "the client was let go"
     with group.server(HEIR) as connection:
         assert connection.call("DBSIZE") >= writer.acknowledged
+
+
+def test_the_other_replicas_are_led_to_the_next_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentinel leaves it to those that came back a moment ago, as all others have in a rolling restart."""
+    with redis_group(tmp_path, monkeypatch, me=ME, master=ME, follows={HEIR: ME, OTHER: ME}) as group:
+        wait_until(lambda: replication(HEIR).get("master_link_status") == "up", "the heir is linked")
+        wait_until(lambda: replication(OTHER).get("master_link_status") == "up", "the other one is linked")
+        handing.gather([PODS[HEIR], PODS[OTHER]], PASSWORD)
+        assert replication(OTHER)["master_host"] == PODS[ME], "nobody leads yet"
+        with group.server(HEIR) as connection:
+            connection.call("REPLICAOF", "NO", "ONE")
+        handing.gather([PODS[HEIR], PODS[OTHER], "127.0.1.99"], PASSWORD)
+        assert replication(OTHER)["master_host"] == PODS[HEIR]
+        assert replication(HEIR)["role"] == "master"
 
 
 def info_period(group: RedisGroup) -> str:

@@ -60,7 +60,28 @@ def hand_over(
     named_other = lambda: named_master(ask_sentinels(group, settings.password)) not in (None, announced)  # noqa: E731
     handed_over = wait_until(named_other, deadline)
     log.info("handed over: %s; writes waited for %.2f s", handed_over, time.monotonic() - paused)
+    if handed_over:
+        gather(addresses, settings.password)
     return handed_over
+
+
+def gather(addresses: Iterable[str], password: str) -> None:
+    """Have the others of these members follow the one that leads now.
+
+    Sentinel tells those at once that it has met for a while. Who has just come back, as in a rolling restart, would
+    look for the new master itself for two seconds, in which that may have no replica, and so takes no writes.
+    """
+    facts = {address: replication_of(address, password) for address in addresses}
+    leading = [address for address, told in facts.items() if told.get("role") == "master"]
+    if len(leading) != 1:
+        return
+    for address, told in facts.items():
+        if told.get("role") == "slave" and told.get("master_host") != leading[0]:
+            try:
+                with Connection(address, REDIS_PORT, password) as connection:
+                    connection.call("REPLICAOF", leading[0], REDIS_PORT)
+            except (OSError, RedisError) as error:
+                log.info("%s has to find the new master itself: %s", address, error)
 
 
 def is_master(own: Callable[[], Connection]) -> bool:
