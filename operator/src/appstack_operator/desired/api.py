@@ -73,7 +73,8 @@ def build_api_container(stack: AppStack, context: Context) -> Object:
     return container | {
         "startupProbe": http_probe(api.liveness_path, "http", period_seconds=2, failures=90),
         "livenessProbe": http_probe(api.liveness_path, "http", period_seconds=10, failures=3),
-        "readinessProbe": http_probe(api.readiness_path, "http", period_seconds=3, failures=2),
+        # A frozen pod leaves the Service before a client that waits for it for 10 s comes again.
+        "readinessProbe": http_probe(api.readiness_path, "http", period_seconds=2, failures=2, timeout_seconds=3),
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
     }
 
