@@ -26,7 +26,7 @@ def build_network_policies(stack: AppStack, context: Context) -> list[Object]:
     policies = [build_api_policy(stack), build_jobs_policy(stack)]
     if stack.spec.postgres.mode is Mode.MANAGED:
         policies.append(build_postgres_policy(stack, context))
-        policies += [build_pooler_policy(stack)] if stack.spec.postgres.pooler.enabled else []
+        policies += [build_pooler_policy(stack, context)] if stack.spec.postgres.pooler.enabled else []
     if stack.spec.redis.mode is Mode.MANAGED:
         policies += [build_redis_policy(stack, context), build_sentinel_policy(stack, context)]
     if stack.spec.rabbitmq.mode is Mode.MANAGED:
@@ -58,9 +58,9 @@ def build_postgres_policy(stack: AppStack, context: Context) -> Object:
     return build_policy(stack, postgres.COMPONENT, pods_of(stack, [postgres.COMPONENT]), rules)
 
 
-def build_pooler_policy(stack: AppStack) -> Object:
-    """Clients reach the pooler."""
-    rules = [rule([peer(pods_but(stack, DATA))], [pooler.PORTS["postgres"]])]
+def build_pooler_policy(stack: AppStack, context: Context) -> Object:
+    """Clients reach the pooler, and so does the operator, which asks whether its node is there."""
+    rules = [rule([peer(pods_but(stack, DATA)), operator(context)], [pooler.PORTS["postgres"]])]
     return build_policy(stack, pooler.COMPONENT, pods_of(stack, [pooler.COMPONENT]), rules)
 
 
