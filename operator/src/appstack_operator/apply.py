@@ -121,6 +121,8 @@ async def perform(stack: AppStack, action: Action, api: Api) -> None:
         await api.evict(action.target, action.uid)
     elif action.verb is Verb.CREATE:
         await create(stack, action, action.manifest, api)
+    elif action.verb is Verb.MARK:
+        await api.patch(action.target, change_of(action.manifest, action.uid), "status")
     elif action.verb in (Verb.SCALE, Verb.SUSPEND, Verb.GROW, Verb.LABEL):
         await api.patch(action.target, change_of(action.manifest, action.uid))
     else:

@@ -143,14 +143,13 @@ class Api:
         answer: Object = await self._call("PATCH", "apply", kind, path, query, obj, APPLY_PATCH)
         return answer
 
-    async def patch(self, ref: Ref, patch: Any) -> Object:
+    async def patch(self, ref: Ref, patch: Any, subresource: str = "") -> Object:
         """A JSON patch (a list) or a merge patch (an object)."""
         kind = BY_NAME[ref.kind]
+        path = kind.path(ref.namespace, ref.name) + (f"/{subresource}" if subresource else "")
         content_type = JSON_PATCH if isinstance(patch, list) else MERGE_PATCH
         query = {"fieldManager": FIELD_MANAGER}
-        answer: Object = await self._call(
-            "PATCH", "patch", kind, kind.path(ref.namespace, ref.name), query, patch, content_type
-        )
+        answer: Object = await self._call("PATCH", "patch", kind, path, query, patch, content_type)
         return answer
 
     async def dry_run(self, method: str, path: str, kind: Kind, body: Object, **options: str) -> Object:

@@ -52,6 +52,7 @@ from appstack_operator.left_to_do import (
 from appstack_operator.lifecycle import end, hold, tell
 from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
+from appstack_operator.neighbours import Neighbours, places_of
 from appstack_operator.objects import API_VERSION, Object
 from appstack_operator.observe import observe
 from appstack_operator.observed import Observed
@@ -88,11 +89,13 @@ class Operator:
     # What could not be written in a way that may pass (the stack itself: passes over it ended early) -> since when.
     failing: dict[Key, dict[Ref, datetime]] = field(default_factory=dict)
     turns: Turns = field(default_factory=lambda: Turns(PASSES_AT_ONCE))
+    neighbours: Neighbours = field(default_factory=Neighbours)  # the pods of all stacks, by their nodes
 
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
         self.looks.pop((namespace, name), None)
         self.heard_late.discard((namespace, name))
+        self.neighbours.forget((namespace, name))
         self.scaling.forget(namespace, name)
         metrics.show_conditions(namespace, name, {})
 
@@ -183,6 +186,7 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     fresh = generate_credentials()
     answers = before.answers if before else AnswerMemory()
     seen = await observe(api, stack, fresh, now, answers)
+    operator.neighbours.note((namespace, name), places_of(seen.of_kind("Pod")))
     if before is None and seen.is_heard_late and (namespace, name) not in operator.heard_late:
         # One late answer is not silence yet, and a process that has just begun has no former one to stand in for it.
         operator.heard_late.add((namespace, name))

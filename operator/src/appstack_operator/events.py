@@ -9,6 +9,7 @@ from appstack_operator.assess.stateful import was_ever_complete
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.kinds import EVENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
+from appstack_operator.plan import NODE_SILENT
 
 REPLICAS_IGNORED = "ReplicasIgnored"  # no reason of a condition: all is well
 POD_MOVED = "PodMoved"
@@ -79,6 +80,12 @@ def build_ignored(stack: AppStack, former: AppStack | None, now: datetime) -> It
 def build_moves(stack: AppStack, moves: Iterable[str], now: datetime) -> Iterator[Object]:
     """One event for each pod that is sent to another node."""
     return (build_event(stack, "HighlyAvailable", POD_MOVED, each, now, is_warning=False) for each in moves)
+
+
+def build_silence(stack: AppStack, node: str, pods: Sequence[str], now: datetime) -> Object:
+    """An event about pods that are taken out of their Services, once for each node that falls silent."""
+    note = f"node {node} does not answer: {', '.join(pods)} {'is' if len(pods) == 1 else 'are'} marked as not ready"
+    return build_event(stack, "HighlyAvailable", NODE_SILENT, note, now, is_warning=True)
 
 
 def is_worrying(condition: Condition, *, was_complete: bool) -> bool:

@@ -16,6 +16,7 @@ from appstack_operator.health import Health
 from appstack_operator.kinds import LEASE, STACK, Ref
 from appstack_operator.leadership import Leadership
 from appstack_operator.lease import Terms
+from appstack_operator.lookout import Lookout
 from appstack_operator.services.http import kept_connections
 from appstack_operator.services.redis import kept_redis_connections
 from appstack_operator.settings import Settings
@@ -78,11 +79,13 @@ async def work(settings: Settings, fence: Fence, health: Health) -> None:
     api = await Api.connect(may_write=lambda: fence.is_open and daemons.may_write, write_seconds=TERMS.write_seconds)
     health.is_ready = True  # also without a Lease
     async with kept_connections(), kept_redis_connections():
-        daemons = Daemons(Operator(api, settings), health)
+        operator = Operator(api, settings)
+        daemons, lookout = Daemons(operator, health), Lookout(operator)
+        lookout.start()
         try:
             await watch_for_ever(api, daemons, settings)
         finally:
-            await daemons.stop()
+            await asyncio.gather(lookout.stop(), daemons.stop())
             await api.close()
 
 

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     health_port: int = Field(default=8080, description="/healthz and /readyz for the probes.")
     resync_seconds: float = Field(default=600, gt=0, description="A pass at least so often, even if nothing happened.")
     poll_seconds: float = Field(default=5, gt=0, description="Services are asked so often; only news lead to a pass.")
+    marks_silent_pods: bool = Field(
+        default=True, description="Pods on a node that falls silent are marked as not ready, where others stand in."
+    )
     watch_silence_seconds: float = Field(
         default=70,
         gt=0,

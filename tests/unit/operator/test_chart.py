@@ -57,6 +57,7 @@ def used() -> set[tuple[str, str]]:
         (f"{stacks}/finalizers", "update"),  # to be the owner whose deletion children block
         (f"{EVENT.group}/{EVENT.plural}", "create"),
         (f"{EVENT.group}/{EVENT.plural}", "list"),  # those about a claim without a volume
+        ("/pods/status", "patch"),  # of pods on a node that falls silent
     }
     for kind in CHILDREN:
         verbs = {"list"} if kind.is_optional else {"list", "watch"}

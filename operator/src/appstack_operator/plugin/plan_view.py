@@ -32,6 +32,7 @@ SIGNS = {
     Verb.GROW: "~",
     Verb.LABEL: "~",
     Verb.REPLACE: "~",
+    Verb.MARK: "~",
 }
 TONES = {Impact.ROLLING: Tone.CARE, Impact.FAILOVER: Tone.BAD, Impact.DESTRUCTIVE: Tone.BAD}
 LONGEST_VALUE = 120

@@ -1,0 +1,193 @@
+"""Asks one pod on each node, once a second, and takes the pods of a node that falls silent out of their Services.
+
+Kubernetes sends requests to the pods of a lost node for 40 seconds and more. Beside passes, which take seconds where
+services are silent: one connection a second for each node, however many stacks there are, and not a word to the API
+server while all nodes answer.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from appstack_operator.api import AppStack
+from appstack_operator.apply import apply
+from appstack_operator.client import ApiError
+from appstack_operator.converge import Operator
+from appstack_operator.events import build_silence
+from appstack_operator.kinds import BY_NAME
+from appstack_operator.logs import STACK as STACK_OF_LOG
+from appstack_operator.neighbours import Key, Place, places_of, to_take_out
+from appstack_operator.objects import STACK_LABEL
+from appstack_operator.observe import own_by_name
+from appstack_operator.plan import Action, plan_marks
+from appstack_operator.rounds import Rounds, Word
+from appstack_operator.services.knock import knock
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+# All pods of a lost node are asked: so many of them together, and of so many stacks together they are taken out.
+QUESTIONS_AT_ONCE = 500
+STACKS_AT_ONCE = 8
+AGAIN_SECONDS = 3.0  # what could not be written is tried again
+STOP_SECONDS = 5.0  # longer than a write takes: see lease.py
+POD = BY_NAME["Pod"]
+Ask = Callable[[str, int], Awaitable[Word]]
+
+
+class Lookout:
+    """Watches the nodes for as long as this process may write."""
+
+    def __init__(self, operator: Operator, ask: Ask = knock) -> None:
+        """Nobody was asked yet."""
+        self._operator, self._ask = operator, ask
+        self._rounds = Rounds()
+        self._silent: dict[str, str] = {}  # uid of a pod -> its node: both were asked, and are silent
+        self._told: set[str] = set()  # of whom an event has told, by uid
+        self._tried: dict[Key, float] = {}  # what could not be written -> when
+        self._is_due = asyncio.Event()
+        self._is_stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Ask from now on, where the settings say so."""
+        if self._operator.settings.marks_silent_pods:
+            works = {"lookout": self._keep_asking(), "taking out": self._keep_taking_out()}
+            self._tasks = [asyncio.create_task(work, name=name, context=copy_context()) for name, work in works.items()]
+
+    async def stop(self) -> None:
+        """Ask no more; a write that is under way ends by itself, or is given up when none takes so long."""
+        self._is_stopping = True
+        self._is_due.set()
+        if self._tasks:
+            self._tasks[0].cancel()
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def look(self) -> None:
+        """One round: who is lost by now, and which of their pods are as silent as they are."""
+        before, was_cut_off = self._rounds.lost, self._rounds.is_cut_off
+        places = self._operator.neighbours.one_on_each_node()
+        self._rounds.judge(dict(zip(places, await self._ask_all(list(places.values())), strict=True)))
+        for node in self._rounds.lost:
+            await self._ask_pods_of(node)
+        self._silent = {uid: node for uid, node in self._silent.items() if node in self._rounds.lost}
+        self._told &= self._silent.keys()
+        if not self._rounds.lost:
+            self._tried.clear()
+        for node in sorted(self._rounds.lost - before):
+            logger.warning(
+                "node %s does not answer, and most others do: its pods are taken out of their Services", node
+            )
+        for node in sorted(before - self._rounds.lost):
+            logger.info("node %s is no longer taken for lost", node)
+        if self._rounds.is_cut_off and not was_cut_off:
+            logger.warning("most nodes do not answer: the operator itself seems to be cut off, and takes no pod out")
+        if self.due():
+            self._is_due.set()
+
+    def due(self) -> list[Key]:
+        """The stacks of which something is to be taken out, as far as is known."""
+        neighbours = self._operator.neighbours
+        pods = [each for node in self._rounds.lost for each in neighbours.on_node(node)]
+        keys = dict.fromkeys(key for key, place in pods if place.is_ready and place.uid in self._silent)
+        late = time.monotonic() - AGAIN_SECONDS
+        return [
+            key
+            for key in keys
+            if self._tried.get(key, late) <= late and to_take_out(neighbours.of_stack(key), self._silent)
+        ]
+
+    async def take_out(self, key: Key) -> None:
+        """Mark the silent pods of one stack, as it is now."""
+        look = self._operator.looks.get(key)
+        if look is None or look.stack.spec.paused:
+            self._tried[key] = time.monotonic()
+            return
+        STACK_OF_LOG.set("/".join(key))
+        api, now = self._operator.api, datetime.now(UTC)
+        async with api.looks:
+            found = await api.list(POD, look.stack.namespace, f"{STACK_LABEL}={look.stack.name}")
+        pods = list(own_by_name(look.stack, found).values())
+        actions = plan_marks(pods, self._silent, now)
+        missed = {failure.target for failure in await apply(look.stack, actions, api)}
+        marked = {action.uid: action for action in actions if action.target not in missed}
+        places = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places_of(pods)]
+        self._operator.neighbours.note(key, places)
+        if missed:
+            self._tried[key] = time.monotonic()
+        else:
+            self._tried.pop(key, None)
+        await self._tell(look.stack, marked, now)
+
+    async def _tell(self, stack: AppStack, marked: Mapping[str, Action], now: datetime) -> None:
+        """Once about each pod: a kubelet that has lost only us puts its own word back, and is contradicted again."""
+        news: dict[str, list[str]] = {}
+        for uid, action in marked.items():
+            if uid in self._silent and uid not in self._told:
+                news.setdefault(self._silent[uid], []).append(action.target.name)
+        self._told |= marked.keys()
+        for node, names in news.items():
+            try:
+                await self._operator.api.create(build_silence(stack, node, names, now))
+            except ApiError as error:
+                logger.warning("an event could not be written: %s", error.message)
+
+    async def _ask_pods_of(self, node: str) -> None:
+        """The ready pods of a lost node that nobody has asked yet; an answer of any of them is the node's."""
+        pods = [place for _, place in self._operator.neighbours.on_node(node)]
+        asked = [place for place in pods if place.is_ready and place.uid not in self._silent]
+        words = await self._ask_all(asked)
+        if Word.ANSWER in words:
+            self._rounds.hear(node)
+            return
+        self._silent |= {each.uid: node for each, word in zip(asked, words, strict=True) if word is Word.SILENCE}
+
+    async def _ask_all(self, places: list[Place]) -> list[Word]:
+        """What came of a question to each."""
+        words: list[Word] = []
+        for start in range(0, len(places), QUESTIONS_AT_ONCE):
+            part = places[start : start + QUESTIONS_AT_ONCE]
+            words += await asyncio.gather(*(self._ask(place.address, place.port) for place in part))
+        return words
+
+    async def _keep_asking(self) -> None:
+        """Round after round, one a second; a defect ends none but its own."""
+        while True:
+            begun = time.monotonic()
+            try:
+                await self.look()
+            except Exception:
+                logger.exception("a round of questions to the nodes crashed")
+            # At once after a round in which somebody was waited for: each second counts now.
+            await asyncio.sleep(max(0.1, begun + EVERY_SECONDS - time.monotonic()))
+
+    async def _keep_taking_out(self) -> None:
+        """Whenever something is due; questions go on meanwhile, and take back what they said."""
+        places = asyncio.Semaphore(STACKS_AT_ONCE)
+
+        async def one(key: Key) -> None:
+            async with places:
+                if self._is_stopping:
+                    return
+                try:
+                    await self.take_out(key)
+                except ApiError as error:
+                    self._tried[key] = time.monotonic()
+                    logger.warning(
+                        "pods of %s could not be taken out of their Services: %s", "/".join(key), error.message
+                    )
+                except Exception:
+                    self._tried[key] = time.monotonic()
+                    logger.exception("taking pods out of their Services crashed")
+
+        while not self._is_stopping:
+            await self._is_due.wait()
+            self._is_due.clear()
+            await asyncio.gather(*(one(key) for key in self.due()))

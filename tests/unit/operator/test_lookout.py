@@ -1,0 +1,315 @@
+"""From silence to a mark: who is asked, what is written, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from appstack_operator import lookout as module
+from appstack_operator.client import MAY_NOT_WRITE, ApiError
+from appstack_operator.converge import Operator
+from appstack_operator.lookout import Lookout
+from appstack_operator.neighbours import PORT_NAMES, places_of
+from appstack_operator.plan import NODE_SILENT
+from appstack_operator.rounds import Word
+from appstack_operator.settings import Settings
+from tests.unit.operator.factories import a_pod, a_stack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+    from appstack_operator.kinds import Kind, Ref
+    from appstack_operator.objects import Object
+
+IMAGES = {f"image_{name}": f"{name}:1" for name in ("backend", "postgres", "redis", "rabbitmq")}
+KEY = ("shop", "shop")
+
+
+class Cluster:
+    """Pods with addresses, nodes that may be cut off, and an API server that takes marks."""
+
+    def __init__(self, *components: str, nodes: int = 3, paused: bool = False, **settings: Any) -> None:
+        self.stack = a_stack(paused=paused)
+        self.pods = [self.a_pod(component, number) for component in components for number in range(nodes)]
+        self.cut: set[str] = set()  # nodes
+        self.refusal: ApiError | None = None
+        self.asked: list[str] = []  # addresses
+        self.lists = 0
+        self.marks: list[str] = []
+        self.events: list[Object] = []
+        self.looks = asyncio.Semaphore(1)
+        self.operator = Operator(self, Settings.model_validate({**IMAGES, **settings}))  # type: ignore[arg-type]
+        self.operator.looks[KEY] = SimpleNamespace(stack=self.stack)  # type: ignore[assignment]
+        self.see()
+
+    def a_pod(self, component: str, number: int) -> Object:
+        address = f"10.{sorted(PORT_NAMES).index(component)}.0.{number}"
+        pod = a_pod(self.stack, component, number, podIP=address)
+        pod["metadata"]["resourceVersion"] = "1"
+        pod["spec"]["containers"] = [{"ports": [{"name": PORT_NAMES[component], "containerPort": 8000}]}]
+        return pod
+
+    def see(self) -> None:
+        """A pass looks at the stack."""
+        self.operator.neighbours.note(KEY, places_of(self.pods))
+
+    async def ask(self, address: str, _port: int) -> Word:
+        self.asked.append(address)
+        (node,) = {pod["spec"]["nodeName"] for pod in self.pods if pod["status"]["podIP"] == address}
+        return Word.SILENCE if node in self.cut else Word.ANSWER
+
+    async def list(self, kind: Kind, namespace: str, selector: str) -> list[Object]:
+        assert (kind.name, namespace, selector) == ("Pod", "shop", "appstack.dev/stack=shop")
+        self.lists += 1
+        return self.pods
+
+    async def patch(self, ref: Ref, change: Object, subresource: str) -> Object:
+        assert (ref.kind, subresource) == ("Pod", "status")
+        if self.refusal:
+            raise self.refusal
+        (pod,) = [each for each in self.pods if each["metadata"]["name"] == ref.name]
+        assert change["metadata"]["uid"] == pod["metadata"]["uid"]
+        pod["status"]["conditions"] = change["status"]["conditions"]
+        self.marks.append(ref.name)
+        return pod
+
+    async def create(self, event: Object) -> Object:
+        self.events.append(event)
+        return event
+
+    def set_ready(self, name: str) -> None:
+        """Kubelet says its word."""
+        (pod,) = [each for each in self.pods if each["metadata"]["name"] == name]
+        pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+        self.see()
+
+
+async def rounds(lookout: Lookout, count: int = 1) -> None:
+    """Rounds of questions, and what follows from each."""
+    for _ in range(count):
+        await lookout.look()
+        for key in lookout.due():
+            await lookout.take_out(key)
+
+
+async def test_the_pods_of_a_node_that_falls_silent_are_marked_once() -> None:
+    cluster = Cluster("api", "redis-sentinel")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout, 2)
+    cluster.cut = {"node-1"}
+    await rounds(lookout)
+    assert cluster.marks == [], "one silence is none"
+    await rounds(lookout)
+    assert cluster.marks == ["shop-api-1", "shop-redis-sentinel-1"]
+    (event,) = cluster.events
+    assert event["reason"] == NODE_SILENT
+    assert event["note"] == ("node node-1 does not answer: shop-api-1, shop-redis-sentinel-1 are marked as not ready")
+    cluster.see()
+    await rounds(lookout, 5)
+    assert (len(cluster.marks), len(cluster.events), cluster.lists) == (2, 1, 1)
+
+
+async def test_while_all_answer_each_node_is_asked_once_and_the_api_server_never() -> None:
+    cluster = Cluster("api", "redis-sentinel", "rabbitmq")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout, 6)
+    assert len(cluster.asked) == 6 * 3
+    assert set(cluster.asked) == {pod["status"]["podIP"] for pod in cluster.pods}, "each in its turn"
+    assert cluster.lists == 0
+
+
+async def test_a_node_of_which_another_pod_answers_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster("api", "redis-sentinel", "rabbitmq")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    silent = {pod["status"]["podIP"] for pod in cluster.pods if pod["metadata"]["name"] != "shop-rabbitmq-1"}
+
+    async def ask(address: str, port: int) -> Word:
+        is_of_the_node = address.endswith(".1")
+        return Word.SILENCE if is_of_the_node and address in silent else await cluster.ask(address, port)
+
+    lookout._ask = ask
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        await rounds(lookout, 8)
+    assert cluster.marks == []
+    assert caplog.messages == []
+
+
+async def test_an_operator_that_is_cut_off_marks_nothing_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster("api")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout, 2)
+    cluster.cut = {"node-0", "node-1"}
+    await rounds(lookout, 4)
+    assert (cluster.marks, cluster.lists) == ([], 0)
+    assert [each for each in caplog.messages if "cut off" in each] == [
+        "most nodes do not answer: the operator itself seems to be cut off, and takes no pod out"
+    ]
+
+
+async def test_who_is_contradicted_by_kubelet_is_marked_again_and_told_of_once() -> None:
+    cluster = Cluster("api")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 2)
+    for _ in range(2):
+        cluster.set_ready("shop-api-1")
+        await rounds(lookout, 3)
+    assert cluster.marks == ["shop-api-1"] * 3, "once for each word of kubelet's"
+    assert len(cluster.events) == 1
+
+
+async def test_a_node_that_answers_again_is_left_to_kubelet() -> None:
+    cluster = Cluster("api")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 2)
+    cluster.cut = set()
+    await rounds(lookout)
+    cluster.set_ready("shop-api-1")
+    await rounds(lookout, 3)
+    assert cluster.marks == ["shop-api-1"]
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 2)
+    assert cluster.marks == ["shop-api-1"] * 2
+    assert len(cluster.events) == 2, "another loss is news"
+
+
+async def test_a_pod_that_becomes_ready_on_a_lost_node_is_asked_too() -> None:
+    cluster = Cluster("api", "redis-sentinel")
+    cluster.pods[1]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    cluster.see()
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 2)
+    assert cluster.marks == ["shop-redis-sentinel-1"]
+    cluster.set_ready("shop-api-1")
+    await rounds(lookout)
+    assert cluster.marks == ["shop-redis-sentinel-1", "shop-api-1"]
+
+
+async def test_what_nobody_stands_in_for_costs_no_look() -> None:
+    cluster = Cluster("api", "redis-sentinel", nodes=3)
+    cluster.pods = [cluster.pods[1], *cluster.pods[3:]]  # the only pod of the API is on node-1
+    cluster.pods[-2]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    cluster.see()
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 6)
+    assert (cluster.marks, cluster.lists) == ([], 0)
+
+
+async def test_a_paused_stack_is_left_alone() -> None:
+    cluster = Cluster("api", paused=True)
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 4)
+    assert (cluster.marks, cluster.lists) == ([], 0)
+
+
+async def test_a_refused_mark_is_tried_again_after_a_while_and_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("api")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut, cluster.refusal = {"node-1"}, ApiError(403, "Forbidden", "pods/status is forbidden")
+    await rounds(lookout, 4)
+    assert (cluster.marks, cluster.events, cluster.lists) == ([], [], 1)
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
+    cluster.refusal = None
+    await rounds(lookout)
+    assert cluster.marks == ["shop-api-1"]
+    assert len(cluster.events) == 1
+
+
+@asynccontextmanager
+async def at_work(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lookout]:
+    """A lookout that goes by itself, a hundred times as fast."""
+    monkeypatch.setattr(module, "EVERY_SECONDS", 0.01)
+    lookout = Lookout(cluster.operator, cluster.ask)
+    lookout.start()
+    try:
+        yield lookout
+    finally:
+        await lookout.stop()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_by_itself_it_asks_and_marks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("api")
+    async with at_work(cluster, monkeypatch):
+        await until(lambda: len(cluster.asked) > 5)
+        cluster.cut = {"node-1"}
+        await until(lambda: cluster.events)
+    assert cluster.marks == ["shop-api-1"]
+    asked = len(cluster.asked)
+    await asyncio.sleep(0.3)
+    assert len(cluster.asked) == asked
+
+
+async def test_neither_a_defect_nor_a_refusal_ends_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
+    cluster = Cluster("api")
+    troubles: list[Exception] = [ApiError(0, "NoAnswer", "the API server does not answer"), ValueError("a defect")]
+    troubles.append(ApiError(0, MAY_NOT_WRITE, "this process writes no more"))
+    listed, asked = cluster.list, cluster.ask
+
+    async def list_or_fail(*arguments: Any) -> list[Object]:
+        if troubles:
+            raise troubles.pop()
+        return await listed(*arguments)
+
+    async def ask_or_fail(address: str, port: int) -> Word:
+        if not cluster.asked:
+            cluster.asked.append(address)
+            raise RuntimeError("a defect in a question")
+        return await asked(address, port)
+
+    monkeypatch.setattr(cluster, "list", list_or_fail)
+    monkeypatch.setattr(cluster, "ask", ask_or_fail)
+    async with at_work(cluster, monkeypatch):
+        await until(lambda: len(cluster.asked) > 5)
+        cluster.cut = {"node-1"}
+        await until(lambda: cluster.marks)
+    assert "a round of questions to the nodes crashed" in caplog.messages
+    assert "taking pods out of their Services crashed" in caplog.messages
+
+
+async def test_a_write_under_way_ends_before_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, has_begun = Cluster("api"), asyncio.Event()
+    patch = cluster.patch
+
+    async def patch_slowly(*arguments: Any) -> Object:
+        has_begun.set()
+        await asyncio.sleep(0.3)
+        return await patch(*arguments)
+
+    monkeypatch.setattr(cluster, "patch", patch_slowly)
+    async with at_work(cluster, monkeypatch):
+        await until(lambda: len(cluster.asked) > 5)
+        cluster.cut = {"node-1"}
+        await has_begun.wait()
+    assert cluster.marks == ["shop-api-1"]
+
+
+async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("api", marks_silent_pods=False)
+    async with at_work(cluster, monkeypatch):
+        await asyncio.sleep(0.1)
+    assert cluster.asked == []
