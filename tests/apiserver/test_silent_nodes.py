@@ -1,4 +1,4 @@
-"""A node falls silent: its pods leave their Services within seconds, with the rights of the chart; the last one stays."""
+"""A node falls silent: its pods leave their Services within seconds, by the chart's rights; the last one stays."""
 
 from __future__ import annotations
 

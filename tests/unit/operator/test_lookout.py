@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ class Cluster:
     async def list(self, kind: Kind, namespace: str, selector: str) -> list[Object]:
         assert (kind.name, namespace, selector) == ("Pod", "shop", "appstack.dev/stack=shop")
         self.lists += 1
-        return self.pods
+        return deepcopy(self.pods)
 
     async def patch(self, ref: Ref, change: Object, subresource: str) -> Object:
         assert (ref.kind, subresource) == ("Pod", "status")
@@ -109,6 +110,8 @@ async def test_the_pods_of_a_node_that_falls_silent_are_marked_once() -> None:
     (event,) = cluster.events
     assert event["reason"] == NODE_SILENT
     assert event["note"] == ("node node-1 does not answer: shop-api-1, shop-redis-sentinel-1 are marked as not ready")
+    await rounds(lookout)
+    assert cluster.lists == 1, "what was just written needs no look"
     cluster.see()
     await rounds(lookout, 5)
     assert (len(cluster.marks), len(cluster.events), cluster.lists) == (2, 1, 1)
