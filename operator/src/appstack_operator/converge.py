@@ -54,7 +54,7 @@ from appstack_operator.logs import PASS
 from appstack_operator.logs import STACK as STACK_OF_LOG
 from appstack_operator.neighbours import Neighbours, places_of
 from appstack_operator.objects import API_VERSION, Object
-from appstack_operator.observe import observe
+from appstack_operator.observe import observe_answers, observe_kubernetes
 from appstack_operator.observed import Observed
 from appstack_operator.plan import Verb, plan, plan_move
 from appstack_operator.probe import Look
@@ -185,8 +185,10 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
 
     fresh = generate_credentials()
     answers = before.answers if before else AnswerMemory()
-    seen = await observe(api, stack, fresh, now, answers)
+    seen = await observe_kubernetes(api, stack, now)
+    # At once: where services are silent, their answers take seconds.
     operator.neighbours.note((namespace, name), places_of(seen.of_kind("Pod")))
+    seen = await observe_answers(stack, seen, fresh, answers)
     if before is None and seen.is_heard_late and (namespace, name) not in operator.heard_late:
         # One late answer is not silence yet, and a process that has just begun has no former one to stand in for it.
         operator.heard_late.add((namespace, name))

@@ -34,9 +34,8 @@ logger = logging.getLogger(__name__)
 FORBIDDEN = 403
 
 
-async def observe(api: Api, stack: AppStack, fresh: Credentials, now: datetime, memory: AnswerMemory) -> Observed:
-    """One look at everything that belongs to the stack; `memory` bridges an answer that is late."""
-    seen = await observe_kubernetes(api, stack, now)
+async def observe_answers(stack: AppStack, seen: Observed, fresh: Credentials, memory: AnswerMemory) -> Observed:
+    """The second half of a look: what services say; `memory` bridges an answer that is late."""
     seen, answers = await asyncio.gather(
         observe_services(stack, seen, known_credentials(stack, seen, fresh), memory), ask_external(seen.external)
     )
