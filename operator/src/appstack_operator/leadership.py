@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import socket
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from appstack_operator import metrics
@@ -18,6 +19,8 @@ from appstack_operator.objects import Object
 logger = logging.getLogger(__name__)
 
 JITTER = 0.2
+Names = Callable[[], Collection[str]]
+HEARD = "appstack.dev/nodes-heard"  # an annotation of the Lease: the nodes that have answered its holder
 
 
 def new_identity() -> str:
@@ -31,6 +34,7 @@ class Leadership:
     def __init__(self, api: Api, ref: Ref, terms: Terms, fence: Fence, health: Health) -> None:
         """Nothing may be written from here on, until the Lease is held."""
         self.identity = new_identity()
+        self.heard: Names = tuple  # what a successor is to know: it goes along with renewals
         self._api, self._ref, self._terms, self._fence, self._health = api, ref, terms, fence, health
         self._seen: Sighting | None = None
         self._answered_at = clock()
@@ -46,6 +50,10 @@ class Leadership:
             await asyncio.sleep(self._pause_seconds())
         metrics.IS_LEADER.set(1)
         logger.info("holding %s", self._ref)
+
+    def left(self) -> list[str]:
+        """The nodes that had answered whoever held the Lease before."""
+        return names_in(self._seen)
 
     async def keep(self) -> None:
         """Renew for ever; the process ends when somebody else holds it, or when no renewal succeeds in time."""
@@ -125,7 +133,10 @@ class Leadership:
 
     async def _patch(self, seen: Sighting, spec: Object) -> Object:
         """Change exactly the state that was seen: anybody's change in between is a conflict."""
-        return await self._api.patch(self._ref, {"metadata": {"resourceVersion": seen.version}, "spec": spec})
+        meta: Object = {"resourceVersion": seen.version}
+        if (names := sorted(self.heard())) and names != names_in(seen):
+            meta["annotations"] = {HEARD: ",".join(names)}
+        return await self._api.patch(self._ref, {"metadata": meta, "spec": spec})
 
     def _pause_seconds(self) -> float:
         """Until the next look: never past the moment at which the Lease could be taken."""
@@ -136,6 +147,12 @@ class Leadership:
         if self._seen is None or not self._seen.holder:
             return pause
         return max(0.05, min(pause, expires_at(self._seen, self._terms) - clock()))
+
+
+def names_in(seen: Sighting | None) -> list[str]:
+    """The nodes that a Lease names; none where nobody has written any."""
+    notes = ((seen.lease if seen else None) or {}).get("metadata", {}).get("annotations") or {}
+    return [name for name in str(notes.get(HEARD, "")).split(",") if name]
 
 
 def stamp() -> str:

@@ -8,7 +8,7 @@ server while all nodes answer.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,16 +42,21 @@ Ask = Callable[[str, int], Awaitable[Word]]
 class Lookout:
     """Watches the nodes for as long as this process may write."""
 
-    def __init__(self, operator: Operator, ask: Ask = knock) -> None:
-        """Nobody was asked yet."""
+    def __init__(self, operator: Operator, ask: Ask = knock, heard: Iterable[str] = ()) -> None:
+        """Nobody was asked yet, but by a predecessor: these nodes have answered it."""
         self._operator, self._ask = operator, ask
-        self._rounds = Rounds()
+        self._rounds = Rounds(heard)
         self._silent: dict[str, str] = {}  # uid of a pod -> its node: both were asked, and are silent
         self._told: set[str] = set()  # of whom an event has told, by uid
         self._tried: dict[Key, float] = {}  # what could not be written -> when
         self._is_due = asyncio.Event()
         self._is_stopping = False
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def heard(self) -> frozenset[str]:
+        """The nodes that have answered: for a successor, which may begin because one of them is lost."""
+        return self._rounds.heard
 
     def start(self) -> None:
         """Ask from now on, where the settings say so."""

@@ -57,7 +57,7 @@ async def live(settings: Settings, fence: Fence, health: Health) -> None:
         if not settings.lease_namespace:
             logger.warning("without a Lease: no other operator may run")
             metrics.IS_LEADER.set(1)
-            await work(settings, fence, health)
+            await work(settings, fence, health, None)
             return
         lease_api = await Api.connect(read_seconds=TERMS.request_seconds, write_seconds=TERMS.request_seconds)
         ref = Ref(LEASE.name, settings.lease_namespace, settings.lease_name)
@@ -67,20 +67,23 @@ async def live(settings: Settings, fence: Fence, health: Health) -> None:
             await leadership.release()  # it may just have been taken
             return
         async with background(leadership.keep()):
-            await work(settings, fence, health)
+            await work(settings, fence, health, leadership)
         # Not after an error: then something may still be at work, and the Lease has to run out.
         await leadership.release()
         await lease_api.close()
 
 
-async def work(settings: Settings, fence: Fence, health: Health) -> None:
+async def work(settings: Settings, fence: Fence, health: Health, leadership: Leadership | None) -> None:
     """Watch and converge."""
     daemons: Daemons
     api = await Api.connect(may_write=lambda: fence.is_open and daemons.may_write, write_seconds=TERMS.write_seconds)
     health.is_ready = True  # also without a Lease
     async with kept_connections(), kept_redis_connections():
         operator = Operator(api, settings)
-        daemons, lookout = Daemons(operator, health), Lookout(operator)
+        daemons = Daemons(operator, health)
+        lookout = Lookout(operator, heard=leadership.left() if leadership else ())
+        if leadership:
+            leadership.heard = lambda: lookout.heard
         lookout.start()
         try:
             await watch_for_ever(api, daemons, settings)

@@ -60,15 +60,19 @@ class Keeper:
 
     def __init__(self) -> None:
         self.version, self.spec = 1, dict[str, Any](HELD["spec"], holderIdentity=None)
+        self.notes: list[dict[str, str]] = []
 
     async def get(self, ref: Ref) -> Object:
-        return {"metadata": {"name": ref.name, "resourceVersion": str(self.version)}, "spec": dict(self.spec)}
+        notes = {"annotations": self.notes[-1]} if self.notes else {}
+        meta = {"name": ref.name, "resourceVersion": str(self.version), **notes}
+        return {"metadata": meta, "spec": dict(self.spec)}
 
     async def patch(self, ref: Ref, change: Object) -> Object:
         if change["metadata"]["resourceVersion"] != str(self.version):
             raise ApiError(409, "Conflict", "the object has been modified")
         self.version += 1
         self.spec |= change["spec"]
+        self.notes += [change["metadata"]["annotations"]] if "annotations" in change["metadata"] else []
         return await self.get(ref)
 
 
@@ -91,3 +95,27 @@ async def test_the_lease_of_another_one_is_left_alone() -> None:
     holder = Leadership(server, Ref("Lease", "home", "operator"), Terms(), Fence(pytest.fail), Health())  # type: ignore[arg-type]
     await holder.release()
     assert server.spec["holderIdentity"] == "another"
+
+
+async def test_a_holder_leaves_word_of_the_nodes_that_have_answered_it() -> None:
+    server = Keeper()
+
+    def candidate() -> Leadership:
+        return Leadership(server, Ref("Lease", "home", "operator"), Terms(), Fence(pytest.fail), Health())  # type: ignore[arg-type]
+
+    holder = candidate()
+    assert await holder._attempt()
+    assert holder.left() == []
+    heard = {"node-1", "node-0"}
+    holder.heard = lambda: heard
+    for _ in range(3):
+        assert await holder._attempt()
+    assert server.notes == [{leadership.HEARD: "node-0,node-1"}], "once, until it changes"
+    heard.add("node-2")
+    assert await holder._attempt()
+    await holder.release()
+    successor = candidate()
+    assert await successor._attempt()
+    assert successor.left() == ["node-0", "node-1", "node-2"]
+    assert await successor._attempt()
+    assert len(server.notes) == 2, "who has heard nobody yet takes nothing back"

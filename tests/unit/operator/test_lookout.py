@@ -168,6 +168,17 @@ async def test_who_is_contradicted_by_kubelet_is_marked_again_and_told_of_once()
     assert len(cluster.events) == 1
 
 
+async def test_a_successor_takes_out_what_fell_silent_together_with_its_predecessor() -> None:
+    cluster = Cluster("api")
+    first = Lookout(cluster.operator, cluster.ask)
+    await rounds(first)
+    cluster.cut = {"node-1"}
+    await rounds(Lookout(cluster.operator, cluster.ask), 3)
+    assert cluster.marks == [], "it has never answered"
+    await rounds(Lookout(cluster.operator, cluster.ask, heard=first.heard), 3)
+    assert cluster.marks == ["shop-api-1"]
+
+
 async def test_a_node_that_answers_again_is_left_to_kubelet() -> None:
     cluster = Cluster("api")
     lookout = Lookout(cluster.operator, cluster.ask)

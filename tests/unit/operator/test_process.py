@@ -12,10 +12,11 @@ from appstack_operator import daemons, process
 from appstack_operator.client import MAY_NOT_WRITE, Api, ApiError
 from appstack_operator.fence import Fence
 from appstack_operator.health import Health
+from appstack_operator.leadership import HEARD
 from appstack_operator.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from appstack_operator.daemons import Daemons
     from appstack_operator.kinds import Ref
@@ -90,6 +91,47 @@ async def test_the_lease_is_given_back_when_no_write_is_under_way(monkeypatch: p
     assert server.lease
     assert server.lease["spec"]["holderIdentity"] is None, "nobody waits until it has run out"
     assert 1 <= server.writes < 100
+
+
+async def test_what_a_holder_has_heard_of_nodes_is_left_to_its_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, ...]] = []
+    notes: list[dict[str, str]] = []
+
+    class Keeper(Server):
+        async def patch(self, ref: Ref, change: Object) -> Object:
+            notes.append(change["metadata"].get("annotations", {}))
+            lease = await super().patch(ref, change)
+            lease["metadata"]["annotations"] = {HEARD: "node-0,node-1"}
+            return lease
+
+    class Ears:
+        heard = frozenset({"node-1", "node-2"})
+
+        def __init__(self, operator: object, heard: Iterable[str]) -> None:
+            told.append(tuple(heard))
+
+        def start(self) -> None:
+            told.append(("it begins",))
+
+        async def stop(self) -> None:
+            told.append(("it ends",))
+
+    server = Keeper()
+    server.keep({"holderIdentity": None})
+
+    async def connect(**_: Any) -> Server:
+        return server
+
+    async def until_told_to_stop(*_: object) -> None:
+        assert told == [("node-0", "node-1"), ("it begins",)]
+
+    monkeypatch.setattr(Api, "connect", connect)
+    monkeypatch.setattr(process, "Lookout", Ears)
+    monkeypatch.setattr(process, "watch_for_ever", until_told_to_stop)
+    settings = Settings.model_validate({**IMAGES, "lease_namespace": "home", "health_port": 0, "metrics_port": 0})
+    await process.live(settings, Fence(pytest.fail), Health())
+    assert told[-1] == ("it ends",)
+    assert notes == [{}, {HEARD: "node-1,node-2"}], "as it took the Lease, and as it gave it back"
 
 
 def test_a_stop_waits_longer_than_a_write_may_take() -> None:

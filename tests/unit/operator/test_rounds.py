@@ -50,6 +50,14 @@ def test_a_node_is_lost_if_most_others_answer(rounds: list[str], lost: str) -> N
     assert lost_after(*rounds) == lost
 
 
+def test_a_successor_goes_by_what_its_predecessor_has_heard() -> None:
+    rounds = Rounds(heard="bc")
+    for words in ("", "+  ", "++-", "++-"):  # it gets to know the nodes one by one
+        rounds.judge(a_round(words))
+    assert rounds.lost == {"c"}
+    assert rounds.heard == {"a", "b", "c"}
+
+
 def test_an_answer_of_another_pod_is_one_of_the_node() -> None:
     rounds = Rounds()
     for words in ("+++", "++-", "++-"):
