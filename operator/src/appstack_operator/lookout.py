@@ -24,7 +24,7 @@ from appstack_operator.neighbours import Key, Place, places_of, to_take_out
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.observe import own_by_name
 from appstack_operator.plan import Action, plan_marks
-from appstack_operator.rounds import Rounds, Word
+from appstack_operator.rounds import FEWEST_NODES, Rounds, Word
 from appstack_operator.services.knock import knock
 
 logger = logging.getLogger(__name__)
@@ -78,10 +78,10 @@ class Lookout:
     async def look(self) -> None:
         """One round: who is lost by now, and which of their pods are as silent as they are."""
         before, was_cut_off = self._rounds.lost, self._rounds.is_cut_off
-        places = self._operator.neighbours.one_on_each_node()
+        found = self._operator.neighbours.one_on_each_node()
+        places = found if len(found) >= FEWEST_NODES else {}
         self._rounds.judge(dict(zip(places, await self._ask_all(list(places.values())), strict=True)))
-        for node in self._rounds.lost:
-            await self._ask_pods_of(node)
+        await asyncio.gather(*(self._ask_pods_of(node) for node in self._rounds.lost))
         self._silent = {uid: node for uid, node in self._silent.items() if node in self._rounds.lost}
         self._told &= self._silent.keys()
         if not self._rounds.lost:

@@ -126,6 +126,12 @@ async def test_while_all_answer_each_node_is_asked_once_and_the_api_server_never
     assert cluster.lists == 0
 
 
+async def test_with_pods_on_two_nodes_nobody_is_asked() -> None:
+    cluster = Cluster("api", "redis-sentinel", nodes=2)
+    await rounds(Lookout(cluster.operator, cluster.ask), 3)
+    assert cluster.asked == []
+
+
 async def test_a_node_of_which_another_pod_answers_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster("api", "redis-sentinel", "rabbitmq")
     lookout = Lookout(cluster.operator, cluster.ask)
