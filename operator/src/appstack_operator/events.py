@@ -8,8 +8,8 @@ from appstack_operator.api.status import Condition
 from appstack_operator.assess.stateful import was_ever_complete
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.kinds import EVENT
+from appstack_operator.marks import NODE_SILENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
-from appstack_operator.plan import NODE_SILENT
 
 REPLICAS_IGNORED = "ReplicasIgnored"  # no reason of a condition: all is well
 POD_MOVED = "PodMoved"

@@ -20,10 +20,11 @@ from appstack_operator.converge import Operator
 from appstack_operator.events import build_silence
 from appstack_operator.kinds import BY_NAME
 from appstack_operator.logs import STACK as STACK_OF_LOG
+from appstack_operator.marks import plan_marks
 from appstack_operator.neighbours import Key, Place, places_of, to_take_out
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.observe import own_by_name
-from appstack_operator.plan import Action, plan_marks
+from appstack_operator.plan import Action
 from appstack_operator.rounds import FEWEST_NODES, Rounds, Word
 from appstack_operator.services.knock import knock
 

@@ -1,8 +1,7 @@
 """What to write, in which order, and why: desired x observed x gates -> actions. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import Enum, IntEnum
 from itertools import chain
 
@@ -15,7 +14,6 @@ from appstack_operator.desired.quantities import bytes_of
 from appstack_operator.desired.stack import Stage, Wanted
 from appstack_operator.gates import Gates
 from appstack_operator.kinds import CHILDREN, Ref
-from appstack_operator.neighbours import places_of, to_take_out
 from appstack_operator.objects import COMPONENT_LABEL, ROLE_LABEL, Object, component_of
 from appstack_operator.observed import Observed
 from appstack_operator.ownership import HASH, TEMPLATE_HASH, annotation, lost_fields, stamped
@@ -27,7 +25,6 @@ from appstack_operator.volumes import growths, size_of_template, template_is_old
 WORKLOADS = {"Deployment", "CronJob", "Service"}
 # What users, or their work, reach: it goes once what takes its place has come.
 SERVING = {"Deployment", "Service", "PodDisruptionBudget"}
-NODE_SILENT = "NodeSilent"  # of a condition of a pod, and of the event about it
 
 
 class Verb(Enum):
@@ -373,31 +370,6 @@ def plan_move(stack: AppStack, seen: Observed) -> list[Action]:
     note = {"apiVersion": move.owner["apiVersion"], "kind": move.owner["kind"], "metadata": meta}
     uid = move.pod["metadata"]["uid"]
     return [Action(Verb.EVICT, Ref.of(move.pod), Impact.ROLLING, move.why, Stage.DATA_SERVICES, note, uid)]
-
-
-def plan_marks(pods: Sequence[Object], silent: Mapping[str, str], now: datetime) -> list[Action]:
-    """Mark ready pods of a stack that are silent together with their node (uid -> node), where others stand in.
-
-    Not a part of `plan`: what answers changes within seconds, and a pass takes some.
-    """
-    chosen = {place.uid for place in to_take_out(places_of(pods), silent.keys())}
-    return [mark(pod, silent[uid], now) for pod in pods if (uid := pod["metadata"]["uid"]) in chosen]
-
-
-def mark(pod: Object, node: str, now: datetime) -> Action:
-    """The pod as it was seen, with another word in its condition Ready: who has changed anything since is not hit."""
-    why = f"node {node} does not answer, and other {component_of(pod)} pods stand in"
-    said: Object = {
-        "status": "False",
-        "reason": NODE_SILENT,
-        "message": f"{why}; told by the AppStack operator until kubelet says what is so",
-        "lastTransitionTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-    }
-    conditions = [each | said if each["type"] == "Ready" else each for each in pod["status"]["conditions"]]
-    version = {"resourceVersion": pod["metadata"]["resourceVersion"]}
-    manifest: Object = {"metadata": version, "status": {"conditions": conditions}}
-    uid = pod["metadata"]["uid"]
-    return Action(Verb.MARK, Ref.of(pod), Impact.IN_PLACE, why, Stage.DATA_SERVICES, manifest, uid)
 
 
 def plan_restarts_to_come(stack: AppStack, writes: Sequence[Action], seen: Observed) -> Iterator[Action]:

@@ -13,8 +13,8 @@ from appstack_operator import lookout as module
 from appstack_operator.client import MAY_NOT_WRITE, ApiError
 from appstack_operator.converge import Operator
 from appstack_operator.lookout import Lookout
+from appstack_operator.marks import NODE_SILENT
 from appstack_operator.neighbours import PORT_NAMES, places_of
-from appstack_operator.plan import NODE_SILENT
 from appstack_operator.rounds import Word
 from appstack_operator.settings import Settings
 from tests.unit.operator.factories import a_pod, a_stack

@@ -8,9 +8,10 @@ import pytest
 
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.kinds import Ref
+from appstack_operator.marks import NODE_SILENT, plan_marks
 from appstack_operator.neighbours import PORT_NAMES, Neighbours, Place, place_of, places_of, to_take_out
 from appstack_operator.objects import ROLE_LABEL, component_of
-from appstack_operator.plan import NODE_SILENT, Impact, Verb, plan_marks
+from appstack_operator.plan import Impact, Verb
 from tests.unit.operator.factories import NOW, a_context, a_pod, a_stack
 
 if TYPE_CHECKING:
