@@ -28,7 +28,7 @@ IDLE_LOOKS = 2
 EXTERNAL_SECONDS = 15.0
 # Nobody tells of a change in an object without our label ...
 UNTOLD_SECONDS = 45.0
-# ... nor that a moment has passed: of a stack that is well, only that of a scheduled run, which is given minutes.
+# ... nor that a moment has passed: of a stack that is well, that of a scheduled run, or of a metric that stays away.
 JUDGED_SECONDS = 120.0
 
 
