@@ -37,7 +37,7 @@ WATCH_SILENCE_SECONDS = 8.0
 CONFIG_SECONDS = 5.0
 LOOP_WAIT_SECONDS = 10  # Patroni's default
 SQL_PORT = 5432
-QUESTIONS = 3  # that are asked at once
+QUESTIONS = 4  # at once: two to the holder, and to an API server that is slow what is left of two rounds
 ENDED = ("Succeeded", "Failed")  # phases of a pod whose processes have all ended
 # PostgreSQL answers this with one byte, without a password and before it looks at anything.
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
@@ -153,18 +153,20 @@ def is_gone(member: str, host: str) -> bool:
 
 
 def ask_holder(pool: ThreadPoolExecutor, lock: Stored) -> Sign:
-    """Ask the lock's holder in both ways at once, and Kubernetes whether there is still such a pod."""
+    """Ask the lock's holder in both ways at once; of one that is not there Kubernetes says whether it ever comes back.
+
+    Nobody else is a reason to ask: all standbys would do it together, whenever the API server is slow to renew locks.
+    """
     holder = holder_of(lock)
     host = address_of(lock, holder)
     if not host:
         return Sign.ANSWER  # whoever cannot be asked has not been silent
     signs = [pool.submit(ask, host) for ask in (sign_of_patroni, sign_of_postgres)]
-    gone = pool.submit(is_gone, holder, host)
     found = max((sign.result() for sign in signs), key=lambda sign: sign.value)
     if found is not Sign.NOTHING:
         return found
     try:
-        return Sign.GONE if gone.result(PROBE_SECONDS) else Sign.NOTHING
+        return Sign.GONE if pool.submit(is_gone, holder, host).result(PROBE_SECONDS) else Sign.NOTHING
     except TimeoutError:
         return Sign.NOTHING
 

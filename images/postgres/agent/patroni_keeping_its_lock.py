@@ -10,7 +10,7 @@ And where a member is lost, one silence of `retry_timeout` would stop the other,
 It goes on for as long as `lone_primary.py` lets it, and its lock is good for longer.
 
 How long does a candidate wait for a former primary? Patroni asks every member and gives it 2 s. One whose lock was
-released early has been silent to four questions just before: it is asked once more, and given less.
+released early has been silent to every question just before: it is asked once more, and given less.
 
 And a primary that hands over before a planned stop keeps its role label until its successor has one (`staying.py`).
 """

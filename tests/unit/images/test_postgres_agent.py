@@ -120,18 +120,25 @@ def test_a_silent_holder_is_gone_where_kubernetes_says_so(
     monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
     monkeypatch.setattr(agent, "sign_of_postgres", lambda _host: Sign.NOTHING)
     members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(agent.QUESTIONS) as pool:
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is sign
 
 
 def test_a_holder_that_speaks_is_alive_whatever_kubernetes_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "is_gone", lambda *_: True)
+    asked: list[str] = []
+
+    def is_gone(member: str, _host: str) -> bool:
+        asked.append(member)
+        return True
+
+    monkeypatch.setattr(agent, "is_gone", is_gone)
     monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
     members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
     for sign in (Sign.ANSWER, Sign.MUTE):
         monkeypatch.setattr(agent, "sign_of_postgres", lambda _host, sign=sign: sign)
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(agent.QUESTIONS) as pool:
             assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is sign
+    assert not asked, "an API server that is slow shall not be asked more for it"
 
 
 def test_nobody_waits_for_a_slow_api_server_to_say_who_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +148,7 @@ def test_nobody_waits_for_a_slow_api_server_to_say_who_is_gone(monkeypatch: pyte
     monkeypatch.setattr(agent, "sign_of_patroni", lambda _host: Sign.NOTHING)
     monkeypatch.setattr(agent, "sign_of_postgres", lambda _host: Sign.NOTHING)
     members = json.dumps({OLD: "http://127.0.0.1:8008/patroni"})
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(agent.QUESTIONS) as pool:
         assert agent.ask_holder(pool, Stored("1", {"leader": OLD, "failsafe": members})) is Sign.NOTHING
         answered.set()
 
