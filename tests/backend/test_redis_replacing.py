@@ -53,6 +53,6 @@ def looks(local: list[LocalSentinel]) -> list[tuple[list[str], list[bool]]]:
     while not found or PODS[MASTER] in found[-1][0]:
         assert time.monotonic() < end, found[-5:]
         names = [each.master() or "" for each in local]
-        found.append((names, [each.is_replacing(name) for each, name in zip(local, names, strict=True)]))
+        found.append((names, [each.is_replacing(name) is True for each, name in zip(local, names, strict=True)]))
         time.sleep(0.02)
     return found

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
-from appstack_redis.ask import ask_failover, ask_members, ask_sentinels
+from appstack_redis.ask import ask_failover, ask_members, ask_sentinels, at_once
 from appstack_redis.decide import Member, named_master
 from appstack_redis.resp import Connection, RedisError, info
 from appstack_redis.settings import REDIS_PORT, Settings
@@ -13,6 +14,9 @@ from appstack_redis.timing import good_moment
 log = logging.getLogger("keeper")
 
 HAND_OVER_SECONDS = 10.0
+# Writes are held for longer than everything takes that follows, also where members and Sentinels are silent: what the
+# former master acknowledged after its successor's promotion would be lost.
+HOLD_SECONDS = HAND_OVER_SECONDS + 8.0
 CATCH_UP_SECONDS = 7.0  # what is left of those is enough for a failover
 CAUGHT_UP_SECONDS = 0.1  # what catching up takes where nothing is wrong
 
@@ -71,17 +75,26 @@ def gather(addresses: Iterable[str], password: str) -> None:
     Sentinel tells those at once that it has met for a while. Who has just come back, as in a rolling restart, would
     look for the new master itself for two seconds, in which that may have no replica, and so takes no writes.
     """
-    facts = {address: replication_of(address, password) for address in addresses}
-    leading = [address for address, told in facts.items() if told.get("role") == "master"]
+    members = list(addresses)
+    told = at_once([partial(replication_of, address, password) for address in members])
+    leading = [address for address, facts in zip(members, told, strict=True) if facts.get("role") == "master"]
     if len(leading) != 1:
         return
-    for address, told in facts.items():
-        if told.get("role") == "slave" and told.get("master_host") != leading[0]:
-            try:
-                with Connection(address, REDIS_PORT, password) as connection:
-                    connection.call("REPLICAOF", leading[0], REDIS_PORT)
-            except (OSError, RedisError) as error:
-                log.info("%s has to find the new master itself: %s", address, error)
+    others = [
+        address
+        for address, facts in zip(members, told, strict=True)
+        if facts.get("role") == "slave" and facts.get("master_host") != leading[0]
+    ]
+    at_once([partial(follow, address, leading[0], password) for address in others])
+
+
+def follow(address: str, master: str, password: str) -> None:
+    """Have one member follow a master, if it hears of it."""
+    try:
+        with Connection(address, REDIS_PORT, password) as connection:
+            connection.call("REPLICAOF", master, REDIS_PORT)
+    except (OSError, RedisError) as error:
+        log.info("%s has to find the new master itself: %s", address, error)
 
 
 def is_master(own: Callable[[], Connection]) -> bool:
@@ -97,7 +110,7 @@ def pause_writes(own: Callable[[], Connection]) -> int | None:
     try:
         if own().call("ROLE")[0] != "master":
             return None
-        own().call("CLIENT", "PAUSE", int(HAND_OVER_SECONDS * 1000), "WRITE")
+        own().call("CLIENT", "PAUSE", int(HOLD_SECONDS * 1000), "WRITE")
         return int(info(own(), "replication")["master_repl_offset"])
     except (OSError, RedisError):
         return None

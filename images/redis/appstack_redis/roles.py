@@ -48,9 +48,11 @@ class LocalSentinel:
         answer = self._ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
         return str(answer[0]) if answer else None
 
-    def is_replacing(self, address: str) -> bool:
-        """Whether it leads a failover away from that master, since most Sentinels find it down."""
-        told = self._ask("SENTINEL", "MASTER") or []
+    def is_replacing(self, address: str) -> bool | None:
+        """Whether it tries to replace that master, since most Sentinels find it down; None while it does not answer."""
+        told = self._ask("SENTINEL", "MASTER")
+        if told is None:
+            return None
         facts = dict(zip(told[::2], told[1::2], strict=True))
         return facts.get("ip") == address and set(str(facts.get("flags")).split(",")) >= LOST
 
@@ -78,13 +80,13 @@ class Labels:
         self._lost: str | None = None
         self._due = 0.0
 
-    def follow(self, seen: str, *, is_lost: bool) -> None:
+    def follow(self, seen: str, *, is_lost: bool | None) -> None:
         """Name the master that was seen, or nobody while it is being replaced. Raises OSError; then it is tried again.
 
         So the loser leaves `-rw` a second or two before the winner comes: kube-proxy may wait for a second between two
         changes. Should the failover fail, the former master comes back.
         """
-        if is_lost and seen == self._lost:
+        if seen == self._lost and is_lost is not False:
             return
         if is_lost:
             self.master = None

@@ -75,6 +75,14 @@ def test_a_failover_that_fails_brings_the_former_master_back(cluster: Cluster) -
     assert cluster.masters == [], "the next attempt"
 
 
+def test_a_sentinel_that_is_silent_for_a_moment_brings_nobody_back(cluster: Cluster) -> None:
+    cluster.labels.follow(OLD, is_lost=None)
+    assert cluster.masters == ["shop-redis-0"]
+    cluster.labels.follow(OLD, is_lost=True)
+    cluster.labels.follow(OLD, is_lost=None)
+    assert cluster.masters == []
+
+
 def test_a_label_that_was_not_taken_off_is_tried_again(cluster: Cluster) -> None:
     cluster.refuses = True
     with pytest.raises(OSError, match="503"):
