@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from appstack_operator.apply import apply
+from appstack_operator.assess.pods import NODE_SILENT
 from appstack_operator.kinds import BY_NAME, EVENT
-from appstack_operator.marks import NODE_SILENT, plan_marks
+from appstack_operator.marks import plan_marks
 from tests.apiserver.kit.life import MANAGED_SPEC, NAME
 from tests.apiserver.kit.responders import PORTS
 from tests.apiserver.kit.stage import NODES, staging

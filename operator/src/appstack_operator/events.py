@@ -5,10 +5,10 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack
 from appstack_operator.api.status import Condition
+from appstack_operator.assess.pods import NODE_SILENT
 from appstack_operator.assess.stateful import was_ever_complete
 from appstack_operator.assess.verdict import Reason
 from appstack_operator.kinds import EVENT
-from appstack_operator.marks import NODE_SILENT
 from appstack_operator.objects import API_VERSION, FIELD_MANAGER, Object, content_hash
 
 REPLICAS_IGNORED = "ReplicasIgnored"  # no reason of a condition: all is well

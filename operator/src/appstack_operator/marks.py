@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from appstack_operator.assess.pods import NODE_SILENT
 from appstack_operator.desired.stack import Stage
 from appstack_operator.kinds import Ref
 from appstack_operator.neighbours import places_of, to_take_out
 from appstack_operator.objects import Object, component_of
 from appstack_operator.plan import Action, Impact, Verb
-
-NODE_SILENT = "NodeSilent"  # of a condition of a pod, and of the event about it
 
 
 def plan_marks(pods: Sequence[Object], silent: Mapping[str, str], now: datetime) -> list[Action]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from appstack_operator.api import AppStack
 from appstack_operator.assess.partition import all_speak, sides_of
-from appstack_operator.assess.pods import is_ready
+from appstack_operator.assess.pods import is_in_doubt, is_ready
 from appstack_operator.assess.reach import COMPONENTS, is_cut_off
 from appstack_operator.heirs import heirs
 from appstack_operator.objects import ROLE_LABEL, Object
@@ -44,7 +44,8 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     """Pods that do not run anyway; or one pod of the whole stack, and that only while the others are well.
 
     PostgreSQL's primary waits for a member that can take over: a ready replica is not always one. Nobody goes while the
-    operator is cut off from them: who leads, and who could, is not known then.
+    operator is cut off from them: who leads, and who could, is not known then. Nor does a pod of a service of which
+    another one was just found silent: what is silent may still serve, and nobody but the operator says otherwise.
     """
     if is_cut_off(seen):
         return
@@ -52,7 +53,8 @@ def next_restarts(stack: AppStack, seen: Observed) -> Iterator[Restart]:
     pods = [pod for _, members in sets for pod in members]
     if not all(is_observed(each) for each, _ in sets) or any(map(is_going, pods)):
         return
-    old = [restart_of(pod, each) for each, members in sets for pod in members if is_old(pod, each)]
+    known = [(each, members) for each, members in sets if not any(is_in_doubt(pod, seen) for pod in members)]
+    old = [restart_of(pod, each) for each, members in known for pod in members if is_old(pod, each)]
     # An old pod that is not ready may be exactly what the new template repairs: it goes first. Whose server runs may
     # all the same be one of a majority: of those, one at a time.
     broken = [restart for restart in old if not restart.is_ready]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator.assess.pods import DOUBTED_SECONDS, NODE_SILENT
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.objects import STACK_LABEL, component_of
 from appstack_operator.observed import PostgresAnswers, PostgresMember, RabbitmqAnswers, RabbitmqNode
@@ -167,6 +168,31 @@ def test_unready_nodes_that_run_are_replaced_one_by_one(
 ) -> None:
     actions = plan_for(broker_of(*nodes, age_seconds=age_seconds))
     assert sorted(action.target.name for action in actions) == [f"shop-rabbitmq-{number}" for number in restarted]
+
+
+def silent_for(pod: Object, seconds: int) -> None:
+    """The operator has found the pod's node silent, and taken the pod out of its Services."""
+    said = {"reason": NODE_SILENT, "lastTransitionTime": (NOW - timedelta(seconds=seconds)).isoformat()}
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "False", **said}]
+
+
+@pytest.mark.parametrize("nodes", [[("old", True, RUNS)] * 3, [("old", True, RUNS), DEAD, ("old", True, RUNS)]])
+def test_nobody_of_a_service_goes_for_a_silence_that_has_just_begun(nodes: list[Any]) -> None:
+    """A broker that serves all others may be silent to the operator alone."""
+    objects = broker_of(*nodes)
+    silent_for(objects[-1], DOUBTED_SECONDS - 1)
+    assert plan_for(objects) == []
+    silent_for(objects[-1], DOUBTED_SECONDS)
+    assert len(plan_for(objects)) == 1
+
+
+def test_a_silent_sentinel_keeps_a_broker_that_is_down_from_nothing() -> None:
+    objects = broker_of(("old", True, RUNS), DEAD, ("old", True, RUNS))
+    (sentinel,) = [
+        each for each in objects if (each["kind"], each["metadata"]["name"]) == ("Pod", "shop-redis-sentinel-1")
+    ]
+    silent_for(sentinel, 0)
+    assert [action.target.name for action in plan_for(objects)] == ["shop-rabbitmq-1"]
 
 
 def test_no_member_is_restarted_while_another_service_is_not_well() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from appstack_operator.assess.claims import GRACE_SECONDS, age_seconds, claim_is_bound
 from appstack_operator.assess.verdict import Reason, Verdict
@@ -14,6 +15,10 @@ PULL_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (ErrImagePull: )?'
 # Controllers make pods at once, and tell of them a moment later: what is not there then was refused.
 PODLESS_SECONDS = 20
 MANY_RESTARTS = 3
+# The operator's own word in a pod's condition Ready, where its node is silent (lookout.py). While it is young, it
+# may be nothing but the operator's way to that node that is cut.
+NODE_SILENT = "NodeSilent"
+DOUBTED_SECONDS = 60
 # Kubelet's words about what a container's environment is to be taken from.
 MISSING_INPUTS = (
     (re.compile(r'secret "[^"]*" not found'), Reason.SECRET_MISSING),
@@ -29,6 +34,14 @@ CLAIM_NOT_FOUND = re.compile(r'persistentvolumeclaim "[^"]+" not found')
 def is_ready(pod: Object) -> bool:
     """Whether the pod takes traffic: ready, and not on its way out."""
     return "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"
+
+
+def is_in_doubt(pod: Object, seen: Observed) -> bool:
+    """Whether nobody but the operator, and only just now, has said that the pod is not ready."""
+    said = condition(pod, "Ready")
+    if said.get("reason") != NODE_SILENT:
+        return False
+    return (seen.now - datetime.fromisoformat(said["lastTransitionTime"])).total_seconds() < DOUBTED_SECONDS
 
 
 def ready_count(pods: Iterable[Object]) -> int:
