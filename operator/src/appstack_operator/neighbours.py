@@ -92,7 +92,7 @@ class Neighbours:
             return
         for uid, place in before.items():
             if uid not in after or after[uid].node != place.node:
-                self._drop(place)
+                self._drop(key, place)
         for uid, place in after.items():
             self._on_node.setdefault(place.node, OrderedDict())[uid] = (key, place)
         if after:
@@ -112,6 +112,10 @@ class Neighbours:
         """All pods on a node, each with its stack."""
         return iter(self._on_node.get(node, {}).values())
 
+    def nodes(self) -> Collection[str]:
+        """All nodes that have a pod of a stack."""
+        return self._on_node.keys()
+
     def one_on_each_node(self) -> dict[str, Place]:
         """Node -> one of its pods, each time another one: no single pod speaks for its node twice in a row."""
         found = {}
@@ -121,9 +125,11 @@ class Neighbours:
             found[node] = place
         return found
 
-    def _drop(self, place: Place) -> None:
-        """A pod is gone; a node without pods is none that could be asked."""
-        pods = self._on_node[place.node]
+    def _drop(self, key: Key, place: Place) -> None:
+        """A pod is no longer one of the stack's; its label may have made it another's, which has noted it already."""
+        pods = self._on_node.get(place.node, OrderedDict())
+        if place.uid not in pods or pods[place.uid][0] != key:
+            return
         del pods[place.uid]
-        if not pods:
+        if not pods:  # a node without pods is none that could be asked
             del self._on_node[place.node]

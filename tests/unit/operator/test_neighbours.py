@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator.assess.pods import NODE_SILENT
 from appstack_operator.desired.stack import build_stack
 from appstack_operator.kinds import Ref
-from appstack_operator.marks import NODE_SILENT, plan_marks
+from appstack_operator.marks import plan_marks
 from appstack_operator.neighbours import PORT_NAMES, Neighbours, Place, place_of, places_of, to_take_out
 from appstack_operator.objects import ROLE_LABEL, component_of
 from appstack_operator.plan import Impact, Verb
@@ -139,6 +140,17 @@ def test_what_a_later_look_sees_counts() -> None:
     assert list(neighbours.on_node("3")) == [(SHOP, a_place("a", "3", ready=False))]
     assert list(neighbours.on_node("2")) == []
     assert neighbours.of_stack(SHOP) == [a_place("a", "3", ready=False)]
+
+
+def test_a_pod_that_changes_its_stack_is_the_other_ones() -> None:
+    """Somebody changes its label, and the other stack's pass sees it first."""
+    neighbours = Neighbours()
+    neighbours.note(SHOP, [a_place("a", "1"), a_place("b", "2")])
+    neighbours.note(OTHER, [a_place("a", "1")])
+    neighbours.note(SHOP, [a_place("b", "2")])
+    assert list(neighbours.on_node("1")) == [(OTHER, a_place("a", "1"))]
+    neighbours.forget(OTHER)
+    assert neighbours.nodes() == {"2"}
 
 
 def test_a_stack_that_goes_leaves_nothing() -> None:
