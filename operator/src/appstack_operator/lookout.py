@@ -24,6 +24,7 @@ from appstack_operator.marks import plan_marks
 from appstack_operator.neighbours import Key, Place, places_of, to_take_out
 from appstack_operator.objects import STACK_LABEL
 from appstack_operator.observe import own_by_name
+from appstack_operator.patience import Patience
 from appstack_operator.plan import Action
 from appstack_operator.rounds import FEWEST_NODES, Rounds, Word
 from appstack_operator.services.knock import knock
@@ -46,7 +47,7 @@ class Lookout:
     def __init__(self, operator: Operator, ask: Ask = knock, heard: Iterable[str] = ()) -> None:
         """Nobody was asked yet, but by a predecessor: these nodes have answered it."""
         self._operator, self._ask = operator, ask
-        self._rounds = Rounds(heard)
+        self._rounds, self._patience = Rounds(heard), Patience()
         self._silent: dict[str, str] = {}  # uid of a pod -> its node: both were asked, and are silent
         self._told: set[str] = set()  # of whom an event has told, by uid
         self._tried: dict[Key, float] = {}  # what could not be written -> when
@@ -85,6 +86,7 @@ class Lookout:
         await asyncio.gather(*(self._ask_pods_of(node) for node in self._rounds.lost))
         self._silent = {uid: node for uid, node in self._silent.items() if node in self._rounds.lost}
         self._told &= self._silent.keys()
+        self._patience.keep(self._rounds.lost)
         if not self._rounds.lost:
             self._tried.clear()
         for node in sorted(self._rounds.lost - before):
@@ -104,14 +106,19 @@ class Lookout:
         pods = [each for node in self._rounds.lost for each in neighbours.on_node(node)]
         keys = dict.fromkeys(key for key, place in pods if place.is_ready and place.uid in self._silent)
         late = time.monotonic() - AGAIN_SECONDS
-        return [
-            key
-            for key in keys
-            if self._tried.get(key, late) <= late and to_take_out(neighbours.of_stack(key), self._silent)
-        ]
+        return [key for key in keys if self._tried.get(key, late) <= late and self._has_work(neighbours.of_stack(key))]
+
+    def _has_work(self, places: list[Place]) -> bool:
+        """Whether one of a stack's pods is to be marked now."""
+        return any(not self._is_resting(place.node) for place in to_take_out(places, self._silent))
+
+    def _is_resting(self, node: str) -> bool:
+        """Whether a node is left to its kubelet for now."""
+        return self._patience.is_resting(node, time.monotonic())
 
     async def take_out(self, key: Key) -> None:
         """Mark the silent pods of one stack, as it is now."""
+        self._tried.pop(key, None)
         look = self._operator.looks.get(key)
         if look is None or look.stack.spec.paused:
             self._tried[key] = time.monotonic()
@@ -121,15 +128,21 @@ class Lookout:
         async with api.looks:
             found = await api.list(POD, look.stack.namespace, f"{STACK_LABEL}={look.stack.name}")
         pods = list(own_by_name(look.stack, found).values())
-        actions = plan_marks(pods, self._silent, now)
-        missed = {failure.target for failure in await apply(look.stack, actions, api)}
-        marked = {action.uid: action for action in actions if action.target not in missed}
-        places = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places_of(pods)]
-        self._operator.neighbours.note(key, places)
-        if missed:
-            self._tried[key] = time.monotonic()
-        else:
-            self._tried.pop(key, None)
+        places, marked = places_of(pods), dict[str, Action]()
+        for place in places:
+            if place.is_ready:
+                self._patience.see_ready(place.uid, time.monotonic())
+        for action in plan_marks(pods, self._silent, now):
+            node = self._silent.get(action.uid)
+            if node is None or self._is_resting(node):
+                continue
+            if await apply(look.stack, [action], api):
+                self._tried[key] = time.monotonic()
+            else:
+                marked[action.uid] = action
+                self._patience.mark(action.uid, node)
+        known = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places]
+        self._operator.neighbours.note(key, known)
         await self._tell(look.stack, marked, now)
 
     async def _tell(self, stack: AppStack, marked: Mapping[str, Action], now: datetime) -> None:

@@ -5,97 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from copy import deepcopy
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from appstack_operator import lookout as module
+from appstack_operator.assess.pods import NODE_SILENT
 from appstack_operator.client import MAY_NOT_WRITE, ApiError
-from appstack_operator.converge import Operator
 from appstack_operator.lookout import Lookout
-from appstack_operator.marks import NODE_SILENT
-from appstack_operator.neighbours import PORT_NAMES, places_of
 from appstack_operator.rounds import Word
-from appstack_operator.settings import Settings
-from tests.unit.operator.factories import a_pod, a_stack
+from tests.unit.operator.cluster import Cluster, rounds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import pytest
 
-    from appstack_operator.kinds import Kind, Ref
     from appstack_operator.objects import Object
-
-IMAGES = {f"image_{name}": f"{name}:1" for name in ("backend", "postgres", "redis", "rabbitmq")}
-KEY = ("shop", "shop")
-
-
-class Cluster:
-    """Pods with addresses, nodes that may be cut off, and an API server that takes marks."""
-
-    def __init__(self, *components: str, nodes: int = 3, paused: bool = False, **settings: Any) -> None:
-        self.stack = a_stack(paused=paused)
-        self.pods = [self.a_pod(component, number) for component in components for number in range(nodes)]
-        self.cut: set[str] = set()  # nodes
-        self.refusal: ApiError | None = None
-        self.asked: list[str] = []  # addresses
-        self.lists = 0
-        self.marks: list[str] = []
-        self.events: list[Object] = []
-        self.looks = asyncio.Semaphore(1)
-        self.operator = Operator(self, Settings.model_validate({**IMAGES, **settings}))  # type: ignore[arg-type]
-        self.operator.looks[KEY] = SimpleNamespace(stack=self.stack)  # type: ignore[assignment]
-        self.see()
-
-    def a_pod(self, component: str, number: int) -> Object:
-        address = f"10.{sorted(PORT_NAMES).index(component)}.0.{number}"
-        pod = a_pod(self.stack, component, number, podIP=address)
-        pod["metadata"]["resourceVersion"] = "1"
-        pod["spec"]["containers"] = [{"ports": [{"name": PORT_NAMES[component], "containerPort": 8000}]}]
-        return pod
-
-    def see(self) -> None:
-        """A pass looks at the stack."""
-        self.operator.neighbours.note(KEY, places_of(self.pods))
-
-    async def ask(self, address: str, _port: int) -> Word:
-        self.asked.append(address)
-        (node,) = {pod["spec"]["nodeName"] for pod in self.pods if pod["status"]["podIP"] == address}
-        return Word.SILENCE if node in self.cut else Word.ANSWER
-
-    async def list(self, kind: Kind, namespace: str, selector: str) -> list[Object]:
-        assert (kind.name, namespace, selector) == ("Pod", "shop", "appstack.dev/stack=shop")
-        self.lists += 1
-        return deepcopy(self.pods)
-
-    async def patch(self, ref: Ref, change: Object, subresource: str) -> Object:
-        assert (ref.kind, subresource) == ("Pod", "status")
-        if self.refusal:
-            raise self.refusal
-        (pod,) = [each for each in self.pods if each["metadata"]["name"] == ref.name]
-        assert change["metadata"]["uid"] == pod["metadata"]["uid"]
-        pod["status"]["conditions"] = change["status"]["conditions"]
-        self.marks.append(ref.name)
-        return pod
-
-    async def create(self, event: Object) -> Object:
-        self.events.append(event)
-        return event
-
-    def set_ready(self, name: str) -> None:
-        """Kubelet says its word."""
-        (pod,) = [each for each in self.pods if each["metadata"]["name"] == name]
-        pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
-        self.see()
-
-
-async def rounds(lookout: Lookout, count: int = 1) -> None:
-    """Rounds of questions, and what follows from each."""
-    for _ in range(count):
-        await lookout.look()
-        for key in lookout.due():
-            await lookout.take_out(key)
 
 
 async def test_the_pods_of_a_node_that_falls_silent_are_marked_once() -> None:
@@ -161,17 +87,49 @@ async def test_an_operator_that_is_cut_off_marks_nothing_and_says_so_once(caplog
     ]
 
 
-async def test_who_is_contradicted_by_kubelet_is_marked_again_and_told_of_once() -> None:
+async def test_who_is_contradicted_by_kubelet_is_marked_ever_more_rarely_and_told_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     cluster = Cluster("api")
     lookout = Lookout(cluster.operator, cluster.ask)
     await rounds(lookout)
     cluster.cut = {"node-1"}
     await rounds(lookout, 2)
-    for _ in range(2):
+    marked_at = [0]
+    for now in range(1, 1000):
         cluster.set_ready("shop-api-1")
-        await rounds(lookout, 3)
-    assert cluster.marks == ["shop-api-1"] * 3, "once for each word of kubelet's"
+        await rounds(lookout)
+        marked_at += [now] * (len(cluster.marks) - len(marked_at))
+    assert [later - earlier for earlier, later in pairwise(marked_at)] == [11, 21, 41, 81, 161, 301, 301]
+    assert cluster.lists == 2 * len(marked_at), "to mark, and to find the mark undone"
     assert len(cluster.events) == 1
+    cluster.cut = set()
+    await rounds(lookout)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 2)
+    assert len(cluster.marks) == len(marked_at) + 1, "another loss, another kubelet perhaps"
+
+
+async def test_while_one_node_rests_another_lost_one_does_not() -> None:
+    cluster = Cluster("api", "redis-sentinel", nodes=5)
+    cluster.pods[2]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    cluster.see()
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    cluster.cut = {"node-1", "node-2"}
+    await rounds(lookout, 2)
+    marked = ["shop-api-1", "shop-redis-sentinel-1", "shop-redis-sentinel-2"]
+    assert cluster.marks == marked
+    for name in marked[:2]:
+        cluster.set_ready(name)
+    await rounds(lookout, 2)
+    assert cluster.marks == marked
+    cluster.set_ready("shop-api-2")
+    await rounds(lookout, 2)
+    assert cluster.marks == [*marked, "shop-api-2"]
+    assert cluster.lists == 3
 
 
 async def test_a_successor_takes_out_what_fell_silent_together_with_its_predecessor() -> None:
