@@ -54,6 +54,7 @@ async def test_a_spec_that_cannot_be_read_leaves_what_served_serving_and_looked_
         conditions = await shop.look()
         assert (conditions["Stalled"]["status"], conditions["Stalled"]["reason"]) == ("True", "SpecInvalid")
         assert "spec.backend.api.replicas" in conditions["Stalled"]["message"]
+        assert [each.is_left_alone for each in shop.operator.looks.values()] == [True]
         assert conditions["Ready"] == served, "by the former spec, and for no other generation than before"
         assert "Reconciling" not in conditions
 

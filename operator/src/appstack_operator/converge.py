@@ -200,7 +200,7 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
         context = replace(context, credentials=in_force)
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)
-    operator.looks[namespace, name] = Look.of(stack, seen, context, assessment, answers)
+    operator.looks[namespace, name] = Look.of(stack, seen, context, assessment, answers, is_left_alone=is_left_alone)
     if said := contradiction(seen, assessment):
         logger.warning("%s", said)
     gates = set_gates(assessment)

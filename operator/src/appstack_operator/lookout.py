@@ -120,7 +120,7 @@ class Lookout:
         """Mark the silent pods of one stack, as it is now."""
         self._tried.pop(key, None)
         look = self._operator.looks.get(key)
-        if look is None or look.stack.spec.paused:
+        if look is None or look.is_left_alone:
             self._tried[key] = time.monotonic()
             return
         STACK_OF_LOG.set("/".join(key))

@@ -51,13 +51,22 @@ class Look:
     assessment: Assessment
     answers: AnswerMemory
     versions: Mapping[str, str]  # uid -> resourceVersion, of all objects that it saw
+    is_left_alone: bool = False  # paused, or with a spec that cannot be read: nothing of it is written
 
     @classmethod
     def of(
-        cls, stack: AppStack, seen: Observed, context: Context, assessment: Assessment, answers: AnswerMemory
+        cls,
+        stack: AppStack,
+        seen: Observed,
+        context: Context,
+        assessment: Assessment,
+        answers: AnswerMemory,
+        *,
+        is_left_alone: bool = False,
     ) -> "Look":
         """To be kept until the next pass."""
-        return cls(stack, fold(seen), outline(seen), context, assessment, answers, versions_in(seen))
+        folded, brief, versions = fold(seen), outline(seen), versions_in(seen)
+        return cls(stack, folded, brief, context, assessment, answers, versions, is_left_alone)
 
 
 def versions_in(seen: Observed) -> dict[str, str]:

@@ -26,8 +26,8 @@ KEY = ("shop", "shop")
 class Cluster:
     """Pods with addresses, nodes that may be cut off, and an API server that takes marks."""
 
-    def __init__(self, *components: str, nodes: int = 3, paused: bool = False, **settings: Any) -> None:
-        self.stack = a_stack(paused=paused)
+    def __init__(self, *components: str, nodes: int = 3, left_alone: bool = False, **settings: Any) -> None:
+        self.stack = a_stack()
         self.pods = [self.a_pod(component, number) for component in components for number in range(nodes)]
         self.cut: set[str] = set()  # nodes
         self.refusal: ApiError | None = None
@@ -37,7 +37,7 @@ class Cluster:
         self.events: list[Object] = []
         self.looks = asyncio.Semaphore(1)
         self.operator = Operator(self, Settings.model_validate({**IMAGES, **settings}))  # type: ignore[arg-type]
-        self.operator.looks[KEY] = SimpleNamespace(stack=self.stack)  # type: ignore[assignment]
+        self.operator.looks[KEY] = SimpleNamespace(stack=self.stack, is_left_alone=left_alone)  # type: ignore[assignment]
         self.see()
 
     def a_pod(self, component: str, number: int) -> Object:

@@ -186,8 +186,8 @@ async def test_what_nobody_stands_in_for_costs_no_look() -> None:
     assert (cluster.marks, cluster.lists) == ([], 0)
 
 
-async def test_a_paused_stack_is_left_alone() -> None:
-    cluster = Cluster("api", paused=True)
+async def test_a_stack_that_is_paused_or_cannot_be_read_is_left_alone() -> None:
+    cluster = Cluster("api", left_alone=True)
     lookout = Lookout(cluster.operator, cluster.ask)
     await rounds(lookout)
     cluster.cut = {"node-1"}
