@@ -17,6 +17,7 @@ from appstack_operator.api import AppStack
 from appstack_operator.apply import apply
 from appstack_operator.client import ApiError
 from appstack_operator.converge import Operator
+from appstack_operator.daemons import STOP_SECONDS, WRITE_SECONDS
 from appstack_operator.events import build_silence
 from appstack_operator.kinds import BY_NAME
 from appstack_operator.logs import STACK as STACK_OF_LOG
@@ -36,7 +37,6 @@ EVERY_SECONDS = 1.0
 QUESTIONS_AT_ONCE = 500
 STACKS_AT_ONCE = 8
 AGAIN_SECONDS = 3.0  # what could not be written is tried again
-STOP_SECONDS = 5.0  # longer than a write takes: see lease.py
 POD = BY_NAME["Pod"]
 Ask = Callable[[str, int], Awaitable[Word]]
 
@@ -67,12 +67,15 @@ class Lookout:
             self._tasks = [asyncio.create_task(work, name=name, context=copy_context()) for name, work in works.items()]
 
     async def stop(self) -> None:
-        """Ask no more; a write that is under way ends by itself, or is given up when none takes so long."""
+        """Ask no more, and mark no more; a write that is under way ends by itself.
+
+        Given up only when none can be under way any more: after the passes' time nobody may begin one.
+        """
         self._is_stopping = True
         self._is_due.set()
         if self._tasks:
             self._tasks[0].cancel()
-            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS + WRITE_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -134,7 +137,7 @@ class Lookout:
                 self._patience.see_ready(place.uid, time.monotonic())
         for action in plan_marks(pods, self._silent, now):
             node = self._silent.get(action.uid)
-            if node is None or self._is_resting(node):
+            if self._is_stopping or node is None or self._is_resting(node):
                 continue
             if await apply(look.stack, [action], api):
                 self._tried[key] = time.monotonic()

@@ -269,8 +269,8 @@ async def test_neither_a_defect_nor_a_refusal_ends_it(
     assert "taking pods out of their Services crashed" in caplog.messages
 
 
-async def test_a_write_under_way_ends_before_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster, has_begun = Cluster("api"), asyncio.Event()
+async def test_a_write_under_way_ends_before_it_stops_and_no_other_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, has_begun = Cluster("api", "redis-sentinel"), asyncio.Event()
     patch = cluster.patch
 
     async def patch_slowly(*arguments: Any) -> Object:
