@@ -144,8 +144,9 @@ class Lookout:
             else:
                 marked[action.uid] = action
                 self._patience.mark(action.uid, node)
-        known = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places]
-        self._operator.neighbours.note(key, known)
+        if key in self._operator.looks:  # else it was deleted meanwhile, and nobody would forget it again
+            known = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places]
+            self._operator.neighbours.note(key, known)
         await self._tell(look.stack, marked, now)
 
     async def _tell(self, stack: AppStack, marked: Mapping[str, Action], now: datetime) -> None:

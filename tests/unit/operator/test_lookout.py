@@ -14,7 +14,7 @@ from appstack_operator.assess.pods import NODE_SILENT
 from appstack_operator.client import MAY_NOT_WRITE, ApiError
 from appstack_operator.lookout import Lookout
 from appstack_operator.rounds import Word
-from tests.unit.operator.cluster import Cluster, rounds
+from tests.unit.operator.cluster import KEY, Cluster, rounds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -284,6 +284,23 @@ async def test_a_write_under_way_ends_before_it_stops_and_no_other_begins(monkey
         cluster.cut = {"node-1"}
         await has_begun.wait()
     assert cluster.marks == ["shop-api-1"]
+
+
+async def test_a_stack_that_is_deleted_as_its_pods_are_marked_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("api")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout)
+    patch = cluster.patch
+
+    async def patch_and_delete(*arguments: Any) -> Object:
+        cluster.operator.forget(*KEY)
+        return await patch(*arguments)
+
+    monkeypatch.setattr(cluster, "patch", patch_and_delete)
+    cluster.cut = {"node-1"}
+    await rounds(lookout, 2)
+    assert cluster.marks == ["shop-api-1"]
+    assert cluster.operator.neighbours.one_on_each_node() == {}
 
 
 async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
