@@ -213,4 +213,7 @@ class Lookout:
         while not self._is_stopping:
             await self._is_due.wait()
             self._is_due.clear()
-            await asyncio.gather(*(one(key) for key in self.due()))
+            try:
+                await asyncio.gather(*(one(key) for key in self.due()))
+            except Exception:
+                logger.exception("what is to be taken out of Services cannot be told")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from appstack_operator.neighbours import Key
     from appstack_operator.objects import Object
 
 
@@ -261,12 +262,21 @@ async def test_neither_a_defect_nor_a_refusal_ends_it(
 
     monkeypatch.setattr(cluster, "list", list_or_fail)
     monkeypatch.setattr(cluster, "ask", ask_or_fail)
-    async with at_work(cluster, monkeypatch):
+    async with at_work(cluster, monkeypatch) as lookout:
+        due, defects = lookout.due, [ValueError("a defect")]
+
+        def due_or_fail() -> list[Key]:
+            if (task := asyncio.current_task()) and task.get_name() == "taking out" and defects:
+                raise defects.pop()
+            return due()
+
+        monkeypatch.setattr(lookout, "due", due_or_fail)
         await until(lambda: len(cluster.asked) > 5)
         cluster.cut = {"node-1"}
         await until(lambda: cluster.marks)
     assert "a round of questions to the nodes crashed" in caplog.messages
     assert "taking pods out of their Services crashed" in caplog.messages
+    assert "what is to be taken out of Services cannot be told" in caplog.messages
 
 
 async def test_a_write_under_way_ends_before_it_stops_and_no_other_begins(monkeypatch: pytest.MonkeyPatch) -> None:
