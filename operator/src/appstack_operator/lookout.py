@@ -57,8 +57,11 @@ class Lookout:
 
     @property
     def heard(self) -> frozenset[str]:
-        """The nodes that have answered: for a successor, which may begin because one of them is lost."""
-        return self._rounds.heard
+        """The nodes that have answered: for a successor, which may begin because one of them is lost.
+
+        No others than pods are on: it is noted in the Lease, which must not grow with all nodes that ever were.
+        """
+        return self._rounds.heard.intersection(self._operator.neighbours.nodes())
 
     def start(self) -> None:
         """Ask from now on, where the settings say so."""

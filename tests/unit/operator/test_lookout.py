@@ -313,6 +313,17 @@ async def test_a_stack_that_is_deleted_as_its_pods_are_marked_leaves_nothing(mon
     assert cluster.operator.neighbours.one_on_each_node() == {}
 
 
+async def test_a_successor_hears_only_of_nodes_that_have_pods_of_stacks() -> None:
+    cluster = Cluster("api", nodes=4)
+    lookout = Lookout(cluster.operator, cluster.ask, heard=["node-0", "gone-since-long"])
+    assert lookout.heard == {"node-0"}
+    await rounds(lookout)
+    assert lookout.heard == {"node-0", "node-1", "node-2", "node-3"}
+    cluster.pods.pop()
+    cluster.see()
+    assert lookout.heard == {"node-0", "node-1", "node-2"}
+
+
 async def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster("api", marks_silent_pods=False)
     async with at_work(cluster, monkeypatch):
