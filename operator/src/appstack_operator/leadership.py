@@ -146,7 +146,9 @@ class Leadership:
         pause = self._terms.look_every_seconds * spread
         if self._seen is None or not self._seen.holder:
             return pause
-        return max(0.05, min(pause, expires_at(self._seen, self._terms) - clock()))
+        left_seconds = expires_at(self._seen, self._terms) - clock()
+        # Where it could not be taken in its moment nobody answers, or somebody was faster: as often as ever, then.
+        return max(0.05, min(pause, left_seconds)) if left_seconds > 0 else pause
 
 
 def names_in(seen: Sighting | None) -> list[str]:

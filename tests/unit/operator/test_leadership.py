@@ -55,6 +55,21 @@ async def test_a_candidate_that_is_not_answered_for_long_is_not_ready(monkeypatc
     assert await is_ready_after(1)
 
 
+async def test_a_candidate_looks_when_the_lease_ends_and_asks_a_silent_server_no_more_often_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, server, terms = [1000.0], Server(), Terms()
+    monkeypatch.setattr(leadership, "clock", lambda: now[0])
+    candidate = Leadership(server, Ref("Lease", "home", "operator"), terms, Fence(), Health())  # type: ignore[arg-type]
+    assert not await candidate._attempt()
+    server.is_away = True
+    now[0] += 600 - terms.look_every_seconds / 2
+    assert candidate._pause_seconds() == pytest.approx(terms.look_every_seconds / 2)
+    now[0] += terms.look_every_seconds
+    assert not await candidate._attempt()
+    assert candidate._pause_seconds() >= terms.look_every_seconds
+
+
 class Keeper:
     """Keeps one Lease, and refuses a change of any state but the one that it is in."""
 
