@@ -69,12 +69,12 @@ class Fence:
         threading.Thread(target=go_on, name="fence", daemon=True).start()
 
     def loop_factory(self) -> asyncio.AbstractEventLoop:
-        """An event loop that checks before it hands out what it waited for.
+        """An event loop that checks before it hands out what it waited for, and before it sends anything.
 
-        A process that was stopped (SIGSTOP, a frozen machine) goes on exactly there: whatever was waiting, kopf's own
-        requests included, is ended before it can go on.
+        A process that was stopped (SIGSTOP, a frozen machine) goes on where it was. Most often it waited: whatever did,
+        kopf's own requests included, is ended before it can go on. Or it was about to send what it had been allowed to.
         """
-        return asyncio.SelectorEventLoop(FencedSelector(self))
+        return FencedLoop(self)
 
 
 class FencedSelector(selectors.DefaultSelector):
@@ -90,3 +90,31 @@ class FencedSelector(selectors.DefaultSelector):
         events = super().select(timeout)
         self._fence.check()
         return events
+
+
+class FencedLoop(asyncio.SelectorEventLoop):
+    """As usual, with a look at the Lease before each byte that leaves."""
+
+    def __init__(self, fence: Fence) -> None:
+        """Guard with this fence."""
+        super().__init__(FencedSelector(fence))
+        self._fence = fence
+
+    def _make_socket_transport(self, *arguments: Any, **options: Any) -> Any:
+        return self._fenced(super()._make_socket_transport(*arguments, **options))  # type: ignore[misc]
+
+    def _make_ssl_transport(self, *arguments: Any, **options: Any) -> Any:
+        return self._fenced(super()._make_ssl_transport(*arguments, **options))  # type: ignore[misc]
+
+    def _fenced(self, transport: Any) -> Any:
+        """The same transport, whose ways to send anything look at the Lease first."""
+        for name in ("write", "writelines"):
+            setattr(transport, name, self._after_a_look(getattr(transport, name)))
+        return transport
+
+    def _after_a_look(self, send: Callable[[Any], None]) -> Callable[[Any], None]:
+        def sent(data: Any) -> None:
+            self._fence.check()
+            send(data)
+
+        return sent
