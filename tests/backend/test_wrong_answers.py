@@ -115,7 +115,9 @@ def test_no_client_hears_what_a_lying_service_says(backend: Backend, name: str) 
     assert found is not None, true
     with impostor(int(found[1])) as service:
         address = f"127.0.0.1:{service.port}"
-        environment = {name: re.sub(pattern, address, true), "DATABASE_PATIENCE_SECONDS": "0"}
+        environment = {name: re.sub(pattern, address, true)}
+        if name == "DATABASE_URL":
+            environment["DATABASE_PATIENCE_SECONDS"] = "0"  # elsewhere a busy machine may keep a connection waiting
         if name == "REDIS_SENTINELS":
             environment[name] = address  # the only one
         if name == "REDIS_URL":
