@@ -49,6 +49,7 @@ def test_what_was_allowed_to_be_sent_is_not_sent_after_the_lease(tmp_path: Path,
 
     def serve(server: socket.socket) -> bytes:
         with server.accept()[0] as plain:
+            plain.settimeout(20)
             connection = own.wrap_socket(plain, server_side=True) if is_encrypted else plain
             return connection.recv(100) + connection.recv(100)
 
