@@ -40,7 +40,9 @@ async def test_the_promotion_hardly_waits_for_a_primary_that_was_found_silent(
         assert OWN_QUESTION not in before, standby.log[-3000:]
 
 
-async def test_a_primary_that_answers_ends_the_failover(tmp_path: Path, bare_cluster: BareCluster) -> None:
+async def test_a_living_primary_takes_a_lock_back_that_was_released_for_no_good(
+    tmp_path: Path, bare_cluster: BareCluster
+) -> None:
     proxy = FaultProxy(f"https://{bare_cluster.api}", bare_cluster.client_context())
     async with pair_behind(proxy, bare_cluster, tmp_path) as (primary, standby):
         await asyncio.to_thread(standby.run, "python3", "-c", RELEASE, str(standby.rest_port))

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 Changes = dict[str, tuple[str, str]]  # parameter -> its value before and after
 
-# What PostgreSQL writes there before its status.
-PID_FILE = "1\n/var/lib/postgresql/data/pgdata\n1764460800\n5432\n/run/postgresql\n0.0.0.0\n  1638404         0\n"
-
 A, B, C = "shop-postgres-0", "shop-postgres-1", "shop-postgres-2"
 
 
