@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,27 +15,34 @@ from tests.backend.kit.processes import ADMIN_TOKEN, wait_until
 from tests.backend.test_queries import application
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
     from tests.backend.kit.processes import Backend
 
 
-def send_and_hang_up(port: int, path: str, media_type: str, body: bytes, headers: str = "") -> None:
-    """A whole request whose sender is gone before the answer."""
+@contextmanager
+def sent(port: int, path: str, media_type: str, body: bytes, headers: str = "") -> Iterator[None]:
+    """A whole request whose sender waits as long as the block runs, and is then gone without a look at the answer.
+
+    One who hangs up at once may be found gone before the request is read: then it is not carried out, and need not be.
+    """
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Type: {media_type}\r\n"
         f"{headers}Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head.encode() + body)
+        yield
 
 
 def test_an_import_whose_answer_was_lost_is_found_by_its_key(backend: Backend) -> None:
     backend.start_api()
     backend.start_worker()
     api, body = backend.client(), feeds.as_csv(feeds.rows(1_200, seed=91))
-    send_and_hang_up(backend.api_port, "/v1/imports", "text/csv", body, "Idempotency-Key: lost\r\n")
-    wait_until(lambda: api.pages("/v1/jobs"), "it was begun")
+    with sent(backend.api_port, "/v1/imports", "text/csv", body, "Idempotency-Key: lost\r\n"):
+        wait_until(lambda: api.pages("/v1/jobs"), "it was begun")
     first = api.ended(api.pages("/v1/jobs")[0]["id"])
     again = api.feed(body, Idempotency_Key="lost")
     assert again["id"] == first["id"] and again["state"] == "succeeded"
@@ -46,8 +54,8 @@ def test_a_token_whose_answer_was_lost_is_found_by_its_name_and_revoked(backend:
     backend.start_api()
     http = backend.client().http
     body = json.dumps({"name": "lost", "scopes": ["read"]}).encode()
-    send_and_hang_up(backend.api_port, "/v1/tokens", "application/json", body)
-    (token,) = wait_until(lambda: http.get("/v1/tokens").json()["items"], "it was made all the same")
+    with sent(backend.api_port, "/v1/tokens", "application/json", body):
+        (token,) = wait_until(lambda: http.get("/v1/tokens").json()["items"], "it was made")
     assert (token["name"], token["revoked_at"]) == ("lost", None)
     revoked = http.delete(f"/v1/tokens/{token['id']}")
     assert revoked.is_success and revoked.json()["revoked_at"]

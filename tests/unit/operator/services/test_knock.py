@@ -6,7 +6,6 @@ import asyncio
 import errno
 import socket
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,13 +78,16 @@ def test_errors_of_the_system_mean(code: int | None, word: Word) -> None:
     assert word_of(code) is word
 
 
-async def test_no_socket_stays_open(port: int) -> None:
-    with a_silent_port() as silent, ExitStack() as stack:
-        before = socket.socket()
-        stack.enter_context(before)
-        for _ in range(3):
-            await knock("127.0.0.1", port)
-        await knock("127.0.0.1", silent)
-        after = socket.socket()
-        stack.enter_context(after)
-        assert after.fileno() == before.fileno() + 1
+async def test_no_socket_stays_open(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    doors: list[socket.socket] = []
+
+    class Door(socket.socket):
+        def __init__(self, *arguments: int) -> None:
+            super().__init__(*arguments)
+            doors.append(self)
+
+    with a_silent_port() as silent, monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", Door)
+        words = [await knock("127.0.0.1", where) for where in (port, silent)]
+    assert words == [Word.ANSWER, Word.SILENCE]
+    assert len(doors) == len(words) and all(door.fileno() == -1 for door in doors)
