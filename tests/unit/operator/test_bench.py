@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
-from bench.operator.__main__ import ROWS, document, figures_in, table
+from bench.operator.__main__ import ROWS, children_named, document, figures_in, table
 
 METRICS = """
 # TYPE appstack_passes_total counter
@@ -35,6 +36,15 @@ def row(page: str, name: str) -> str:
 def test_passes_are_told_from_the_stacks_that_had_one() -> None:
     figures = figures_in(METRICS)
     assert (figures["passes"], figures["stacks"]) == (5, 2)
+
+
+def test_processes_are_found_by_their_names_among_the_own_ones() -> None:
+    with subprocess.Popen(["sleep", "600"]) as mine:
+        try:
+            assert mine.pid in children_named("etcd", "sleep")
+            assert mine.pid not in children_named("etcd")
+        finally:
+            mine.kill()
 
 
 def test_a_missed_aim_is_seen_at_once() -> None:
