@@ -358,7 +358,7 @@ def table(sizes: dict[int, dict[str, Any]], written: dict[str, Any]) -> str:
         "Written by `make bench-operator`. Real etcd, kube-apiserver and kube-controller-manager; a kwok node runs the",
         "pods, and a scripted responder answers for Patroni, Sentinel, Redis and RabbitMQ. Each stack has a namespace",
         "of its own, one instance of each managed service, an API pod and a worker pool that scales on its backlog;",
-        "services are asked every 15 s, for the lengths of queues every 5 s, of empty ones every 10 s.",
+        "services are asked every 15 s, for the lengths of queues in which something waits every 5 s.",
         "Everything shares one machine. n is 1.",
         f"At rest is {REST_SECONDS} s, once no more passes come than are due. Every stack has one in ten minutes, at a",
         "moment of its own; those due in that time count as that one, all others as more.",

@@ -20,10 +20,9 @@ from appstack_operator.services.external import ask_external
 from appstack_operator.services.rabbitmq import ask_backlog
 
 # As long as all is well, the services are asked less often: a change of roles shows in labels of pods, and wakes us
-# at once. Only the number of workers follows the queues at every look.
+# at once. Only the number of workers follows queues in which something waits at every look; most are empty most of
+# the time, and those are asked with everything else.
 CALM_SECONDS = 15.0
-# An empty queue is asked for its length at every second look only: most queues are empty most of the time.
-IDLE_LOOKS = 2
 # Each question to somebody else's service is a log-in there: fewer of them, but while it does not answer.
 EXTERNAL_SECONDS = 15.0
 # Nobody tells of a change in an object without our label ...
@@ -32,12 +31,12 @@ UNTOLD_SECONDS = 45.0
 JUDGED_SECONDS = 120.0
 
 
-class Backlog(Enum):
-    """What waits for the pools that scale."""
+class Finding(Enum):
+    """What a look comes to."""
 
-    NEWS = "news"  # another number of workers is needed, or nobody can tell
-    WAITING = "waiting"  # there is some, and there are as many workers as it needs
-    IDLE = "idle"  # nothing
+    NEWS = "news"  # a pass would come to other conclusions or another number of workers, or nobody can tell
+    WAITING = "waiting"  # there is a backlog, and there are as many workers as it needs
+    IDLE = "idle"  # nothing waits for the pools that scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +84,20 @@ async def rest(
     """Return when an input of the stack has changed, when services say news, or after the delay."""
     ends_at = time.monotonic() + delay_seconds
     asked_at = asked_external_at = untold_at = judged_at = time.monotonic()
-    idle_looks = 0
+    found = Finding.WAITING
     while (left_seconds := ends_at - time.monotonic()) > 0:
         await asyncio.sleep(min(left_seconds, every_seconds))
         if look is None:
             continue
         if is_calm(look) and time.monotonic() - asked_at < CALM_SECONDS:
-            idle_looks = max(idle_looks - 1, 0)
-            if idle_looks:
-                continue
-            backlog = await ask_for_backlog(look, memory)
-            if backlog is not Backlog.NEWS:
-                idle_looks = IDLE_LOOKS if backlog is Backlog.IDLE else 0
+            found = found if found is Finding.IDLE else await look_at_backlog(look, memory)
+            if found is not Finding.NEWS:
                 continue
         is_external_due = time.monotonic() - asked_external_at >= EXTERNAL_SECONDS or not all_answer(look)
         asked_at = time.monotonic()
         is_judged = is_calm(look) and asked_at - judged_at < JUDGED_SECONDS
-        if await services_have_news(look, memory, is_external_due=is_external_due, is_judged=is_judged):
+        found = await look_at_services(look, memory, is_external_due=is_external_due, is_judged=is_judged)
+        if found is Finding.NEWS:
             return
         if is_external_due:
             asked_external_at = asked_at
@@ -127,19 +123,23 @@ def is_calm(look: Look) -> bool:
     return all(verdict.is_true for verdict in look.assessment.verdicts.values()) and all_answer(look)
 
 
-async def ask_for_backlog(look: Look, memory: ScalingMemory) -> Backlog:
-    """What the queues ask for by now; nothing where no pool scales on one of ours."""
+async def look_at_backlog(look: Look, memory: ScalingMemory) -> Finding:
+    """By the queues alone; idle where no pool scales on one of ours."""
     pods = look.outline.pods("rabbitmq")
     if not look.context.worker_replicas or not pods:
-        return Backlog.IDLE
+        return Finding.IDLE
     told = await ask_backlog(pods, look.context.credentials)
     if told is None:
-        return Backlog.NEWS
+        return Finding.NEWS
     rabbitmq = replace(look.outline.rabbitmq, backlog=told.backlog, in_hand=told.in_hand, backlog_error="")
-    seen = replace(look.outline, rabbitmq=rabbitmq, now=datetime.now(UTC))
+    return by_backlog(look, replace(look.outline, rabbitmq=rabbitmq, now=datetime.now(UTC)), memory)
+
+
+def by_backlog(look: Look, seen: Observed, memory: ScalingMemory) -> Finding:
+    """What the queues ask for by now."""
     if scale_workers(look.stack, seen, memory) != look.context.worker_replicas:
-        return Backlog.NEWS
-    return Backlog.IDLE if is_idle(look.stack, seen) else Backlog.WAITING
+        return Finding.NEWS
+    return Finding.IDLE if is_idle(look.stack, seen) else Finding.WAITING
 
 
 def all_answer(look: Look) -> bool:
@@ -147,8 +147,8 @@ def all_answer(look: Look) -> bool:
     return not any(answer.error or answer.reads_error for answer in look.seen.external_answers.values())
 
 
-async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_due: bool, is_judged: bool) -> bool:
-    """Whether the services now lead to other conclusions than in the last pass.
+async def look_at_services(look: Look, memory: ScalingMemory, *, is_external_due: bool, is_judged: bool) -> Finding:
+    """By all services: whether they now lead to other conclusions than in the last pass.
 
     The same answers lead to the same ones, but for what time does: `is_judged` says that this was looked at just now.
     """
@@ -159,8 +159,8 @@ async def services_have_news(look: Look, memory: ScalingMemory, *, is_external_d
     if not is_judged or answers_in(outline) != answers_in(look.seen):
         seen = replace(outline, objects=unfold(look.seen).objects)
         if conclusions(seen, assess_stack(look.stack, seen, look.context)) != conclusions(look.seen, look.assessment):
-            return True
-    return scale_workers(look.stack, outline, memory) != look.context.worker_replicas
+            return Finding.NEWS
+    return by_backlog(look, outline, memory)
 
 
 def answers_in(seen: Observed) -> Sequence[object]:

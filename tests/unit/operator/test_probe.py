@@ -7,7 +7,6 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -19,7 +18,7 @@ from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.observe import observe_services
 from appstack_operator.observed import Observed, PostgresAnswers, PostgresMember, RabbitmqAnswers
-from appstack_operator.probe import Look, conclusions, rest, services_have_news
+from appstack_operator.probe import Finding, Look, conclusions, look_at_services, rest
 from appstack_operator.scaling import ScalingMemory
 from appstack_operator.services import rabbitmq
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
@@ -67,12 +66,10 @@ class Broker:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.asked_at: list[float] = []
         self.length = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
-        self.asked_at.append(asyncio.get_running_loop().time())
         if request.path.startswith("/api/queues"):
             counts = {"messages_ready": self.length, "messages_unacknowledged": 0}
             return web.json_response([{"name": "bulk", **counts}])
@@ -109,6 +106,7 @@ async def looks_between(look: Look, seconds: float = 2.0, every_seconds: float =
 
 async def test_a_calm_stack_is_asked_for_its_queues_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_broker(monkeypatch) as broker:
+        broker.length = 1
         assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1))
         assert len(broker.asked) > 3
         assert {path.split("/")[2] for path in broker.asked} == {"queues"}
@@ -127,19 +125,22 @@ async def test_a_calm_stack_is_asked_everything_after_a_while(monkeypatch: pytes
         assert any(path.startswith("/api/nodes") for path in broker.asked)
 
 
-async def test_empty_queues_are_asked_half_as_often_as_those_where_something_waits(
+async def test_empty_queues_are_asked_with_everything_else_and_others_at_each_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def pauses(length: int) -> list[float]:
-        """Between two questions, the shortest first."""
+    monkeypatch.setattr(probe, "CALM_SECONDS", 10 * PACE_SECONDS)
+
+    async def questions(length: int, after: Finding) -> int:
+        """How many there were for the queues alone, in some 40 looks; `after`: what those at everything came to."""
+        monkeypatch.setattr(probe, "look_at_services", lambda *_, **__: asyncio.sleep(0, result=after))
         async with a_broker(monkeypatch) as broker:
             broker.length = length
             assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY), bulk=1), 2.0, PACE_SECONDS)
-            return sorted(after - before for before, after in pairwise(broker.asked_at))
+            return len(broker.asked)
 
-    # On a busy machine one question comes late and the next one in time: the shortest pause says little of the others.
-    assert median(await pauses(0)) > 1.8 * PACE_SECONDS
-    assert (await pauses(1))[0] < 1.8 * PACE_SECONDS
+    assert await questions(0, Finding.IDLE) == 1, "the first look after a pass"
+    assert 1 < await questions(0, Finding.WAITING) < 6, "the first look after each at everything"
+    assert await questions(1, Finding.WAITING) > 8
 
 
 async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +168,8 @@ class Judge:
 
 
 async def has_news(look: Look, *, is_judged: bool) -> bool:
-    return await services_have_news(look, ScalingMemory(), is_external_due=False, is_judged=is_judged)
+    found = await look_at_services(look, ScalingMemory(), is_external_due=False, is_judged=is_judged)
+    return found is Finding.NEWS
 
 
 async def a_look_at_silence(verdict: Verdict | None = None) -> Look:
@@ -231,11 +233,11 @@ async def test_a_calm_stack_is_judged_now_and_then(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(probe, "inputs_have_changed", lambda *_: asyncio.sleep(0, result=False))
     looks: list[tuple[float, bool]] = []
 
-    async def note(*_: object, is_judged: bool, **__: object) -> bool:
+    async def note(*_: object, is_judged: bool, **__: object) -> Finding:
         looks.append((time.monotonic(), is_judged))
-        return False
+        return Finding.IDLE
 
-    monkeypatch.setattr(probe, "services_have_news", note)
+    monkeypatch.setattr(probe, "look_at_services", note)
     assert not await looks_between(a_look(Verdict.true(Reason.HEALTHY)), 2.7)
     assert looks[0][1]
     judged_at = [moment for moment, is_judged in looks if not is_judged]
