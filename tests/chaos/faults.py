@@ -362,6 +362,16 @@ def bring_together(site: Site) -> None:
         time.sleep(5)  # roles are told by labels; and a Sentinel refuses another failover so soon
 
 
+def bring_apart(site: Site, node: str) -> None:
+    """Have Redis' master on another node than this one."""
+    deadline = time.monotonic() + 120
+    while site.leader("redis").node == node:
+        if time.monotonic() > deadline:
+            raise Trouble(f"Redis' master does not leave {node}")
+        fail_over(site.target().redis)
+        time.sleep(5)
+
+
 def switch_over(site: Site, candidate: str) -> None:
     """Have Patroni move PostgreSQL's primary to this pod."""
     words = ("patronictl", "-c", PATRONI, "switchover", f"{site.name}-postgres", "--candidate", candidate, "--force")

@@ -121,6 +121,8 @@ def perform(
     if scenario.together:
         faults.bring_together(site)
     victim = site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
+    if scenario.apart:
+        faults.bring_apart(site, victim.node)
     restore = prepare_operator(scenario, site, victim)
     cleanup.callback(restore)
     load = Load(site, directory)

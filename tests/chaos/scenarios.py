@@ -36,7 +36,8 @@ class Scenario:
     isolated: tuple[str, ...] = ()  # services that have clients inside the cut-off node
     is_planned: bool = False  # nobody fails: what was acknowledged has to be there
     follower: bool = False  # the victim is no leader
-    together: bool = False  # first bring PostgreSQL's primary and Redis' master onto one node
+    together: bool = False  # first bring PostgreSQL's primary and Redis' master onto one node ...
+    apart: bool = False  # ... or Redis' master off the victim's: where it happens to be would decide a row's figures
     tenfold: bool = False
     needs_limited_volumes: bool = False
     zero_failed: bool = False  # no request of a user may fail
@@ -114,7 +115,7 @@ def node_faults() -> list[Scenario]:
     """What can befall the node of PostgreSQL's primary, or another one; with the operator, without, and with both."""
 
     def made(name: str, fault: str, strike: Strike, *, role: str = "node of the primary", **more: Any) -> Scenario:
-        given = {"aims": GONE, "hold_seconds": 45.0, "watch_seconds": 60.0, "role": role, **more}
+        given = {"aims": GONE, "hold_seconds": 45.0, "watch_seconds": 60.0, "role": role, "apart": True, **more}
         return Scenario(name, fault, "postgres", strike=strike, **given)
 
     def each(name: str, *words: Any, is_core: bool = False, **more: Any) -> list[Scenario]:
@@ -130,7 +131,7 @@ def node_faults() -> list[Scenario]:
         "-out": ("node cannot send for 45 s", faults.partition("out")),
     }
     crash = ("node crashed, restarted after 45 s", faults.crash)
-    both: dict[str, Any] = {"role": "node of the primary and of Redis' master", "together": True}
+    both: dict[str, Any] = {"role": "node of the primary and of Redis' master", "together": True, "apart": False}
     planned: dict[str, Any] = {"aims": ROLLED, "hold_seconds": 30.0, "is_planned": True}
     return [
         *(one for way, cut in cuts.items() for one in each(f"node-cut{way}", *cut, isolated=INSIDE, is_core=not way)),
@@ -139,9 +140,9 @@ def node_faults() -> list[Scenario]:
             f"node-cut-replica{way}", *cut, follower=True, role="node of the replica")),
         *each("node-crashed", *crash, is_core=True),
         *each("node-crashed-two", *crash, **both),
-        *each("node-drained", "node drained", faults.drain, **planned, is_core=True),
+        *each("node-drained", "node drained", faults.drain, **both, **planned, is_core=True),
         made("nodes-drained", "two nodes drained, one after the other", faults.drain_replica_first, **planned,
-             role="nodes of the replica and the primary"),
+             role="nodes of the replica and the primary", apart=False),
         made("tenfold", "node cut off for 45 s while the load grows tenfold", faults.partition(), tenfold=True),
         made(
             "control-asynchronous", "node cut off for 45 s, synchronous replication off", faults.partition(),

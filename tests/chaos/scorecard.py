@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from hashlib import sha256
 from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from tests.chaos.judgements import judgements
 from tests.chaos.scenarios import SCENARIOS, SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 Row = dict[str, Any]
 Run = dict[str, Any]
@@ -41,6 +42,7 @@ COUNTS = ("failed_requests", "lost_acked", "duplicated", "slow_requests")
 IDENTITY = ("fault", "role", "operator", "service", "client")
 FACTOR = 2.0  # between the medians of two scorecards, where one reproduces the other
 REPRODUCED = f"same rows, nothing lost, medians within a factor of {FACTOR:g} (times under 1 s count as 1 s)"
+SCENARIO_OF = {(each.fault, each.role, each.operator): name for name, each in SCENARIOS.items()}
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
 OF_NEWER_REPEAT = ("isolated_stale_s", "masters")  # not in runs that are older than these figures
 
@@ -78,6 +80,8 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
                 "date": run["date"],
                 "n": number,
                 "load_average": run["load_average"],
+                "commit": run.get("commit", ""),
+                "images": mark_of(run),
                 **{key: row[key] for key in OF_REPEAT},
                 **{key: row[key] for key in OF_NEWER_REPEAT if key in row},
             }
@@ -123,7 +127,13 @@ def typical(runs: Sequence[Run], service: str) -> tuple[Run, str]:
 
 def builds(runs: Iterable[Run]) -> Counter[tuple[str, str]]:
     """How many runs are of which commit and images."""
-    return Counter((run.get("commit") or "unknown", json.dumps(run.get("images"), sort_keys=True)) for run in runs)
+    return Counter((run.get("commit") or "unknown", mark_of(run)) for run in runs)
+
+
+def mark_of(run: Run) -> str:
+    """A short word for the images of a run; of one that was published it is all that is known. Empty: not known."""
+    images = run.get("images") or ""
+    return images if isinstance(images, str) else sha256(json.dumps(images, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def provenance(runs: Iterable[Run]) -> str:
@@ -141,6 +151,44 @@ def mixed(runs: Sequence[Run]) -> str:
     found = builds(runs[:-1])
     others = sum(found.values()) - found[next(iter(builds(runs[-1:])))]
     return f"{others} kept runs are of another commit or other images: FRESH=1 forgets them.\n" if others else ""
+
+
+# What was published before
+
+
+def published(rows: Iterable[Row]) -> list[Run]:
+    """The runs behind published rows, as far as these tell of them: `rows_of_runs` makes the same rows of them again.
+
+    Without rows of scenarios that are no more.
+    """
+    runs: dict[tuple[str, str], Run] = {}
+    for row in rows:
+        if not (name := scenario_of(row)):
+            continue
+        own = {key: row[key] for key in (*IDENTITY, "aim", "conditions")}
+        for repeat in row["repeats"]:
+            about = {key: repeat.get(key, "") for key in ("date", "load_average", "commit", "images")}
+            run = runs.setdefault((name, repeat["date"]), {"scenario": name, **about, "rows": []})
+            run["rows"].append({**own, **repeat})
+    return list(runs.values())
+
+
+def scenario_of(row: Row) -> str:
+    """The scenario that a row is of; empty where there is none any more."""
+    return SCENARIO_OF.get((row["fault"], row["role"], row["operator"]), "")
+
+
+def of_scenarios(rows: Iterable[Row], names: Collection[str]) -> list[Row]:
+    """The rows of these scenarios."""
+    return [row for row in rows if scenario_of(row) in names]
+
+
+def together(before: Sequence[Run], fresh: Sequence[Run]) -> list[Run]:
+    """All that counts now: fresh runs replace published ones of their scenario, but for those of the same images."""
+    images = {(run["scenario"], mark_of(run)) for run in fresh}
+    replaced, known = {name for name, _ in images}, {(run["scenario"], run["date"]) for run in fresh}
+    stand = [run for run in before if run["scenario"] not in replaced or (run["scenario"], mark_of(run)) in images]
+    return [*(run for run in stand if (run["scenario"], run["date"]) not in known), *fresh]
 
 
 # The reproduction
@@ -205,13 +253,14 @@ victim's, over connections that they *hold*, or *reconnecting* for every operati
 - **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
 - **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, in the worst repeat.
 - **Whole**: seconds to `HighlyAvailable` again, *never*: not in 7 minutes; after a node's loss counted from its return.
+- **Measured**: the day, and the commits of the repeats. A row stands until it is run with other images.
 
 {machine}
 A read through the API that a cache answers with an older value is *stale* and fails its row; it is no lost write.
 """
 COLUMNS = (
     *("fault", "who", "operator", "service", "write gap, held", "reconnecting", "read gap"),
-    *("user", "isolated", "lost", "whole", "aim", "n"),
+    *("user", "isolated", "lost", "whole", "aim", "n", "measured"),
 )
 
 
@@ -253,8 +302,15 @@ def line_of(clients: dict[str, Row]) -> str:
         spread(held, "recovered_s"),
         f"{held['aim']['write_gap_s']:g} s{verdict}",
         str(len(held["repeats"])),
+        measured(held),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def measured(row: Row) -> str:
+    """The day of the last repeat, and the commits of all: 11-30, 9e62ff9."""
+    commits = dict.fromkeys(repeat["commit"][:7] for repeat in row["repeats"])
+    return ", ".join([max(repeat["date"] for repeat in row["repeats"])[5:10], *filter(None, commits)])
 
 
 def spread(row: Row, key: str) -> str:

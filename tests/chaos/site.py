@@ -123,10 +123,11 @@ class Site:
         return str(lock["metadata"].get("annotations", {}).get("appstack.dev/early-failover", ""))
 
     def images(self) -> dict[str, str]:
-        """What the operator runs the services with: name -> reference, whatever an upgrade of ours has appended."""
-        found = self.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["template"]["spec"]["containers"][0]["env"]
-        values = {each["name"]: each.get("value", "") for each in found if each["name"].startswith(IMAGE)}
-        return {name.removeprefix(IMAGE).lower(): value.removesuffix("-chaos") for name, value in values.items()}
+        """The operator's, and what it runs, whatever an upgrade of ours has appended: name -> reference."""
+        container = self.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["template"]["spec"]["containers"][0]
+        values = {each["name"]: each.get("value", "") for each in container["env"] if each["name"].startswith(IMAGE)}
+        found = {"operator": container["image"], **values}
+        return {name.removeprefix(IMAGE).lower(): value.removesuffix("-chaos") for name, value in found.items()}
 
     def leader(self, service: str) -> Victim:
         """The pod that leads a service, once somebody does: primary, master, or leader of the chaos queue.

@@ -68,6 +68,13 @@ def test_the_core_has_clients_inside_a_node_that_is_cut_off_for_all_three_servic
     assert all(SCENARIOS[name].together for name in SCENARIOS if "redis" in SCENARIOS[name].isolated)
 
 
+def test_where_redis_master_is_when_a_node_goes_is_no_matter_of_luck() -> None:
+    nodes = {name: each for name, each in SCENARIOS.items() if each.role.startswith("node of")}
+    assert len(nodes) > 25
+    assert all(each.together is not each.apart for name, each in nodes.items() if name != "disk-full")
+    assert all(each.together is ("Redis" in each.role) for each in nodes.values())
+
+
 def test_every_image_is_upgraded_under_load() -> None:
     upgraded = {name.removeprefix("upgrade-") for name in SCENARIOS if name.startswith("upgrade-")}
     assert upgraded == {path.parent.name for path in ROOT.glob("*/Dockerfile")} | {

@@ -7,7 +7,20 @@ from typing import Any
 
 from tests.chaos.plots import plot
 from tests.chaos.scenarios import CORE, SCENARIOS
-from tests.chaos.scorecard import KEYS, differences, mixed, notes_of, page, provenance, rows_of_runs, typical
+from tests.chaos.scorecard import (
+    KEYS,
+    differences,
+    mixed,
+    notes_of,
+    of_scenarios,
+    page,
+    provenance,
+    published,
+    rows_of_runs,
+    scenario_of,
+    together,
+    typical,
+)
 
 
 def a_run(gap: float, date: str, **changes: Any) -> dict[str, Any]:
@@ -153,6 +166,49 @@ def test_the_page_says_of_which_build_its_runs_are() -> None:
     other = {**RUNS[0], "commit": "def", "images": {"redis": "r:2"}}
     assert provenance([*one, other]) == "**A mix**: 3 of commit abc, 1 of commit def, of different images."
     assert mixed([*one, other]).startswith("3 kept runs are of another commit")
+
+
+OLD, NEW = {"commit": "0ld", "images": {"redis": "r:1"}}, {"commit": "n3w", "images": {"redis": "r:2"}}
+
+
+def test_every_scenario_is_known_by_what_its_rows_say() -> None:
+    for name, each in SCENARIOS.items():
+        assert scenario_of({"fault": each.fault, "role": each.role, "operator": each.operator}) == name
+
+
+def test_published_rows_are_runs_again_of_which_the_same_rows_are_made() -> None:
+    rows, names = rows_of_runs([{**run, **OLD} for run in RUNS])
+    assert rows_of_runs(published(rows)) == (rows, names)
+    assert [run["commit"] for run in published(rows)] == ["0ld"] * 3
+    older = [{**row, "repeats": [without(each, "commit", "images") for each in row["repeats"]]} for row in rows]
+    assert {run["commit"] for run in published(older)} == {""}
+    assert published([{**row, "role": "a role of before"} for row in rows]) == []
+
+
+def without(found: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key not in keys}
+
+
+def test_a_published_row_stands_until_it_is_run_with_other_images() -> None:
+    before = published(rows_of_runs([{**run, **OLD} for run in RUNS])[0])
+    more = {**a_run(3.0, "2026-11-30T10:00"), **OLD, "commit": "d0c5"}
+    assert len(together(before, [more])) == 4
+    assert len(together(before, [more, {**RUNS[0], **OLD}])) == 4, "published already"
+    newer = {**a_run(3.0, "2026-11-30T10:00"), **NEW}
+    assert together(before, [newer]) == [newer]
+    other = {**newer, "scenario": "redis-master-sigkill"}
+    assert together(before, [other]) == [*before, other]
+
+
+def test_the_page_tells_of_each_row_when_and_of_which_commits_it_is() -> None:
+    rows, names = rows_of_runs([{**RUNS[0], **OLD}, {**RUNS[1], **OLD, "commit": "d0c5"}])
+    assert "| 4 s | 2 | 11-24, 0ld, d0c5 |" in page(rows, names, "").replace(" **missed**", "")
+
+
+def test_only_what_was_asked_for_is_compared() -> None:
+    rows, _ = rows_of_runs(RUNS)
+    assert of_scenarios(rows, ["postgres-primary-sigkill"]) == rows
+    assert of_scenarios(rows, ["node-cut"]) == []
 
 
 def test_a_reproduction_has_the_same_rows_nothing_lost_and_medians_within_a_factor_of_two() -> None:
