@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Patroni, with four rules changed. When does a primary stop that does not know whether its lock was renewed?
+"""Patroni, with five rules changed. When does a primary stop that does not know whether its lock was renewed?
 
 A slow API server (etcd elects a leader, a disk stalls) carries out a renewal and answers it too late. Patroni asks once
 more, meets a conflict with its own first request, and where `retry_timeout` leaves no second to look who holds the
@@ -12,7 +12,8 @@ It goes on for as long as `lone_primary.py` lets it, and its lock is good for lo
 How long does a candidate wait for a former primary? Patroni asks every member and gives it 2 s. One whose lock was
 released early has been silent to every question just before: it is asked once more, and given less.
 
-And a primary that hands over before a planned stop keeps its role label until its successor has one (`staying.py`).
+A primary that hands over before a planned stop keeps its role label until its successor has one (`staying.py`). And it
+asks again where giving its lock back failed, of which Patroni takes no notice: all would wait until it has run out.
 """
 
 import logging
@@ -23,7 +24,7 @@ from typing import Any
 
 from lone_primary import LONE_TTL_SECONDS, Renewal, Rhythm, is_alone, may_go_on
 from patroni.__main__ import main
-from patroni.dcs import Member
+from patroni.dcs import Leader, Member
 from patroni.dcs.kubernetes import Kubernetes, KubernetesError
 from patroni.ha import Ha, _MemberStatus
 from release_rules import found_silent
@@ -36,9 +37,12 @@ UpdateLock = Callable[..., bool]
 AskAll = Callable[[Ha], bool]
 Ask = Callable[[Ha, Member], _MemberStatus]
 Touch = Callable[[Kubernetes, dict[str, Any]], bool]
+Release = Callable[[Kubernetes, Leader | None, int | None], bool]
 
 # Whoever lives answers within milliseconds, and ends the failover.
 SILENT_SECONDS = 0.5
+# The server has stopped: for so long it is worth while to ask again, and so often.
+RELEASE_SECONDS, AGAIN_SECONDS = 10.0, 0.2
 
 
 def now() -> float:
@@ -154,12 +158,29 @@ def that_stays_until_its_successor_comes(touch: Touch) -> Touch:
     return touched
 
 
+def that_asks_again(release: Release) -> Release:
+    """Giving the lock back, until that is done, or it is no longer this member's, as the watch tells."""
+
+    def released(dcs: Kubernetes, leader: Leader | None, last_lsn: int | None = None) -> bool:
+        give_up_at = now() + RELEASE_SECONDS
+        while not (is_done := release(dcs, leader, last_lsn)) and now() < give_up_at:
+            lock = dcs._kinds.get(dcs.leader_path)
+            if lock is None or holder(lock.metadata.annotations) != dcs._name:
+                break
+            logging.getLogger("patroni").warning("the lock could not be given back, and is asked for again")
+            time.sleep(AGAIN_SECONDS)
+        return is_done
+
+    return released
+
+
 # Not below: as a pod's first process Patroni works in a child, which imports this module where it is not a mere fork.
 Kubernetes._update_leader_with_retry = that_knows_when_it_failed(Kubernetes._update_leader_with_retry)
 Kubernetes.attempt_to_acquire_leader = that_notes_when(Kubernetes.attempt_to_acquire_leader)
 Ha.update_lock = that_notes_who_else_may_lead(Ha.update_lock)
 Ha.check_failsafe_topology = that_nobody_needs_to_answer(Ha.check_failsafe_topology)
 Ha.fetch_node_status = that_hardly_waits_for_the_silent(Ha.fetch_node_status)
+Kubernetes.delete_leader = that_asks_again(Kubernetes.delete_leader)
 Kubernetes.stopped_at = None
 Kubernetes.touch_member = that_stays_until_its_successor_comes(Kubernetes.touch_member)
 
