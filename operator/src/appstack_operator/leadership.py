@@ -19,8 +19,10 @@ from appstack_operator.objects import Object
 logger = logging.getLogger(__name__)
 
 JITTER = 0.2
+AGAIN_SECONDS = 0.5  # after a renewal that has failed: until the Lease has to be given up there is time for few
 Names = Callable[[], Collection[str]]
 HEARD = "appstack.dev/nodes-heard"  # an annotation of the Lease: the nodes that have answered its holder
+MOST_HEARD = 65_536  # characters of it: with more than 256 KiB of annotations each renewal would be refused
 
 
 def new_identity() -> str:
@@ -38,6 +40,7 @@ class Leadership:
         self._api, self._ref, self._terms, self._fence, self._health = api, ref, terms, fence, health
         self._seen: Sighting | None = None
         self._answered_at = clock()
+        self._has_failed = False
         self._fence.close()
         metrics.IS_LEADER.set(0)
 
@@ -92,6 +95,7 @@ class Leadership:
             self._seen = Sighting(await self._write(step, self._seen), begun)
             self._note_answer()
         except ApiError as error:
+            self._has_failed = True
             logger.warning("%s: %s", self._ref, error.message)
             if clock() - self._answered_at > self._terms.lease_seconds:
                 self._health.is_ready = False
@@ -100,6 +104,7 @@ class Leadership:
             return False
         finally:
             self._health.beat("lease")
+        self._has_failed = False
         self._fence.hold_until(begun + self._terms.hold_seconds)
         return True
 
@@ -134,15 +139,16 @@ class Leadership:
     async def _patch(self, seen: Sighting, spec: Object) -> Object:
         """Change exactly the state that was seen: anybody's change in between is a conflict."""
         meta: Object = {"resourceVersion": seen.version}
-        if (names := sorted(self.heard())) and names != names_in(seen):
-            meta["annotations"] = {HEARD: ",".join(names)}
+        note = ",".join(names := sorted(self.heard()))
+        if names and names != names_in(seen) and len(note) <= MOST_HEARD:
+            meta["annotations"] = {HEARD: note}
         return await self._api.patch(self._ref, {"metadata": meta, "spec": spec})
 
     def _pause_seconds(self) -> float:
         """Until the next look: never past the moment at which the Lease could be taken."""
         spread = 1 + JITTER * random.random()  # noqa: S311  # spreads load, hides nothing
         if self._fence.is_open:
-            return self._terms.renew_every_seconds * spread
+            return (AGAIN_SECONDS if self._has_failed else self._terms.renew_every_seconds) * spread
         pause = self._terms.look_every_seconds * spread
         if self._seen is None or not self._seen.holder:
             return pause

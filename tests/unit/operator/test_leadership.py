@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator import fence as fences
 from appstack_operator import leadership
 from appstack_operator.client import ApiError
 from appstack_operator.fence import Fence
@@ -76,6 +77,7 @@ class Keeper:
     def __init__(self) -> None:
         self.version, self.spec = 1, dict[str, Any](HELD["spec"], holderIdentity=None)
         self.notes: list[dict[str, str]] = []
+        self.loses_answers = False
 
     async def get(self, ref: Ref) -> Object:
         notes = {"annotations": self.notes[-1]} if self.notes else {}
@@ -87,6 +89,8 @@ class Keeper:
             raise ApiError(409, "Conflict", "the object has been modified")
         self.version += 1
         self.spec |= change["spec"]
+        if self.loses_answers:
+            raise ApiError(0, "NoAnswer", "the API server does not answer")
         self.notes += [change["metadata"]["annotations"]] if "annotations" in change["metadata"] else []
         return await self.get(ref)
 
@@ -134,3 +138,31 @@ async def test_a_holder_leaves_word_of_the_nodes_that_have_answered_it() -> None
     assert successor.left() == ["node-0", "node-1", "node-2"]
     assert await successor._attempt()
     assert len(server.notes) == 2, "who has heard nobody yet takes nothing back"
+
+
+async def test_a_renewal_that_was_carried_out_but_not_answered_costs_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that stalls for some seconds: the next renewal meets a conflict with the holder's own."""
+    now, server, terms, fence = [1000.0], Keeper(), Terms(), Fence(pytest.fail)
+    for module in (leadership, fences):
+        monkeypatch.setattr(module, "clock", lambda: now[0])
+    holder = Leadership(server, Ref("Lease", "home", "operator"), terms, fence, Health())  # type: ignore[arg-type]
+    await holder.acquire()
+    held_until = now[0] + terms.hold_seconds
+    now[0] += terms.renew_every_seconds * (1 + leadership.JITTER)
+    server.loses_answers = True
+    assert not await holder._attempt()
+    now[0] += terms.request_seconds
+    server.loses_answers = False
+    while not await holder._attempt():
+        now[0] += holder._pause_seconds()
+        assert now[0] < held_until
+    assert holder._pause_seconds() >= terms.renew_every_seconds, "from then on as ever"
+
+
+async def test_a_word_too_long_for_the_lease_is_left_out() -> None:
+    server = Keeper()
+    holder = Leadership(server, Ref("Lease", "home", "operator"), Terms(), Fence(pytest.fail), Health())  # type: ignore[arg-type]
+    holder.heard = lambda: {f"node-{number:05}" for number in range(leadership.MOST_HEARD // 11 + 2)}
+    assert await holder._attempt()
+    assert await holder._attempt()
+    assert server.notes == []
