@@ -17,7 +17,7 @@ from appstack_operator.observe import observe_inputs, observe_services
 from appstack_operator.observed import Observed
 from appstack_operator.scaling import ScalingMemory, is_idle, scale_workers
 from appstack_operator.services.external import ask_external
-from appstack_operator.services.rabbitmq import ask_backlog
+from appstack_operator.services.rabbitmq import ask_backlog, observe_external_queues
 
 # As long as all is well, the services are asked less often: a change of roles shows in labels of pods, and wakes us
 # at once. Only the number of workers follows queues in which something waits at every look; most are empty most of
@@ -124,12 +124,12 @@ def is_calm(look: Look) -> bool:
 
 
 async def look_at_backlog(look: Look, memory: ScalingMemory) -> Finding:
-    """By the queues alone; idle where no pool scales on one of ours."""
-    pods = look.outline.pods("rabbitmq")
-    if not look.context.worker_replicas or not pods:
+    """By the queues alone; idle where no pool scales on one, or nobody could tell."""
+    pods, broker = look.outline.pods("rabbitmq"), look.seen.external.get("rabbitmq") or {}
+    if not look.context.worker_replicas or not (pods or broker.get("RABBITMQ_MANAGEMENT_URL")):
         return Finding.IDLE
-    told = await ask_backlog(pods, look.context.credentials)
-    if told is None:
+    told = await (observe_external_queues(broker) if broker else ask_backlog(pods, look.context.credentials))
+    if told is None or told.error:
         return Finding.NEWS
     rabbitmq = replace(look.outline.rabbitmq, backlog=told.backlog, in_hand=told.in_hand, backlog_error="")
     return by_backlog(look, replace(look.outline, rabbitmq=rabbitmq, now=datetime.now(UTC)), memory)

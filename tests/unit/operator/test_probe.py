@@ -143,6 +143,18 @@ async def test_empty_queues_are_asked_with_everything_else_and_others_at_each_lo
     assert await questions(1, Finding.WAITING) > 8
 
 
+async def test_so_are_the_queues_of_an_external_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_broker(monkeypatch) as broker:
+        broker.length = 1
+        url = {"RABBITMQ_MANAGEMENT_URL": f"http://127.0.0.1:{rabbitmq.MANAGEMENT_PORT}"}
+        look = a_look(Verdict.true(Reason.HEALTHY), bulk=1)
+        seen = replace(look.seen, external={"rabbitmq": {"RABBITMQ_URL": "amqp://app:app@127.0.0.1/", **url}})
+        assert not await looks_between(replace(look, seen=seen, outline=replace(look.outline, objects={})))
+        assert len(broker.asked) > 3
+        broker.length = 1_000_000
+        assert await looks_between(replace(look, seen=seen, outline=replace(look.outline, objects={})), 60)
+
+
 async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_broker(monkeypatch) as broker:
         broker.length = 1_000_000
