@@ -75,7 +75,7 @@ class Api:
         """Use a configured client; no request takes longer than this, and no write begins unless it may."""
         self.looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._client = api_client
-        self._may_write = may_write
+        self.may_write = may_write
         self._read_seconds, self._write_seconds = read_seconds, write_seconds
 
     @classmethod
@@ -215,7 +215,7 @@ class Api:
             _, url, headers, _, _ = await self._client.param_serialize(
                 method, resource, header_params=headers, auth_settings=["BearerToken"]
             )
-            if is_write and verb != "dry-run" and not self._may_write():
+            if is_write and verb != "dry-run" and not self.may_write():
                 raise ApiError(0, MAY_NOT_WRITE, "this process writes no more: it is told to stop, or holds no Lease")
             timeout = aiohttp.ClientTimeout(total=seconds)
             response = await self._client.call_api(method, url, headers, body=body, _request_timeout=timeout)

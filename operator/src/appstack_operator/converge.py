@@ -196,7 +196,8 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     context = build_context(stack, seen, fresh, settings)
     if not is_left_alone:
         context = replace(context, waiting_edits=edits_that_wait(stack, seen, context))
-        in_force = await rotate_passwords(stack, seen, context.credentials, context.waiting_edits)
+        waiting_edits, may_write = context.waiting_edits, operator.api.may_write
+        in_force = await rotate_passwords(stack, seen, context.credentials, waiting_edits, may_write)
         context = replace(context, credentials=in_force)
     context = replace(context, worker_replicas=scale_workers(stack, seen, operator.scaling))
     assessment = assess_stack(stack, seen, context)

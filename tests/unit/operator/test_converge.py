@@ -151,6 +151,9 @@ def test_passwords_are_long_safe_in_urls_and_never_the_same() -> None:
 class There(Written):
     """An API server with one stack."""
 
+    def may_write(self) -> bool:
+        return True
+
     def __init__(self, **metadata: str) -> None:
         super().__init__()
         self.looks = asyncio.Semaphore(1)

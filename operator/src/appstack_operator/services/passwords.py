@@ -6,7 +6,7 @@ changes nothing.
 
 import asyncio
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -22,19 +22,23 @@ from appstack_operator.services.rabbitmq import MANAGEMENT_PORT, USERNAME, basic
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 4.5  # as long as a write may take that began while the Lease was ours: see lease.py
 ROLES = {"postgres_app": "app", "postgres_replication": "replicator", "postgres_superuser": "postgres"}
 FAILURES = (psycopg.Error, aiohttp.ClientError, OSError, TimeoutError, LookupError)
 
 
 async def rotate_passwords(
-    stack: AppStack, seen: Observed, in_force: Credentials, waiting: Container[str] = ()
+    stack: AppStack,
+    seen: Observed,
+    in_force: Credentials,
+    waiting: Container[str] = (),
+    may_write: Callable[[], bool] = lambda: True,
 ) -> Credentials:
     """What is in force after every edit that could be carried out; the others, and those that wait, are told."""
     edited = usable_edits(stack, seen, in_force)
     superusers = [in_force.postgres_superuser, edited.get("postgres_superuser", in_force.postgres_superuser)]
     for field, password in edited.items():
-        if field in waiting:
+        if field in waiting or not may_write():
             continue
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
