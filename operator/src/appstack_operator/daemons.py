@@ -113,7 +113,7 @@ class Daemons:
             await self._wakeups.until_awake(*key, resting)
         except Exception:
             logger.exception("the look between passes crashed")
-            await asyncio.sleep(min(delay_seconds, CRASHED_SECONDS))
+            await self._wakeups.until_awake(*key, asyncio.sleep(min(delay_seconds, CRASHED_SECONDS)))
 
     async def _pass(self, key: Key) -> float | None:
         """One pass, when it is its turn."""

@@ -49,6 +49,27 @@ async def test_a_look_that_crashes_between_passes_does_not_end_the_daemon(monkey
     assert passes[:2] == ["shop/shop", "shop/shop"]
 
 
+async def test_after_a_look_that_crashed_a_change_is_heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Passes(monkeypatch)
+    has_crashed = asyncio.Event()
+
+    async def crash(*_: object) -> None:
+        has_crashed.set()
+        raise AttributeError("'list' object has no attribute 'get'")
+
+    monkeypatch.setattr(daemons, "rest", crash)
+    monkeypatch.setattr(daemons, "CRASHED_SECONDS", 600.0)
+    kept = Daemons(an_operator(), Health())
+    kept.see("shop", "shop", 1)
+    await has_crashed.wait()
+    await asyncio.sleep(0)
+    kept.wake("shop", "shop")
+    try:
+        await passes.reach(2)
+    finally:
+        await kept.stop()
+
+
 async def test_a_changed_stack_goes_before_those_that_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     may_go_on, all_are_done = asyncio.Event(), asyncio.Event()
