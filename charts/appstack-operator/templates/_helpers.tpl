@@ -49,9 +49,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
+{{- if .Values.marksSilentPods }}
 - apiGroups: [""]
   resources: [pods/status]
   verbs: [patch]
+{{- end }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]

@@ -97,7 +97,7 @@ class Lookout:
             self._tried.clear()
         for node in sorted(self._rounds.lost - before):
             logger.warning(
-                "node %s does not answer, and most others do: its pods are taken out of their Services", node
+                "node %s does not answer, and most others do: pods on it that are as silent leave their Services", node
             )
         for node in sorted(before - self._rounds.lost):
             logger.info("node %s is no longer taken for lost", node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "appstack-operator"
+HELPERS = CHART / "templates" / "_helpers.tpl"
 # What other code than the plan does: the end of a stack, restarts of pods.
 DELETED_BESIDES = {"persistentvolumeclaims", "pods", "statefulsets"}
 
@@ -25,10 +27,9 @@ USED_BY_MOVES = {("/nodes", "list"), ("/pods/eviction", "create")}
 
 
 def operator_rules(name: str = "rules") -> list[dict[str, Any]]:
-    """The rules of the template; nothing in them is templated."""
-    text = (CHART / "templates" / "_helpers.tpl").read_text()
-    block = text.partition(f'define "operator.{name}" -}}}}')[2].partition("{{- end }}")[0]
-    return list(yaml.safe_load(block))
+    """The rules of the template, those that a value may leave out included; nothing else in them is templated."""
+    text = HELPERS.read_text().partition(f'define "operator.{name}" -}}}}')[2].partition("{{- define")[0]
+    return list(yaml.safe_load("\n".join(line for line in text.splitlines() if not line.startswith("{{"))))
 
 
 def pairs(rules: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -77,6 +78,11 @@ def test_the_operator_holds_the_rights_that_it_uses_and_grants() -> None:
 
 def test_the_operator_holds_no_other_right() -> None:
     assert pairs(operator_rules()) <= used() | pairs(granted_rules())
+
+
+def test_pods_may_be_marked_only_where_they_are_to_be() -> None:
+    (block,) = re.findall(r"{{- if .Values.marksSilentPods }}\n(.*?){{- end }}", HELPERS.read_text(), re.DOTALL)
+    assert pairs(yaml.safe_load(block)) == {("/pods/status", "patch")}
 
 
 def test_what_moves_need_is_granted_for_the_whole_cluster_alone() -> None:
