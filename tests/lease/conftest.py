@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "appstack-system"
-WATCHED = ("killed", "frozen", "stopped")
+WATCHED = ("killed", "frozen", "stopped", "quiet")
 CHART = ROOT / "charts" / "appstack-operator"
 IMAGES = ("operator", "backend", "postgres", "redis", "rabbitmq")
 
@@ -101,6 +101,14 @@ class Cluster:
 
     def writes(self) -> list[Write]:
         """What operator processes wrote, beside the Lease, in the order of arrival."""
+        return [each for each in self.all_writes() if each.resource != "leases"]
+
+    def renewals(self) -> int:
+        """How often operator processes wrote the Lease."""
+        return sum(each.resource == "leases" for each in self.all_writes())
+
+    def all_writes(self) -> list[Write]:
+        """What operator processes wrote, in the order of arrival."""
         with (self.logs / "audit.log").open() as audit:
             audit.seek(self.begun)
             lines = audit.read().splitlines()
@@ -108,7 +116,7 @@ class Cluster:
         found = [
             Write(each["user"]["uid"], each["objectRef"]["resource"], datetime.fromisoformat(each[RECEIVED]))
             for each in events
-            if each["user"]["username"] == ACCOUNT and each["objectRef"]["resource"] != "leases"
+            if each["user"]["username"] == ACCOUNT
         ]
         return sorted(found, key=lambda each: each.at)
 

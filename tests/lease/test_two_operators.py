@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -120,6 +121,30 @@ def test_a_holder_that_is_told_to_stop_hands_over_at_once(
         written = (datetime.now(UTC) - begun).total_seconds()
     print(f"Lease taken {seconds:.1f} s after the end of the holder; written {written:.1f} s after the test began")
     assert writers(cluster, begun) == ["a", "b"]
+
+
+def test_where_nothing_changes_nothing_is_written_but_the_lease(
+    cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    holder, candidate = pair
+    begun = datetime.now(UTC)
+    cluster.kubectl("create", "namespace", "quiet")
+    cluster.kubectl("apply", "-f", "-", stdin=STACK.replace("NAME", "quiet"))
+    wait_for_write(cluster, "a", begun, 120)
+    counts = [0]
+
+    def is_at_rest() -> bool:
+        """For five seconds: what a creation sets off is over."""
+        time.sleep(5)
+        counts.append(len(cluster.writes()))
+        return counts[-1] == counts[-2]
+
+    wait_until(is_at_rest, "the stack is made as far as it can be without nodes", 120)
+    renewals = cluster.renewals()
+    time.sleep(20)
+    assert len(cluster.writes()) == counts[-1]
+    assert cluster.renewals() > renewals + 3
+    assert (holder.is_leader(), candidate.is_leader()) == (True, False)
 
 
 def test_a_candidate_ends_when_it_is_told_to(cluster: Cluster, pair: tuple[OperatorProcess, OperatorProcess]) -> None:
