@@ -41,7 +41,7 @@ Release = Callable[[Kubernetes, Leader | None, int | None], bool]
 
 # Whoever lives answers within milliseconds, and ends the failover.
 SILENT_SECONDS = 0.5
-# The server has stopped: for so long it is worth while to ask again, and so often.
+# The server has stopped: for so long it is worth while to ask again, soon at first and then ever more rarely.
 RELEASE_SECONDS, AGAIN_SECONDS = 10.0, 0.2
 
 
@@ -162,13 +162,18 @@ def that_asks_again(release: Release) -> Release:
     """Giving the lock back, until that is done, or it is no longer this member's, as the watch tells."""
 
     def released(dcs: Kubernetes, leader: Leader | None, last_lsn: int | None = None) -> bool:
-        give_up_at = now() + RELEASE_SECONDS
-        while not (is_done := release(dcs, leader, last_lsn)) and now() < give_up_at:
-            lock = dcs._kinds.get(dcs.leader_path)
-            if lock is None or holder(lock.metadata.annotations) != dcs._name:
-                break
-            logging.getLogger("patroni").warning("the lock could not be given back, and is asked for again")
-            time.sleep(AGAIN_SECONDS)
+        give_up_at, pause = now() + RELEASE_SECONDS, AGAIN_SECONDS
+        try:
+            while not (is_done := release(dcs, leader, last_lsn)) and now() < give_up_at:
+                lock = dcs._kinds.get(dcs.leader_path)
+                if lock is None or holder(lock.metadata.annotations) != dcs._name:
+                    break
+                logging.getLogger("patroni").warning("the lock could not be given back, once more in %.1f s", pause)
+                time.sleep(pause)
+                pause *= 2
+        except SystemExit:  # told to stop meanwhile: Patroni takes the lock for given back, and would not do it again
+            release(dcs, leader, last_lsn)
+            raise
         return is_done
 
     return released

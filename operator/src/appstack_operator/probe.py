@@ -124,7 +124,7 @@ def is_calm(look: Look) -> bool:
 
 
 async def look_at_backlog(look: Look, memory: ScalingMemory) -> Finding:
-    """By the queues alone; idle where no pool scales on one, or nobody could tell."""
+    """By the queues alone; idle where no pool scales on one, or there is nobody to ask."""
     pods, broker = look.outline.pods("rabbitmq"), look.seen.external.get("rabbitmq") or {}
     if not look.context.worker_replicas or not (pods or broker.get("RABBITMQ_MANAGEMENT_URL")):
         return Finding.IDLE

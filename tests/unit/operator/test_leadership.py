@@ -151,7 +151,7 @@ async def test_a_renewal_that_was_carried_out_but_not_answered_costs_no_lease(mo
     now[0] += terms.renew_every_seconds * (1 + leadership.JITTER)
     server.loses_answers = True
     assert not await holder._attempt()
-    now[0] += terms.request_seconds
+    now[0] += terms.request_seconds + holder._pause_seconds()
     server.loses_answers = False
     while not await holder._attempt():
         now[0] += holder._pause_seconds()

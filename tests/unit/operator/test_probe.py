@@ -18,7 +18,7 @@ from appstack_operator.assess.verdict import Reason, Verdict
 from appstack_operator.bridging import AnswerMemory
 from appstack_operator.observe import observe_services
 from appstack_operator.observed import Observed, PostgresAnswers, PostgresMember, RabbitmqAnswers
-from appstack_operator.probe import Finding, Look, conclusions, look_at_services, rest
+from appstack_operator.probe import Finding, Look, conclusions, look_at_backlog, look_at_services, rest
 from appstack_operator.scaling import ScalingMemory
 from appstack_operator.services import rabbitmq
 from tests.unit.operator.factories import a_context, a_pod, a_stack, healthy_answers, observed
@@ -148,11 +148,13 @@ async def test_so_are_the_queues_of_an_external_broker(monkeypatch: pytest.Monke
         broker.length = 1
         url = {"RABBITMQ_MANAGEMENT_URL": f"http://127.0.0.1:{rabbitmq.MANAGEMENT_PORT}"}
         look = a_look(Verdict.true(Reason.HEALTHY), bulk=1)
-        seen = replace(look.seen, external={"rabbitmq": {"RABBITMQ_URL": "amqp://app:app@127.0.0.1/", **url}})
-        assert not await looks_between(replace(look, seen=seen, outline=replace(look.outline, objects={})))
+        external = {"rabbitmq": {"RABBITMQ_URL": "amqp://app:app@127.0.0.1/", **url}}
+        outline = replace(look.outline, objects={}, external=external)
+        look = replace(look, seen=replace(look.seen, external=external), outline=outline)
+        assert not await looks_between(look)
         assert len(broker.asked) > 3
         broker.length = 1_000_000
-        assert await looks_between(replace(look, seen=seen, outline=replace(look.outline, objects={})), 60)
+        assert await look_at_backlog(look, ScalingMemory()) is Finding.NEWS
 
 
 async def test_a_longer_queue_is_seen_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
