@@ -157,7 +157,8 @@ def write_scorecard() -> tuple[list[dict[str, Any]], list[str]]:
 def compare(names: list[str]) -> bool:
     """Tell whether what has been run so far reproduces these rows of the committed scorecard."""
     committed = json.loads((DOCS / "scorecard.json").read_text())
-    told = scorecard.differences(*(scorecard.of_scenarios(rows, names) for rows in (write_scorecard()[0], committed)))
+    told = [f"{name}: not published" for name in names if not scorecard.of_scenarios(committed, [name])]
+    told += scorecard.differences(*(scorecard.of_scenarios(rows, names) for rows in (write_scorecard()[0], committed)))
     verdict = "not reproduced" if told else "reproduced"
     print(
         f"docs/scorecard.json is {verdict}, of its faults the {len(names)} that were asked for: {scorecard.REPRODUCED}",
@@ -170,8 +171,11 @@ def compare(names: list[str]) -> bool:
 
 def publish() -> None:
     """docs/scorecard.json, docs/scorecard.md and the timelines; rows that were published before and not run stay."""
-    fresh = runs()
-    found = scorecard.together(scorecard.published(json.loads((DOCS / "scorecard.json").read_text())), fresh)
+    fresh, before = runs(), json.loads((DOCS / "scorecard.json").read_text())
+    for row in before:
+        if not scorecard.scenario_of(row):
+            print(f"left out, there is no such fault any more: {', '.join(row[key] for key in scorecard.IDENTITY)}")
+    found = scorecard.together(scorecard.published(before), fresh)
     rows, names = scorecard.rows_of_runs(found)
     loads = [run["load_average"] for run in found]
     days = sorted({run["date"][:10] for run in found})
@@ -184,8 +188,11 @@ def publish() -> None:
     page = DOCS / "scorecard.md"
     page.write_text(scorecard.page(rows, names, machine, scorecard.notes_of(page.read_text())))
     (DOCS / "scorecard").mkdir(exist_ok=True)
+    for plot in (DOCS / "scorecard").glob("*.svg"):
+        if plot.stem not in names:
+            plot.unlink()
     for name in dict.fromkeys(run["scenario"] for run in fresh):
-        of_name = [run for run in fresh if run["scenario"] == name]
+        of_name = [run for run in found if run["scenario"] == name and "timelines" in run]
         title = f"{name}: {SCENARIOS[name].fault}"
         run, which = scorecard.typical(of_name, SCENARIOS[name].service)
         (DOCS / "scorecard" / f"{name}.svg").write_text(plots.plot(title, run, which))

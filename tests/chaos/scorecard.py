@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from hashlib import sha256
 from math import inf
@@ -122,7 +123,7 @@ def typical(runs: Sequence[Run], service: str) -> tuple[Run, str]:
         return rank(held[0]["write_gap_s"]) if held else inf
 
     number, run = sorted(enumerate(runs, 1), key=lambda each: gap_of(each[1]))[len(runs) // 2]
-    return run, f"repeat {number} of {len(runs)} (by its write gap the median), " if len(runs) > 1 else ""
+    return run, f"repeat {number} of the {len(runs)} of then (by its write gap the median), " if len(runs) > 1 else ""
 
 
 def builds(runs: Iterable[Run]) -> Counter[tuple[str, str]]:
@@ -184,11 +185,11 @@ def of_scenarios(rows: Iterable[Row], names: Collection[str]) -> list[Row]:
 
 
 def together(before: Sequence[Run], fresh: Sequence[Run]) -> list[Run]:
-    """All that counts now: fresh runs replace published ones of their scenario, but for those of the same images."""
-    images = {(run["scenario"], mark_of(run)) for run in fresh}
-    replaced, known = {name for name, _ in images}, {(run["scenario"], run["date"]) for run in fresh}
-    stand = [run for run in before if run["scenario"] not in replaced or (run["scenario"], mark_of(run)) in images]
-    return [*(run for run in stand if (run["scenario"], run["date"]) not in known), *fresh]
+    """All that counts now: of each scenario that was run anew, the runs with the images of the newest one."""
+    newest = {run["scenario"]: mark_of(run) for run in sorted(fresh, key=lambda run: run["date"])}
+    known = {(run["scenario"], run["date"]) for run in fresh}
+    every = [*(run for run in before if (run["scenario"], run["date"]) not in known), *fresh]
+    return [run for run in every if newest.get(run["scenario"], mark_of(run)) == mark_of(run)]
 
 
 # The reproduction
@@ -309,7 +310,7 @@ def line_of(clients: dict[str, Row]) -> str:
 
 def measured(row: Row) -> str:
     """The day of the last repeat, and the commits of all: 11-30, 9e62ff9."""
-    commits = dict.fromkeys(repeat["commit"][:7] for repeat in row["repeats"])
+    commits = dict.fromkeys(re.sub("^([0-9a-f]{7})[0-9a-f]*", r"\1", repeat["commit"]) for repeat in row["repeats"])
     return ", ".join([max(repeat["date"] for repeat in row["repeats"])[5:10], *filter(None, commits)])
 
 

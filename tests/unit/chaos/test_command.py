@@ -37,6 +37,10 @@ def test_a_scorecard_of_no_runs_is_not_published(
     monkeypatch.setattr(chaos, "BUILD", tmp_path)
     monkeypatch.setattr(sys, "argv", ["chaos", "--publish"])
     assert not chaos.compare(["node-cut"])
+    assert not chaos.compare([]) or "reproduced" in capsys.readouterr().out
+    monkeypatch.setattr(chaos, "write_scorecard", lambda: ([], []))
+    monkeypatch.setattr(chaos.scorecard, "of_scenarios", lambda *_: [])
+    assert not chaos.compare(["node-cut"]), "what was never published is not reproduced"
     assert "docs/scorecard.json is not reproduced" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         chaos.main()

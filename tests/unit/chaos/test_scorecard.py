@@ -150,7 +150,7 @@ def test_the_plot_is_an_image_with_a_lane_per_service_and_marks() -> None:
     picture = ET.fromstring(plot("a < b", *typical(RUNS, "postgres")))
     words = ["".join(each.itertext()) for each in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a < b", "PostgreSQL", "API", "fault", "primary: 1", "master: nobody"} <= set(words)
-    assert "repeat 3 of 3 (by its write gap the median)" in " ".join(words)
+    assert "repeat 3 of the 3 of then (by its write gap the median)" in " ".join(words)
 
 
 def test_the_plot_is_of_the_median_repeat() -> None:
@@ -194,14 +194,17 @@ def test_a_published_row_stands_until_it_is_run_with_other_images() -> None:
     more = {**a_run(3.0, "2026-11-30T10:00"), **OLD, "commit": "d0c5"}
     assert len(together(before, [more])) == 4
     assert len(together(before, [more, {**RUNS[0], **OLD}])) == 4, "published already"
-    newer = {**a_run(3.0, "2026-11-30T10:00"), **NEW}
+    newer = {**a_run(3.0, "2026-11-30T11:00"), **NEW}
     assert together(before, [newer]) == [newer]
+    assert together(before, [more, newer]) == [newer], "also where runs of before are still kept"
     other = {**newer, "scenario": "redis-master-sigkill"}
     assert together(before, [other]) == [*before, other]
 
 
 def test_the_page_tells_of_each_row_when_and_of_which_commits_it_is() -> None:
     rows, names = rows_of_runs([{**RUNS[0], **OLD}, {**RUNS[1], **OLD, "commit": "d0c5"}])
+    dirty = [{**row, "repeats": [{**row["repeats"][0], "commit": "0123456789ab-dirty"}]} for row in rows]
+    assert "| 11-24, 0123456-dirty |" in page(dirty, names, "")
     assert "| 4 s | 2 | 11-24, 0ld, d0c5 |" in page(rows, names, "").replace(" **missed**", "")
 
 
