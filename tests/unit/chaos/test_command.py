@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import __main__ as chaos
+from tests.chaos import scorecard
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,9 +38,8 @@ def test_a_scorecard_of_no_runs_is_not_published(
     monkeypatch.setattr(chaos, "BUILD", tmp_path)
     monkeypatch.setattr(sys, "argv", ["chaos", "--publish"])
     assert not chaos.compare(["node-cut"])
-    assert not chaos.compare([]) or "reproduced" in capsys.readouterr().out
     monkeypatch.setattr(chaos, "write_scorecard", lambda: ([], []))
-    monkeypatch.setattr(chaos.scorecard, "of_scenarios", lambda *_: [])
+    monkeypatch.setattr(scorecard, "of_scenarios", lambda *_: [])
     assert not chaos.compare(["node-cut"]), "what was never published is not reproduced"
     assert "docs/scorecard.json is not reproduced" in capsys.readouterr().out
     with pytest.raises(SystemExit):
