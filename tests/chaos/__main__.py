@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="write docs/scorecard.* from what has been run; rows published before stay until they are run again",
+        help="write docs/scorecard.* from what was run; published rows stay until run with other images",
     )
     args = parser.parse_args()
     names = [name for name in args.rows.split(",") if name] or CORE
