@@ -1,4 +1,4 @@
-"""A master that is gone for good while the Sentinels were away, on real servers and Sentinels: the group goes on."""
+"""A master that is gone for good, and Sentinels that were away or start anew: the group goes on, on real servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from appstack_redis import ask
 from appstack_redis import hand_over as handing
-from appstack_redis.decide import PATIENCE_SECONDS, PATIENCE_WITH_SILENCE_SECONDS, Member
+from appstack_redis.decide import PATIENCE_SECONDS, PATIENCE_WITH_SILENCE_SECONDS, Member, undisputed_master
+from appstack_redis.ghosts import pairs
 from appstack_redis.keeper import Keeper
 from appstack_redis.resp import info
 
@@ -16,6 +17,7 @@ from tests.backend.kit.processes import wait_until
 from tests.backend.kit.redis_group import (
     PODS,
     SENTINELS,
+    RedisGroup,
     redis_group,
     settings_of,
     wait_for_an_heir,
@@ -86,3 +88,45 @@ def test_replicas_that_no_sentinel_promotes_any_more_start_anew_and_one_of_them_
             RECONFIGURED_SECONDS,
         )
         keeper.disconnect()
+
+
+def test_sentinels_that_never_met_the_master_promote_a_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with redis_group(tmp_path, monkeypatch, me=ME, master=GONE, follows={ME: GONE, OTHER: GONE}) as running:
+        keeper = Keeper(settings_of(ME, tmp_path))
+        wait_for_group(keeper)
+        wait_for_an_heir(running)
+        for name in (*SENTINELS, GONE):
+            running.servers[name].stop()
+        for name in SENTINELS:
+            running.start_anew(name)
+        group = keeper.settings.group()
+        wait_until(lambda: not ask.ask_failover(group, PASSWORD), "a Sentinel promotes one")
+        heirs = {PODS[ME], PODS[OTHER]}
+        wait_until(
+            lambda: undisputed_master(ask.ask_sentinels(group, PASSWORD), len(SENTINELS)) in heirs,
+            "all Sentinels name it",
+            RECONFIGURED_SECONDS,
+        )
+        keeper.disconnect()
+
+
+def test_a_failover_under_way_is_not_asked_for_at_another_sentinel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis_group(tmp_path, monkeypatch, me=ME, master=GONE, follows={ME: GONE, OTHER: GONE}) as running:
+        keeper = Keeper(settings_of(ME, tmp_path))
+        wait_for_group(keeper)
+        wait_for_an_heir(running)
+        running.servers[GONE].stop()
+        group = keeper.settings.group()
+        wait_until(lambda: not ask.ask_failover(group, PASSWORD), "a Sentinel promotes one")
+        assert [ask.ask_failover(group, PASSWORD) for _ in range(3)] == [""] * 3
+        leading = [name for name, address in SENTINELS.items() if is_failing_over(running, address)]
+        assert len(leading) <= 1
+        keeper.disconnect()
+
+
+def is_failing_over(running: RedisGroup, sentinel: str) -> bool:
+    with running.sentinel(sentinel) as connection:
+        facts = pairs(connection.call("SENTINEL", "MASTER", "shop.shop"))
+    return "failover_in_progress" in facts["flags"]

@@ -86,7 +86,10 @@ def in_turn(group: Group) -> list[str]:
 
 
 def ask_failover(group: Group, password: str) -> str:
-    """Ask one Sentinel after the other to fail over; empty if one agreed, else the last refusal."""
+    """Ask one Sentinel after the other to fail over; empty if one agreed or is at it already, else the last refusal.
+
+    Another one would start a failover beside that, and might promote another member.
+    """
     refusal = "no Sentinel answers"
     for address in in_turn(group):
         try:
@@ -94,6 +97,8 @@ def ask_failover(group: Group, password: str) -> str:
                 connection.call("SENTINEL", "FAILOVER", group.master_name)
         except (OSError, RedisError) as error:
             refusal = str(error)
+            if refusal.startswith("INPROG"):
+                return ""
         else:
             return ""
     return refusal

@@ -61,6 +61,19 @@ def configuration(base: str, group: Group, pod: str, password: str, master: str)
     return "\n".join([*general, *lines, *of_master]) + "\n"
 
 
+def with_members(text: str, group: Group) -> str:
+    """The same sentinel.conf with every member of the group in it.
+
+    Sentinel learns of replicas only from a master that answers: one that never met it could promote nobody.
+    """
+    lines = text.splitlines()
+    words = [line.split() for line in lines]
+    known = {each[3] for each in words if each[:2] in (["sentinel", "monitor"], ["sentinel", "known-replica"])}
+    missing = [address for address in group.redis.values() if address not in known]
+    lines += [f"sentinel known-replica {group.master_name} {address} {REDIS_PORT}" for address in missing]
+    return "\n".join(lines) + "\n"
+
+
 def write(path: Path, text: str) -> None:
     """Write a file of which nobody ever finds a part: a Sentinel would start with it, without password and master."""
     draft = path.with_suffix(".new")
@@ -73,13 +86,21 @@ def write(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def first_configuration(settings: Settings) -> str:
+    """What a Sentinel without a past starts with, as soon as there is a master."""
+    group, master = find_master(settings)
+    log.info("watching %s at %s", group.master_name, master)
+    return configuration(
+        (settings.config_dir / "sentinel.conf").read_text(), group, settings.pod, settings.password, master
+    )
+
+
 def run(settings: Settings) -> int:
     """The command `sentinel`: replaces itself with redis-sentinel."""
     path = settings.data_dir / "sentinel.conf"
     # A restarted container goes on with what it knew: its votes among it.
-    if not path.exists():
-        group, master = find_master(settings)
-        base = (settings.config_dir / "sentinel.conf").read_text()
-        write(path, configuration(base, group, settings.pod, settings.password, master))
-        log.info("watching %s at %s", group.master_name, master)
+    kept = path.read_text() if path.exists() else ""
+    text = with_members(kept or first_configuration(settings), settings.group())
+    if text != kept:
+        write(path, text)
     os.execvp("redis-sentinel", ["redis-sentinel", str(path)])  # noqa: S606

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from appstack_redis import ask, hand_over, probes
 from appstack_redis import keeper as keeping
+from appstack_redis import sentinel as starting
 from appstack_redis.resp import Connection, RedisError, info
-from appstack_redis.settings import Settings
+from appstack_redis.sentinel import with_members
+from appstack_redis.settings import Group, Settings
 
 from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
 from tests.backend.kit.rootfs import Box, Server, free_port
@@ -40,11 +42,17 @@ class RedisGroup:
     port: int
     sentinel_port: int
     servers: dict[str, Server]
+    born_with: dict[str, str]  # what each Sentinel without a past is told
 
     def start_again(self, name: str) -> None:
         """One that was stopped, with the configuration that it left."""
         mode = ("--sentinel",) if name in SENTINELS else ()
         self.servers[name] = Box("redis", REDIS_USER, self.folder / name).start(*SERVER, "/scratch/redis.conf", *mode)
+
+    def start_anew(self, sentinel: str) -> None:
+        """One that was stopped, without a past."""
+        Box("redis", REDIS_USER, self.folder / sentinel).write("redis.conf", self.born_with[sentinel])
+        self.start_again(sentinel)
 
     def add(self, name: str, line: str) -> None:
         """A line of the configuration that it starts with next."""
@@ -78,12 +86,14 @@ def redis_group(
 ) -> Iterator[RedisGroup]:
     """A master that three Sentinels watch, and who follows whom. What `me` runs knows their ports."""
     port, sentinel_port, keeper_port = free_port(), free_port(), free_port()
-    for module in (keeping, hand_over):
+    for module in (keeping, hand_over, starting):
         monkeypatch.setattr(module, "REDIS_PORT", port)
     monkeypatch.setattr(ask, "SENTINEL_PORT", sentinel_port)
     for asked in (ask, probes):
         monkeypatch.setattr(asked, "KEEPER_PORT", keeper_port)
     running: dict[str, Server] = {}
+    born_with: dict[str, str] = {}
+    group = Group("shop.shop", PODS, SENTINELS, 1)
     try:
         for pod in (master, *follows):
             own = "127.0.0.1 " if pod == me else ""
@@ -95,9 +105,10 @@ def redis_group(
             watch = f"sentinel monitor shop.shop {PODS[master]} {port} 2\nsentinel auth-pass shop.shop {PASSWORD}\n"
             told = f"requirepass {PASSWORD}\nsentinel sentinel-pass {PASSWORD}\nsentinel announce-ip {address}\n"
             text = f"port {sentinel_port}\nbind {address}\ndir /scratch\n{told}{watch}"
+            born_with[name] = with_members(text, group)
             box = Box("redis", REDIS_USER, folder / name)
-            running[name] = box.start("redis-server", box.write("redis.conf", text), "--sentinel")
-        yield RedisGroup(folder, port, sentinel_port, running)
+            running[name] = box.start("redis-server", box.write("redis.conf", born_with[name]), "--sentinel")
+        yield RedisGroup(folder, port, sentinel_port, running, born_with)
     finally:
         for server in running.values():
             server.stop()

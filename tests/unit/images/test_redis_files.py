@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -10,13 +11,16 @@ import pytest
 from appstack_redis import kube, roles, sentinel
 from appstack_redis.record import Record, load, save
 from appstack_redis.roles import changes
-from appstack_redis.sentinel import configuration, identity
+from appstack_redis.sentinel import configuration, identity, with_members
 from appstack_redis.settings import Group, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-GROUP = Group("shop.shop", {"shop-redis-0": "10.0.0.1"}, {"shop-redis-sentinel-0": "10.0.1.1"}, 1)
+REDIS = {"shop-redis-0": "10.0.0.1", "shop-redis-1": "10.0.0.2"}
+SENTINELS = {"shop-redis-sentinel-0": "10.0.1.1"}
+GROUP = Group("shop.shop", REDIS, SENTINELS, 1)
+MEMBERS = json.dumps({"masterName": "shop.shop", "redis": REDIS, "sentinels": SENTINELS, "minReplicas": 1})
 BASE = "port 26379\nsentinel down-after-milliseconds shop.shop 3000\n"
 LABEL = "appstack.dev/role"
 
@@ -36,6 +40,15 @@ def test_what_is_said_about_a_master_follows_the_line_that_names_it() -> None:
     monitor = lines.index("sentinel monitor shop.shop 10.0.0.1 6379 1")
     assert lines.index("sentinel down-after-milliseconds shop.shop 3000") > monitor
     assert lines.index("port 26379") < monitor
+
+
+def test_a_sentinel_knows_every_member_before_any_master_answers_it_and_none_twice() -> None:
+    first = configuration(BASE, GROUP, "shop-redis-sentinel-0", "secret", "10.0.0.1")
+    known = with_members(first, GROUP)
+    assert known == first + "sentinel known-replica shop.shop 10.0.0.2 6379\n"
+    assert with_members(known, GROUP) == known
+    grown = Group(GROUP.master_name, {**REDIS, "shop-redis-2": "10.0.0.3"}, SENTINELS, 1)
+    assert with_members(known, grown) == known + "sentinel known-replica shop.shop 10.0.0.3 6379\n"
 
 
 def test_sentinels_ask_for_a_password_and_give_it() -> None:
@@ -95,6 +108,7 @@ def test_a_sentinel_that_is_killed_while_it_writes_its_configuration_starts_from
     (tmp_path / "sentinel.conf").write_text(BASE)
     settings = Settings("shop-redis-sentinel-0", "secret", tmp_path, tmp_path / "data", tmp_path)
     settings.data_dir.mkdir()
+    (tmp_path / "members.json").write_text(MEMBERS)
     started = []
 
     def killed(_: int) -> None:
@@ -109,5 +123,6 @@ def test_a_sentinel_that_is_killed_while_it_writes_its_configuration_starts_from
     assert not file.exists()
     sentinel.run(settings)
     assert "requirepass" in file.read_text()
+    assert "sentinel known-replica shop.shop 10.0.0.2 6379" in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert started == [("redis-sentinel", ["redis-sentinel", str(file)])]
