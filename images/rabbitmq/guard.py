@@ -25,6 +25,7 @@ GUARD_PORT = 15690  # answered only while a node waits: "I am empty"
 AMQP_PORT = 5672
 MANAGEMENT_PORT = 15672
 TIMEOUT_SECONDS = 1.0
+GREETING = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1, 4.2.2: a server that is well answers with a frame of its own
 
 log = logging.getLogger("guard")
 
@@ -52,13 +53,14 @@ def nodes_to_form_with(ordinal: int, me: str, peers: Mapping[str, Peer]) -> list
 
 
 def look(host: str) -> Peer:
-    """What the node on this host is."""
+    """What the node on this host is. A frozen one still takes connections: one that runs says something, too."""
     try:
-        socket.create_connection((host, AMQP_PORT), TIMEOUT_SECONDS).close()
+        with socket.create_connection((host, AMQP_PORT), TIMEOUT_SECONDS) as line:
+            line.sendall(GREETING)
+            if line.recv(1):
+                return Peer.RUNS
     except OSError:
         pass
-    else:
-        return Peer.RUNS
     try:
         with urllib.request.urlopen(f"http://{host}:{GUARD_PORT}/", timeout=TIMEOUT_SECONDS) as answer:
             return Peer.EMPTY if json.load(answer) == {"empty": True} else Peer.SILENT

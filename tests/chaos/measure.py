@@ -60,7 +60,7 @@ def rows_of(
         "operator": scenario.operator,
         "failed_requests": gaps.failed(of_clients(history, "api"), marks.window),
         "slow_requests": gaps.slow(users_requests(history), marks.window),
-        "recovered_s": None if trouble else recovered(changes, marks),
+        "recovered_s": None if trouble else recovered(changes, marks, is_watched=scenario.operator == "alive"),
         "conditions": conditions(changes, marks),
     }
     rows = []
@@ -218,14 +218,15 @@ def is_excused(finding: Finding, scenario: Scenario, service: str, history: Sequ
     return all(reigns.reason_of_loss(write, led, blow_of(scenario, service, marks)) for write in writes)
 
 
-def recovered(changes: Sequence[Change], marks: Marks) -> float | None:
+def recovered(changes: Sequence[Change], marks: Marks, *, is_watched: bool = True) -> float | None:
     """Seconds until the stack called itself highly available again, for good. 0: it never called itself otherwise.
 
-    None: not yet. Counted from the mending where it came after that: a node's volumes wait for the node.
+    None: not yet, or nobody was there who would have called it otherwise. Counted from the mending where it came after
+    that: a node's volumes wait for the node.
     """
     seen = [each for each in changes if each.kind == "HighlyAvailable" and marks.told < each.at <= marks.ended]
     if not seen:
-        return 0.0
+        return 0.0 if is_watched else None
     if seen[-1].status != "True":
         return None
     since = marks.mended if marks.mended is not None and marks.mended < seen[-1].at else marks.told

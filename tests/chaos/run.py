@@ -120,7 +120,7 @@ def perform(
         change(site, scenario.spec)
     if scenario.together:
         faults.bring_together(site)
-    victim = site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
+    victim = victim_of(scenario, site)
     if scenario.apart:
         faults.bring_apart(site, victim.node)
     restore = prepare_operator(scenario, site, victim)
@@ -133,6 +133,7 @@ def perform(
         names = [name for name in ISOLATED if name.startswith(measure.PREFIX[service])]
         load.start(names, victim.node, inside(site, service, victim).address)
     load.wait_until_steady()
+    stay(victim, scenario, site)
     with Watch(site) as watch:
         time.sleep(BASELINE_SECONDS)
         marks, trouble = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
@@ -144,6 +145,17 @@ def perform(
         trouble = trouble or in_a_line(error)
     (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
     return read_histories(load.histories()), final, watch, marks, victim, trouble
+
+
+def victim_of(scenario: Scenario, site: Site) -> Victim:
+    """Whom a scenario strikes. Raises Trouble."""
+    return site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
+
+
+def stay(victim: Victim, scenario: Scenario, site: Site) -> None:
+    """The same, after the minutes that a load takes to start: another pod would be another fault. Raises Trouble."""
+    if (now := victim_of(scenario, site)) != victim:
+        raise Trouble(f"not {victim.pod} but {now.pod} would be struck since the load has started: run it again")
 
 
 def inside(site: Site, service: str, victim: Victim) -> Victim:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "chaos" / "short"
-HANG_FACTOR = 5  # a busy machine is slower; the aims themselves are the scorecard's
+# A busy machine is slower; the aims themselves are the scorecard's. A killed primary whose lock has to expire costs
+# 23 s, a deleted Redis that hands nothing over 17 s.
+HANG_FACTOR, SHORTEST_AIM_SECONDS = 5, 3.0
 NODE_CUT_SECONDS = 20.0
 LATE_STALE_SECONDS = NODE_CUT_SECONDS - 2  # one that never demotes itself shows old rows to the end of the cut
 # A demoted primary that never stops, or nodes of RabbitMQ that stay apart, took 170 s, or for ever.
@@ -62,7 +64,9 @@ def test_nothing_acknowledged_is_lost_and_everybody_is_served_again(site: Site, 
         assert row["recovered_s"] is not None, row["conditions"]
         assert row["recovered_s"] < WHOLE_SECONDS, (who, row["conditions"])
         if row["write_gap_s"] is not None:
-            assert row["write_gap_s"] < HANG_FACTOR * max(row["aim"]["write_gap_s"], 8.0), who
+            assert row["write_gap_s"] < HANG_FACTOR * max(row["aim"]["write_gap_s"], SHORTEST_AIM_SECONDS), who
+        if row["service"] == "api" and name != "node-cut":  # there a held reader waits out its 10 s at a lost pod
+            assert row["read_gap_s"] < HANG_FACTOR * max(row["aim"]["read_gap_s"], SHORTEST_AIM_SECONDS), who
         # Only a node that is cut off has clients inside; their old primary must have acknowledged nothing.
         if row["service"] == "postgres" and row["client"] == "held":
             assert row["isolated_ack_s"] == (0.0 if name == "node-cut" else None)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 20
 SWITCHOVER_SECONDS = 30
-# From the begin of the hook: a checkpoint and a switchover still fit into the pod's 120 s of grace.
-CANDIDATE_SECONDS = 70.0
+# From the begin of the hook: a last look whose answers are slow (20 s), a checkpoint and a switchover still fit into
+# the pod's 120 s of grace.
+CANDIDATE_SECONDS = 45.0
 # Others of whom nothing has been heard for so long are not waited for.
 SILENT_SECONDS = 20.0
 LOOK_SECONDS = 1.0

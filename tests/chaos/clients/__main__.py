@@ -26,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 CLIENTS = {
     "sql-held": "sql.write_held",
     "sql-reconnecting": "sql.write_reconnecting",
-    "sql-isolated": "sql.write_held",
+    "sql-isolated": "sql.write_isolated",
     "sql-isolated-reader": "sql.read_isolated",
     "sql-reader": "sql.read",
     "redis-held": "redis.write_held",

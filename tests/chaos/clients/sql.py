@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RHYTHM_SECONDS = 0.1
 LIST_LENGTH = 100  # a new list is begun after so many elements, or appending would grow slow
 ANSWER_SECONDS = 2.0
+INSIDE_SECONDS = 60.0  # longer than any cut: a commit that a cut-off primary lets go late must meet its client
 REACH_SECONDS = 0.5
 PORT = 5432
 
@@ -44,8 +45,9 @@ class Unreached(Exception):
 class Connection:
     """One connection with time limits of its own: a frozen server keeps its sockets open and says nothing."""
 
-    def __init__(self, place: Postgres, host: str) -> None:
+    def __init__(self, place: Postgres, host: str, answer_seconds: float = ANSWER_SECONDS) -> None:
         """Connect. Raises Unreached."""
+        self.answer_seconds = answer_seconds
         self.notices: list[tuple[str | None, str | None]] = []  # what the server said beside its answer: state, words
         try:
             socket.create_connection((host, PORT), REACH_SECONDS).close()
@@ -67,7 +69,7 @@ class Connection:
     def run(self, query: str, values: Sequence[Any]) -> list[Any]:
         """One statement, cut off after its time limit."""
         self.notices.clear()
-        cutter = threading.Timer(ANSWER_SECONDS, self.cut)
+        cutter = threading.Timer(self.answer_seconds, self.cut)
         cutter.start()
         try:
             cursor = self._conn.execute(query, values)
@@ -100,15 +102,18 @@ def outcome_of_commit(sqlstates: Sequence[str | None]) -> Outcome:
 class Writer:
     """Appends 0, 1, 2, … to lists of its own."""
 
-    def __init__(self, place: Postgres, host: str, client: str, *, is_held: bool) -> None:
+    def __init__(
+        self, place: Postgres, host: str, client: str, *, is_held: bool, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self.place, self.host, self.client, self.is_held = place, host, client, is_held
+        self.answer_seconds = answer_seconds
         self._connection: Connection | None = None
 
     def append(self, number: int) -> Result:
         """One append; a connection that failed is never used again."""
         keep = False
         try:
-            self._connection = self._connection or Connection(self.place, self.host)
+            self._connection = self._connection or Connection(self.place, self.host, self.answer_seconds)
             self._connection.run(APPEND, (self.key(number), number))
             outcome = outcome_of_commit([sqlstate for sqlstate, _ in self._connection.notices])
             keep = self.is_held
@@ -131,9 +136,11 @@ def list_key(client: str, number: int) -> str:
     return f"{client}/{number // LIST_LENGTH}"
 
 
-def write(recorder: Recorder, place: Postgres, host: str, *, is_held: bool) -> None:
+def write(
+    recorder: Recorder, place: Postgres, host: str, *, is_held: bool, answer_seconds: float = ANSWER_SECONDS
+) -> None:
     """Write until told to end."""
-    writer = Writer(place, host, recorder.client, is_held=is_held)
+    writer = Writer(place, host, recorder.client, is_held=is_held, answer_seconds=answer_seconds)
     step = lambda n: recorder.attempt(Action.APPEND, writer.key(n), lambda: writer.append(n))  # noqa: E731
     recorder.every(RHYTHM_SECONDS, step)
 
@@ -141,6 +148,11 @@ def write(recorder: Recorder, place: Postgres, host: str, *, is_held: bool) -> N
 def write_held(recorder: Recorder, target: Target) -> None:
     """Over one connection through the primary's Service, for as long as it lives."""
     write(recorder, target.postgres, target.postgres.host, is_held=True)
+
+
+def write_isolated(recorder: Recorder, target: Target) -> None:
+    """Over one connection from before the cut, straight to one server, and as patient as a client can be."""
+    write(recorder, target.postgres, target.postgres.host, is_held=True, answer_seconds=INSIDE_SECONDS)
 
 
 def write_reconnecting(recorder: Recorder, target: Target) -> None:

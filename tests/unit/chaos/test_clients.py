@@ -8,13 +8,20 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tests.chaos.clients import sql
 from tests.chaos.clients.api import sku_of
 from tests.chaos.clients.sql import outcome_of_commit
+from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.history import Outcome
+from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import wait_until
+
+if TYPE_CHECKING:
+    from tests.chaos.clients.record import Recorder
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,6 +52,14 @@ def test_a_copy_that_fails_ends_them_all() -> None:
 def test_a_commit_that_no_longer_waited_for_the_standby_is_in_doubt(sqlstate: str) -> None:
     assert outcome_of_commit(["00000", sqlstate]) is Outcome.UNKNOWN
     assert outcome_of_commit(["00000"]) is outcome_of_commit([]) is Outcome.OK
+
+
+def test_who_writes_inside_a_cut_hangs_up_no_sooner_than_the_cut_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = []
+    monkeypatch.setattr(sql, "write", lambda *_, answer_seconds, **__: patience.append(answer_seconds))
+    target = Target(Postgres("10.0.0.1", "", "", "", ""), Redis([], "", "", ""), "", "", "")
+    sql.write_isolated(cast("Recorder", None), target)
+    assert min(patience) > max(scenario.hold_seconds for scenario in SCENARIOS.values() if scenario.isolated)
 
 
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:

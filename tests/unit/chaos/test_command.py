@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tests.chaos import __main__ as chaos
 from tests.chaos import scorecard
+from tests.chaos.run import stay
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.site import Trouble, Victim
+
+if TYPE_CHECKING:
+    from tests.chaos.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,6 +38,34 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(words: list[str], sentence
     assert done.returncode in (1, 2)
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_verdict_is_of_the_rows_that_were_asked_for() -> None:
+    row = {"fault": "f", "role": "r", "operator": "alive"}
+    names = {"node-cut": True, "node-drained": False}
+    known = {name: SCENARIOS[name] for name in names}
+    rows = [{**row, "fault": known[each].fault, "role": known[each].role, "passed": names[each]} for each in names]
+    assert chaos.is_kept(rows, ["node-cut"])
+    assert not chaos.is_kept(rows, ["node-cut", "node-drained"])
+
+
+def test_a_leader_that_moved_while_the_load_started_is_not_struck_as_if_it_led() -> None:
+    victim = Victim("shop-postgres-0", "node1", "10.0.0.1", ("a",), "1")
+    site = Led(victim)
+    stay(victim, SCENARIOS["node-cut"], cast("Site", site))
+    site.led_by = replace(victim, pod="shop-postgres-1")
+    with pytest.raises(Trouble, match="not shop-postgres-0 but shop-postgres-1"):
+        stay(victim, SCENARIOS["node-cut"], cast("Site", site))
+
+
+@dataclass
+class Led:
+    """A site as far as it says who leads."""
+
+    led_by: Victim
+
+    def leader(self, _: str) -> Victim:
+        return self.led_by
 
 
 def test_a_scorecard_of_no_runs_is_not_published(

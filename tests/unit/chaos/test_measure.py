@@ -260,6 +260,13 @@ def test_a_stack_that_never_called_itself_otherwise_recovered_at_once_and_one_th
     assert recovered(CHANGES[:3], MARKS) is None
 
 
+def test_what_nobody_looked_at_has_no_time_of_recovery() -> None:
+    assert recovered(CHANGES[:2], MARKS, is_watched=False) is None
+    assert recovered(CHANGES, MARKS, is_watched=False) == 20.0
+    quiet = rows_of(SCENARIOS["node-cut-no-operator"], [], [], [], MARKS)
+    assert {row["recovered_s"] for row in quiet} == {None}
+
+
 def test_what_it_called_itself_after_the_end_of_the_run_is_no_part_of_it() -> None:
     late = Change(MARKS.ended + 1, "HighlyAvailable", "False", "PodsNotReady")
     assert recovered([*CHANGES, late], MARKS) == 20.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import guard
 import pytest
 from guard import Peer, nodes_to_form_with, own_configuration
@@ -45,6 +47,16 @@ def test_a_peer_that_dies_while_it_answers_is_silent(
     monkeypatch.setattr(guard, "AMQP_PORT", closed_port)
     monkeypatch.setattr(guard, "GUARD_PORT", torn_http_port)
     assert guard.look("127.0.0.1") is Peer.SILENT
+
+
+def test_a_frozen_peer_that_still_takes_connections_does_not_run(
+    torn_http_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "GUARD_PORT", torn_http_port)
+    monkeypatch.setattr(guard, "TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as frozen:  # nobody ever accepts
+        monkeypatch.setattr(guard, "AMQP_PORT", frozen.getsockname()[1])
+        assert guard.look("127.0.0.1") is Peer.SILENT
 
 
 def test_a_peer_that_dies_while_it_answers_may_still_count_this_node_in(
