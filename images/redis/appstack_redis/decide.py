@@ -97,7 +97,7 @@ def ordinal(pod: str) -> int:
 
 
 # How long a member waits for all the others before it decides with those that are there. A group that
-# holds data may go on without `min_replicas` members: each acknowledged write reached one member more.
+# holds data may go on without `min_replicas` members: each acknowledged write was sent to one member more.
 # One without any data is a first bootstrap, or has lost it: then we wait longer for somebody who has some.
 PATIENCE_SECONDS = 20.0
 PATIENCE_WITHOUT_DATA_SECONDS = 60.0

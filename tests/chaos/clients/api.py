@@ -137,8 +137,8 @@ def post_feed(recorder: Recorder, http: httpx.Client, key: str) -> str | None:
         return None
     accepted = answer.status_code == httpx.codes.ACCEPTED
     recorder.note(Action.IMPORT, key, FEED_ROWS, start, Outcome.OK if accepted else Outcome.UNKNOWN, in_words(answer))
-    if not accepted:
-        recorder.stop.wait(0.2)
+    if not accepted:  # a key is busy for as long as its receiver may still live: who asked at once would ask in vain
+        recorder.stop.wait(float(answer.headers.get("Retry-After", 0.2)))
     return str(answer.json()["id"]) if accepted else None
 
 
