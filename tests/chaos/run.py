@@ -173,10 +173,11 @@ def in_a_line(error: BaseException) -> str:
 
 def prepare(target: Target) -> None:
     """Empty what the clients write to."""
+    patiently(lambda: api.prepare(target))  # first: the API knows what it has cached
+    patiently(lambda: sql.forget_feeds(target.postgres))
     patiently(lambda: sql.prepare(target.postgres))
     patiently(lambda: redis.prepare(target.redis))
     patiently(lambda: asyncio.run(rabbitmq.prepare(target.amqp_url)))
-    patiently(lambda: api.prepare(target))
 
 
 def patiently(work: Callable[[], T]) -> T:

@@ -233,6 +233,16 @@ def prepare(place: Postgres) -> None:
     connection.close()
 
 
+def forget_feeds(place: Postgres) -> None:
+    """Empty the backend's tables of what the feeds of earlier runs brought, so that each run meets the same database.
+
+    Forty-five runs had made 8 million rows of it, and a load average of 3 had become one of 13.
+    """
+    connection = Connection(place, place.host, INSIDE_SECONDS)
+    connection.run("TRUNCATE products, stock, imports, catalogue_counts CASCADE", ())
+    connection.close()
+
+
 def read_all(place: Postgres) -> dict[str, list[int]]:
     """Every list, from the primary."""
     connection = Connection(place, place.host)
