@@ -50,7 +50,9 @@ def install_operator(steps: Steps, images: dict[str, str]) -> None:
         # `make run-operator` scaled it to nothing; helm does not take a field back from kubectl.
         steps.run("kubectl", "scale", *DEPLOYMENT, f"--replicas={chart_replicas()}")
     forget_unfinished_release(steps)
-    steps.run("helm", "upgrade", "--install", OPERATOR, str(CHART), *where, *values)
+    # What was set by hand, or by a row of `make chaos`, is this command's to set back.
+    by_force = ("--server-side=true", "--force-conflicts")
+    steps.run("helm", "upgrade", "--install", OPERATOR, str(CHART), *where, *by_force, *values)
     say("      waiting for the operator's pod …")
     rollout = ("rollout", "status", "deployment/appstack-operator", "-n", OPERATOR_NAMESPACE, "--timeout=3m")
     try:
