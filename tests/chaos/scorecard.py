@@ -42,7 +42,12 @@ TIMES = ("write_gap_s", "read_gap_s", "isolated_ack_s", "recovered_s")
 COUNTS = ("failed_requests", "lost_acked", "duplicated", "slow_requests")
 IDENTITY = ("fault", "role", "operator", "service", "client")
 FACTOR = 2.0  # between the medians of two scorecards, where one reproduces the other
-REPRODUCED = f"same rows, nothing lost, medians within a factor of {FACTOR:g} (times under 1 s count as 1 s)"
+# What is shorter counts as so long: a client's own rhythm, and one start of a pod with two looks of the operator.
+GAP_SECONDS, RECOVERY_SECONDS = 1.0, 10.0
+REPRODUCED = (
+    f"same rows, nothing lost, medians within a factor of {FACTOR:g} (gaps under {GAP_SECONDS:g} s count as that, "
+    f"times to whole under {RECOVERY_SECONDS:g} s too)"
+)
 SCENARIO_OF = {(each.fault, each.role, each.operator): name for name, each in SCENARIOS.items()}
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
 OF_NEWER_REPEAT = ("isolated_stale_s", "masters")  # not in runs that are older than these figures
@@ -198,7 +203,7 @@ def together(before: Sequence[Run], fresh: Sequence[Run]) -> list[Run]:
 def differences(rows: Sequence[Row], committed: Sequence[Row]) -> list[str]:
     """Where one scorecard does not reproduce another: missing rows, what must not be lost, medians beyond a factor.
 
-    Times under a second are a client's own rhythm, and count as a second.
+    The time to whole is a scenario's, and told once.
     """
     before, now = ({tuple(row[key] for key in IDENTITY): row for row in each} for each in (committed, rows))
     told = [f"{', '.join(key)}: not run" for key in dict.fromkeys(key[:3] for key in before if key not in now)]
@@ -206,15 +211,16 @@ def differences(rows: Sequence[Row], committed: Sequence[Row]) -> list[str]:
     told += [f"{', '.join(key)}: {count} lost" for key, count in gone.items() if count]
     for key, row in now.items():
         for figure in TIMES if key in before else ():
-            pair = [before[key][figure], row[figure]]
-            if pair != [None, None] and not is_near(*pair):
-                told.append(f"{', '.join(key)}: {figure} {pair[0]} -> {pair[1]}")
-    return told
+            one, other = before[key][figure], row[figure]
+            whose, least = (key[:3], RECOVERY_SECONDS) if figure == "recovered_s" else (key, GAP_SECONDS)
+            if (one, other) != (None, None) and not is_near(one, other, least):
+                told.append(f"{', '.join(whose)}: {figure} {one} -> {other}")
+    return list(dict.fromkeys(told))
 
 
-def is_near(one: float | None, other: float | None) -> bool:
-    """Whether two medians are within the factor of each other."""
-    low, high = sorted(max(1.0, rank(each)) for each in (one, other))
+def is_near(one: float | None, other: float | None, least_seconds: float) -> bool:
+    """Whether two medians are within the factor of each other; what is shorter counts as `least_seconds`."""
+    low, high = sorted(max(least_seconds, rank(each)) for each in (one, other))
     return high <= FACTOR * low
 
 

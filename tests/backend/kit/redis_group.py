@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from appstack_redis import ask, hand_over, probes
+from appstack_redis import ask, ghosts, hand_over, probes
 from appstack_redis import keeper as keeping
 from appstack_redis import sentinel as starting
 from appstack_redis.resp import Connection, RedisError, info
@@ -88,7 +88,8 @@ def redis_group(
     port, sentinel_port, keeper_port = free_port(), free_port(), free_port()
     for module in (keeping, hand_over, starting):
         monkeypatch.setattr(module, "REDIS_PORT", port)
-    monkeypatch.setattr(ask, "SENTINEL_PORT", sentinel_port)
+    for module in (ask, ghosts):
+        monkeypatch.setattr(module, "SENTINEL_PORT", sentinel_port)
     for asked in (ask, probes):
         monkeypatch.setattr(asked, "KEEPER_PORT", keeper_port)
     running: dict[str, Server] = {}

@@ -222,7 +222,12 @@ def test_a_reproduction_has_the_same_rows_nothing_lost_and_medians_within_a_fact
     who = "server process SIGKILLed, primary, alive, postgres, held"
     assert f"{who}: write_gap_s 3.5 -> 7.2" in differences(rows_of_runs([a_run(7.2, "x")])[0], committed)
     never, _ = rows_of_runs([a_run(3.5, "x", recovered_s=None)])
-    assert f"{who}: recovered_s 9.0 -> None" in differences(never, committed)
+    scenario = "server process SIGKILLed, primary, alive"
+    assert differences(never, committed).count(f"{scenario}: recovered_s 9.0 -> None") == 1
+    late, _ = rows_of_runs([a_run(3.5, "x", recovered_s=21.0)])
+    assert f"{scenario}: recovered_s 9.0 -> 21.0" in differences(late, committed)
+    soon, _ = rows_of_runs([a_run(3.5, "x", recovered_s=0.0)])
+    assert differences(soon, committed) == [], "a pod's start and two looks are no difference"
     lossy, _ = rows_of_runs([a_run(3.5, "x", lost_acked=2)])
     assert f"{who}: 2 lost" in differences(lossy, committed)
     within = {"aim": {"write_gap_s": 6.0, "lost_acked_within_s": 4.0}}
