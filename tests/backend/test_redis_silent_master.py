@@ -9,7 +9,6 @@ import pytest
 from appstack_redis import ask
 from appstack_redis import hand_over as handing
 from appstack_redis.decide import PATIENCE_SECONDS, PATIENCE_WITH_SILENCE_SECONDS, Member, undisputed_master
-from appstack_redis.ghosts import pairs
 from appstack_redis.keeper import Keeper
 from appstack_redis.resp import info
 
@@ -17,7 +16,6 @@ from tests.backend.kit.processes import wait_until
 from tests.backend.kit.redis_group import (
     PODS,
     SENTINELS,
-    RedisGroup,
     redis_group,
     settings_of,
     wait_for_an_heir,
@@ -108,25 +106,3 @@ def test_sentinels_that_never_met_the_master_promote_a_replica(tmp_path: Path, m
             RECONFIGURED_SECONDS,
         )
         keeper.disconnect()
-
-
-def test_a_failover_under_way_is_not_asked_for_at_another_sentinel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with redis_group(tmp_path, monkeypatch, me=ME, master=GONE, follows={ME: GONE, OTHER: GONE}) as running:
-        keeper = Keeper(settings_of(ME, tmp_path))
-        wait_for_group(keeper)
-        wait_for_an_heir(running)
-        running.servers[GONE].stop()
-        group = keeper.settings.group()
-        wait_until(lambda: not ask.ask_failover(group, PASSWORD), "a Sentinel promotes one")
-        assert [ask.ask_failover(group, PASSWORD) for _ in range(3)] == [""] * 3
-        leading = [name for name, address in SENTINELS.items() if is_failing_over(running, address)]
-        assert len(leading) <= 1
-        keeper.disconnect()
-
-
-def is_failing_over(running: RedisGroup, sentinel: str) -> bool:
-    with running.sentinel(sentinel) as connection:
-        facts = pairs(connection.call("SENTINEL", "MASTER", "shop.shop"))
-    return "failover_in_progress" in facts["flags"]

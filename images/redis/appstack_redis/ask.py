@@ -86,9 +86,9 @@ def in_turn(group: Group) -> list[str]:
 
 
 def ask_failover(group: Group, password: str) -> str:
-    """Ask one Sentinel after the other to fail over; empty if one agreed or is at it already, else the last refusal.
+    """Ask one Sentinel after the other to fail over; empty if one agreed, else the last refusal.
 
-    Another one would start a failover beside that, and might promote another member.
+    One that is at it already may be at the end of an earlier failover, from another master: that is no agreement.
     """
     refusal = "no Sentinel answers"
     for address in in_turn(group):
@@ -97,8 +97,6 @@ def ask_failover(group: Group, password: str) -> str:
                 connection.call("SENTINEL", "FAILOVER", group.master_name)
         except (OSError, RedisError) as error:
             refusal = str(error)
-            if refusal.startswith("INPROG"):
-                return ""
         else:
             return ""
     return refusal
