@@ -24,7 +24,7 @@ DOCS = ROOT / "docs"
 
 
 def main() -> int:
-    """Run what is asked for; 1 if a row of it missed its aim or could not be run, as the last lines tell."""
+    """Run what is asked for; 1 if a row of it missed its aim or could not be run."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--cluster-name", default="appstack")
     parser.add_argument("--namespace", default="shop")

@@ -133,7 +133,7 @@ def perform(
         names = [name for name in ISOLATED if name.startswith(measure.PREFIX[service])]
         load.start(names, victim.node, inside(site, service, victim).address)
     load.wait_until_steady()
-    stay(victim, scenario, site)
+    check_victim(victim, scenario, site)
     with Watch(site) as watch:
         time.sleep(BASELINE_SECONDS)
         marks, trouble = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
@@ -152,8 +152,8 @@ def victim_of(scenario: Scenario, site: Site) -> Victim:
     return site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
 
 
-def stay(victim: Victim, scenario: Scenario, site: Site) -> None:
-    """The same, after the minutes that a load takes to start: another pod would be another fault. Raises Trouble."""
+def check_victim(victim: Victim, scenario: Scenario, site: Site) -> None:
+    """Raise Trouble if somebody else would be struck by now: a load takes minutes to start, and leaders move."""
     if (now := victim_of(scenario, site)) != victim:
         raise Trouble(f"not {victim.pod} but {now.pod} would be struck since the load has started: run it again")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 20
 SWITCHOVER_SECONDS = 30
 # From the begin of the hook: a last look whose answers are slow (20 s), a checkpoint and a switchover still fit into
-# the pod's 120 s of grace.
+# the pod's 120 s of grace; not if the look after the checkpoint is as slow.
 CANDIDATE_SECONDS = 45.0
 # Others of whom nothing has been heard for so long are not waited for.
 SILENT_SECONDS = 20.0

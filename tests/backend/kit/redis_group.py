@@ -11,7 +11,6 @@ from appstack_redis import ask, ghosts, hand_over, probes
 from appstack_redis import keeper as keeping
 from appstack_redis import sentinel as starting
 from appstack_redis.resp import Connection, RedisError, info
-from appstack_redis.sentinel import with_members
 from appstack_redis.settings import Group, Settings
 
 from tests.backend.kit.processes import PATIENCE_SECONDS, wait_until
@@ -106,7 +105,7 @@ def redis_group(
             watch = f"sentinel monitor shop.shop {PODS[master]} {port} 2\nsentinel auth-pass shop.shop {PASSWORD}\n"
             told = f"requirepass {PASSWORD}\nsentinel sentinel-pass {PASSWORD}\nsentinel announce-ip {address}\n"
             text = f"port {sentinel_port}\nbind {address}\ndir /scratch\n{told}{watch}"
-            born_with[name] = with_members(text, group)
+            born_with[name] = starting.with_members(text, group)
             box = Box("redis", REDIS_USER, folder / name)
             running[name] = box.start("redis-server", box.write("redis.conf", born_with[name]), "--sentinel")
         yield RedisGroup(folder, port, sentinel_port, running, born_with)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos import __main__ as chaos
 from tests.chaos import scorecard
-from tests.chaos.run import stay
+from tests.chaos.run import check_victim
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Trouble, Victim
 
@@ -41,10 +41,9 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(words: list[str], sentence
 
 
 def test_the_verdict_is_of_the_rows_that_were_asked_for() -> None:
-    row = {"fault": "f", "role": "r", "operator": "alive"}
-    names = {"node-cut": True, "node-drained": False}
-    known = {name: SCENARIOS[name] for name in names}
-    rows = [{**row, "fault": known[each].fault, "role": known[each].role, "passed": names[each]} for each in names]
+    passed = {"node-cut": True, "node-drained": False}
+    known = [(SCENARIOS[name], passed[name]) for name in passed]
+    rows = [{"fault": each.fault, "role": each.role, "operator": "alive", "passed": kept} for each, kept in known]
     assert chaos.is_kept(rows, ["node-cut"])
     assert not chaos.is_kept(rows, ["node-cut", "node-drained"])
 
@@ -52,10 +51,10 @@ def test_the_verdict_is_of_the_rows_that_were_asked_for() -> None:
 def test_a_leader_that_moved_while_the_load_started_is_not_struck_as_if_it_led() -> None:
     victim = Victim("shop-postgres-0", "node1", "10.0.0.1", ("a",), "1")
     site = Led(victim)
-    stay(victim, SCENARIOS["node-cut"], cast("Site", site))
+    check_victim(victim, SCENARIOS["node-cut"], cast("Site", site))
     site.led_by = replace(victim, pod="shop-postgres-1")
     with pytest.raises(Trouble, match="not shop-postgres-0 but shop-postgres-1"):
-        stay(victim, SCENARIOS["node-cut"], cast("Site", site))
+        check_victim(victim, SCENARIOS["node-cut"], cast("Site", site))
 
 
 @dataclass
