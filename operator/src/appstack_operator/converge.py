@@ -78,12 +78,21 @@ numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A stack as the latest pass reads it. Its look comes as that pass ends: seconds later, where nobody answers."""
+
+    stack: AppStack
+    is_left_alone: bool  # paused or refused: nothing is written
+
+
+@dataclass(frozen=True, slots=True)
 class Operator:
     """What every pass needs."""
 
     api: Api
     settings: Settings
     scaling: ScalingMemory = field(default_factory=ScalingMemory)
+    known: dict[Key, Known] = field(default_factory=dict)
     looks: dict[Key, Look] = field(default_factory=dict)  # of the last pass over each stack
     heard_late: set[Key] = field(default_factory=set)  # stacks whose first pass ended without an answer
     # What could not be written in a way that may pass (the stack itself: passes over it ended early) -> since when.
@@ -93,6 +102,7 @@ class Operator:
 
     def forget(self, namespace: str, name: str) -> None:
         """The stack is gone."""
+        self.known.pop((namespace, name), None)
         self.looks.pop((namespace, name), None)
         self.heard_late.discard((namespace, name))
         self.neighbours.forget((namespace, name))
@@ -186,7 +196,8 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     fresh = generate_credentials()
     answers = before.answers if before else AnswerMemory()
     seen = await observe_kubernetes(api, stack, now)
-    # At once: where services are silent, their answers take seconds.
+    # At once: where services are silent, their answers take seconds, and a successor has not even a look of before.
+    operator.known[namespace, name] = Known(stack, is_left_alone)
     operator.neighbours.note((namespace, name), places_of(seen.of_kind("Pod")))
     seen = await observe_answers(stack, seen, fresh, answers)
     if before is None and seen.is_heard_late and (namespace, name) not in operator.heard_late:

@@ -125,15 +125,15 @@ class Lookout:
     async def take_out(self, key: Key) -> None:
         """Mark the silent pods of one stack, as it is now."""
         self._tried.pop(key, None)
-        look = self._operator.looks.get(key)
-        if look is None or look.is_left_alone:
+        known = self._operator.known.get(key)
+        if known is None or known.is_left_alone:
             self._tried[key] = time.monotonic()
             return
         STACK_OF_LOG.set("/".join(key))
         api, now = self._operator.api, datetime.now(UTC)
         async with api.looks:
-            found = await api.list(POD, look.stack.namespace, f"{STACK_LABEL}={look.stack.name}")
-        pods = list(own_by_name(look.stack, found).values())
+            found = await api.list(POD, known.stack.namespace, f"{STACK_LABEL}={known.stack.name}")
+        pods = list(own_by_name(known.stack, found).values())
         places, marked = places_of(pods), dict[str, Action]()
         for place in places:
             if place.is_ready:
@@ -142,15 +142,15 @@ class Lookout:
             node = self._silent.get(action.uid)
             if self._is_stopping or node is None or self._is_resting(node):
                 continue
-            if await apply(look.stack, [action], api):
+            if await apply(known.stack, [action], api):
                 self._tried[key] = time.monotonic()
             else:
                 marked[action.uid] = action
                 self._patience.mark(action.uid, node)
-        if key in self._operator.looks:  # else it was deleted meanwhile, and nobody would forget it again
-            known = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places]
-            self._operator.neighbours.note(key, known)
-        await self._tell(look.stack, marked, now)
+        if key in self._operator.known:  # else it was deleted meanwhile, and nobody would forget it again
+            left = [replace(each, is_ready=each.is_ready and each.uid not in marked) for each in places]
+            self._operator.neighbours.note(key, left)
+        await self._tell(known.stack, marked, now)
 
     async def _tell(self, stack: AppStack, marked: Mapping[str, Action], now: datetime) -> None:
         """Once about each pod: a kubelet that has lost only us puts its own word back, and is contradicted again."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from copy import deepcopy
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from appstack_operator.converge import Operator
+from appstack_operator.converge import Known, Operator
 from appstack_operator.neighbours import PORT_NAMES, places_of
 from appstack_operator.rounds import Word
 from appstack_operator.settings import Settings
@@ -37,7 +36,7 @@ class Cluster:
         self.events: list[Object] = []
         self.looks = asyncio.Semaphore(1)
         self.operator = Operator(self, Settings.model_validate({**IMAGES, **settings}))  # type: ignore[arg-type]
-        self.operator.looks[KEY] = SimpleNamespace(stack=self.stack, is_left_alone=left_alone)  # type: ignore[assignment]
+        self.operator.known[KEY] = Known(self.stack, left_alone)  # and no look: a successor has none yet
         self.see()
 
     def a_pod(self, component: str, number: int) -> Object:

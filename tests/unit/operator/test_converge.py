@@ -202,3 +202,23 @@ async def test_a_pass_that_crashes_for_a_minute_says_so_in_status(
     assert told["reason"] == reason
     assert "ValueError" in told["message"]
     assert "password" not in told["message"]
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_a_stack_is_known_before_its_services_have_answered(
+    monkeypatch: pytest.MonkeyPatch, *, is_paused: bool
+) -> None:
+    """A successor that begins because a node is lost waits for silent services for seconds, in its very first pass."""
+
+    async def wait(*_: object) -> None:
+        raise ApiError(504, "Timeout", "nobody answers yet")
+
+    monkeypatch.setattr(converge, "observe_answers", wait)
+    api = There()
+    api.live["spec"] = {"paused": is_paused}
+    operator = Operator(api, SETTINGS)  # type: ignore[arg-type]
+    await run_pass(operator, "shop", "shop")
+    known = operator.known["shop", "shop"]
+    assert (known.stack.name, known.is_left_alone) == ("shop", is_paused)
+    operator.forget("shop", "shop")
+    assert operator.known == {}
