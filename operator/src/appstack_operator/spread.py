@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from appstack_operator.api import AppStack
@@ -12,12 +12,13 @@ from appstack_operator.objects import Object
 from appstack_operator.observed import Node, Observed
 from appstack_operator.ownership import annotation
 
-# On the workload: when which of its pods was moved last. So a restarted operator knows, too.
+# On the workload: when which of its pods was moved last, for which time in a row. So a restarted operator knows, too.
 MOVED = "appstack.dev/pod-moved"
 # A drain or a rollout that still goes on may be why the pod is where it is.
 SETTLED = timedelta(seconds=30)
-# Who landed on a shared node again found no room elsewhere: no sooner does anybody look again.
-AGAIN = timedelta(hours=1)
+# Who landed on a shared node again found no room elsewhere, or none while a drain went on: so long, from move to move,
+# until the next try.
+AGAIN = [timedelta(minutes=minutes) for minutes in (5, 10, 20, 40, 60)]
 # For so long a second try of the same pod keeps the note of the first: the operator died before it asked, perhaps.
 RETRY = timedelta(seconds=60)
 # Nobody tells that a node has come back.
@@ -36,6 +37,20 @@ class Candidate:
     node: str
     sharing: int  # how many pods of the component this node carries
     due: datetime  # from when on it may be moved
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What the note on a workload says."""
+
+    at: datetime
+    uid: str  # of the pod that was evicted
+    times: int  # moves in a row that led to a shared node again, this one included
+
+    def led_to(self, pod: Object) -> bool:
+        """Whether the scheduler chose this pod's place in answer to the move; a later pod comes from another drain."""
+        grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
+        return self.uid != pod["metadata"]["uid"] and created(pod) <= self.at + RETRY + grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,33 +127,34 @@ def is_due(candidate: Candidate, seen: Observed) -> bool:
 
 
 def due_at(pod: Object, owner: Object) -> datetime:
-    """From when on a pod may be moved: once it has settled; what a move led to is left alone for long."""
+    """From when on a pod may be moved: once it has settled; what a move led to is left alone for longer each time."""
     settled = created(pod) + SETTLED
-    at, uid = last_move(owner)
-    if at is None or uid == pod["metadata"]["uid"]:  # who is still there was not moved
+    last = last_move(owner)
+    if last is None or not last.led_to(pod):
         return settled
-    # A later pod is none that the scheduler had chosen a place for in answer to the move: another drain has.
-    grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
-    is_of_another_time = created(pod) > at + RETRY + grace
-    return settled if is_of_another_time else max(settled, at + AGAIN)
+    return max(settled, last.at + AGAIN[min(last.times, len(AGAIN)) - 1])
 
 
-def last_move(owner: Object) -> tuple[datetime | None, str]:
-    """When which pod of a workload was moved last; None if none was, or nobody can read the note."""
-    at, _, uid = annotation(owner, MOVED).partition(" ")
+def last_move(owner: Object) -> Moved | None:
+    """The last move of a pod of this workload; None if there was none, or nobody can read the note."""
+    at, _, rest = annotation(owner, MOVED).partition(" ")
+    uid, _, times = rest.partition(" ")
     try:
-        moment = datetime.fromisoformat(at)
+        moved = Moved(datetime.fromisoformat(at), uid, max(1, int(times or 1)))  # older notes do not count
     except ValueError:
-        return None, ""
-    return (moment, uid) if moment.tzinfo else (None, "")
+        return None
+    return moved if moved.at.tzinfo else None
 
 
 def note_of(candidate: Candidate, seen: Observed) -> str:
-    """The note about this move; a second try of the same move keeps the time of the first."""
-    at, uid = last_move(candidate.owner)
-    is_retry = at is not None and uid == candidate.pod["metadata"]["uid"] and seen.now < at + RETRY
-    moment = at if is_retry and at else seen.now
-    return f"{moment.isoformat(timespec='seconds')} {candidate.pod['metadata']['uid']}"
+    """The note about this move; a second try of the same move keeps the time of the first, and its number."""
+    pod, last = candidate.pod, last_move(candidate.owner)
+    moved = Moved(seen.now, pod["metadata"]["uid"], 1)
+    if last and last.uid == moved.uid:
+        moved = last if seen.now < last.at + RETRY else replace(moved, times=last.times)
+    elif last and last.led_to(pod):
+        moved = replace(moved, times=last.times + 1)
+    return f"{moved.at.isoformat(timespec='seconds')} {moved.uid} {moved.times}"
 
 
 def free_nodes(candidate: Candidate, seen: Observed) -> Iterator[str]:

@@ -12,7 +12,6 @@ from appstack_operator.kinds import Ref
 from appstack_operator.observed import Node, Observed
 from appstack_operator.plan import Verb, plan_move
 from appstack_operator.spread import (
-    AGAIN,
     LOOK_SECONDS,
     MOVED,
     RETRY,
@@ -78,7 +77,7 @@ def test_the_pod_that_came_last_is_moved_when_a_node_is_free() -> None:
     )
     assert action.why == "node node-0 has 2 redis-sentinel pods, and node-2 has room for one"
     assert action.manifest is not None
-    assert action.manifest["metadata"]["annotations"] == {MOVED: "2026-01-01T12:00:00+00:00 redis-sentinel-1"}
+    assert action.manifest["metadata"]["annotations"] == {MOVED: "2026-01-01T12:00:00+00:00 redis-sentinel-1 1"}
     assert action.manifest["metadata"]["uid"] == "w"
 
 
@@ -186,16 +185,31 @@ def test_a_pod_is_left_time_to_settle() -> None:
     assert look_seconds(a_stack(), young) == 10
 
 
-def test_who_lands_on_a_shared_node_again_is_moved_an_hour_later() -> None:
-    def again(minutes: float) -> Observed:
+@pytest.mark.parametrize(("times", "minutes"), [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), ("9" * 99, 60)])
+def test_who_lands_on_a_shared_node_again_is_moved_later_each_time_an_hour_at_last(times: object, minutes: int) -> None:
+    def again(seconds: float) -> Observed:
         # The next one came ten seconds after the last move.
-        return placed(a_stack(), ages=(9000, minutes * 60 - 10, 9000), note=f"{ago(minutes=minutes)} another")
+        note = f"{ago(seconds=seconds)} another {times}"
+        return placed(a_stack(), ages=(9000, seconds - 10, 9000), note=note)
 
-    assert moved(again(2)) is None
-    assert moved(again(59)) is None
-    assert not wants_nodes(a_stack(), again(59))
-    assert look_seconds(a_stack(), again(59)) == 60
-    assert moved(again(AGAIN / timedelta(minutes=1)))
+    soon = again(minutes * 60 - 60)
+    assert moved(soon) is None
+    assert not wants_nodes(a_stack(), soon)
+    assert look_seconds(a_stack(), soon) == 60
+    move = next_move(a_stack(), again(minutes * 60))
+    assert move is not None
+    assert move.note == f"{ago()} redis-sentinel-1 {int(str(times)) + 1}"
+
+
+def test_who_lands_on_a_shared_node_in_another_drain_starts_anew() -> None:
+    move = next_move(a_stack(), placed(a_stack(), ages=(9000, 60, 9000), note=f"{ago(minutes=5)} another 4"))
+    assert move is not None
+    assert move.note.endswith(" redis-sentinel-1 1")
+
+
+def test_a_note_of_an_older_operator_counts_as_one_move() -> None:
+    seen = placed(a_stack(), ages=(9000, 4 * 60, 9000), note=f"{ago(minutes=4, seconds=10)} another")
+    assert look_seconds(a_stack(), seen) == 50
 
 
 def test_another_drain_soon_after_a_move_is_answered() -> None:
@@ -204,15 +218,15 @@ def test_another_drain_soon_after_a_move_is_answered() -> None:
 
 def test_a_move_that_was_cut_off_is_tried_again_and_keeps_its_time_for_a_minute() -> None:
     def seen(seconds: float) -> Observed:
-        return placed(a_stack(), note=f"{ago(seconds=seconds)} redis-sentinel-1")
+        return placed(a_stack(), note=f"{ago(seconds=seconds)} redis-sentinel-1 3")
 
     for seconds, noted in ((50, 50), (RETRY.total_seconds(), 0), (3000, 0)):
         move = next_move(a_stack(), seen(seconds))
         assert move is not None
-        assert move.note == f"{ago(seconds=noted)} redis-sentinel-1"
+        assert move.note == f"{ago(seconds=noted)} redis-sentinel-1 3"
 
 
-@pytest.mark.parametrize("note", ["nonsense", "2026-01-01 x", " "])
+@pytest.mark.parametrize("note", ["nonsense", "2026-01-01 x", " ", f"{NOW.isoformat()} x y"])
 def test_a_note_that_nobody_can_read_is_none(note: str) -> None:
     assert moved(placed(a_stack(), note=note))
 
