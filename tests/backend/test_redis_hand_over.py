@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from appstack_redis import disk, timing
+from appstack_redis import ask, disk, timing
 from appstack_redis import hand_over as handing
 from appstack_redis.decide import Member
 from appstack_redis.keeper import Keeper
@@ -32,6 +32,8 @@ from tests.backend.kit.servers import PASSWORD, REDIS_USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from appstack_redis.settings import Group
 
     from tests.backend.kit.redis_group import RedisGroup
 
@@ -108,6 +110,37 @@ def test_what_was_acknowledged_before_a_planned_stop_is_at_the_next_master(
     assert writer.ended_by, "the client was let go"
     with group.server(HEIR) as connection:
         assert connection.call("DBSIZE") >= writer.acknowledged
+
+
+def test_another_sentinel_is_asked_where_the_one_that_agreed_ends(
+    keeper: Keeper, group: RedisGroup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A drain ended it ten milliseconds after its word, and writes were held for nine seconds."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(handing, "HAND_OVER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(handing, "gather", lambda *_: None)
+    monkeypatch.setattr(handing, "ask_failover", agreed := EndsAfterItsWord(group))
+    tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
+    assert handing.hand_over(keeper.settings, keeper.connection, keeper._announced)
+    assert agreed.by[0] == SENTINELS[LAST]
+    assert len(agreed.by) >= 2
+    assert "+promoted-slave" not in said_by(LAST, group)
+    assert replication(HEIR)["role"] == "master"
+
+
+class EndsAfterItsWord:
+    """The first Sentinel that agrees is killed at once."""
+
+    def __init__(self, group: RedisGroup) -> None:
+        self.group, self.by = group, list[str]()
+
+    def __call__(self, group: Group, password: str) -> tuple[str, str]:
+        sentinel, refusal = ask.ask_failover(group, password)
+        if sentinel:
+            self.by.append(sentinel)
+        if len(self.by) == 1:
+            os.kill(innermost(self.group.servers[LAST].process.pid), signal.SIGKILL)
+        return sentinel, refusal
 
 
 def test_the_other_replicas_are_led_to_the_next_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

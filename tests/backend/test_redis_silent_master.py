@@ -98,7 +98,7 @@ def test_sentinels_that_never_met_the_master_promote_a_replica(tmp_path: Path, m
         for name in SENTINELS:
             running.start_anew(name)
         group = keeper.settings.group()
-        wait_until(lambda: not ask.ask_failover(group, PASSWORD), "a Sentinel promotes one")
+        wait_until(lambda: ask.ask_failover(group, PASSWORD)[0], "a Sentinel promotes one")
         heirs = {PODS[ME], PODS[OTHER]}
         wait_until(
             lambda: undisputed_master(ask.ask_sentinels(group, PASSWORD), len(SENTINELS)) in heirs,

@@ -3,7 +3,7 @@
 import json
 import urllib.request
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
 from http.client import HTTPException
 from typing import TypeVar
@@ -13,6 +13,7 @@ from appstack_redis.resp import Connection, RedisError
 from appstack_redis.settings import KEEPER_PORT, SENTINEL_PORT, Group
 
 TIMEOUT_SECONDS = 1.0
+LATE_SECONDS = 0.2  # for those that have not answered yet when most have
 T = TypeVar("T")
 
 
@@ -40,18 +41,37 @@ def ask_sentinels(group: Group, password: str) -> list[Answer]:
 
 
 def ask_until_agreed(group: Group, password: str) -> str | None:
-    """The address that most Sentinels name; known as soon as they do, without waiting for the silent ones."""
+    """The address that most Sentinels name, if one is."""
+    return agreed_master(answers_until_agreed(group, password), group.quorum)
+
+
+def answers_until_agreed(group: Group, password: str) -> list[Answer]:
+    """The answers of the Sentinels, as soon as most name the same address.
+
+    Silent ones are not waited for, as where a drain takes one of them along with the master: writes wait meanwhile.
+    """
     pool = ThreadPoolExecutor(len(group.sentinels) or 1)
+    waiting = {pool.submit(question) for question in sentinel_questions(group, password)}
     answers: list[Answer] = []
     try:
-        for future in as_completed([pool.submit(question) for question in sentinel_questions(group, password)]):
-            answer = future.result()
-            answers += [answer] if answer else []
-            if agreed := agreed_master(answers, group.quorum):
-                return agreed
-        return None
+        while waiting:
+            patience = LATE_SECONDS if len(answers) >= group.quorum else None
+            told, waiting = wait(waiting, patience, FIRST_COMPLETED)
+            answers += [answer for each in told if (answer := each.result())]
+            if not told or agreed_master(answers, group.quorum):
+                break
+        return answers
     finally:
         pool.shutdown(wait=False)
+
+
+def is_there(sentinel: str, password: str) -> bool:
+    """Whether this Sentinel answers."""
+    try:
+        with to_sentinel(sentinel, password) as connection:
+            return bool(connection.call("PING") == "PONG")
+    except (OSError, RedisError):
+        return False
 
 
 def sentinel_questions(group: Group, password: str) -> list[Callable[[], Answer | None]]:
@@ -85,8 +105,8 @@ def in_turn(group: Group) -> list[str]:
     return list(group.sentinels.values())[::-1]
 
 
-def ask_failover(group: Group, password: str) -> str:
-    """Ask one Sentinel after the other to fail over; empty if one agreed, else the last refusal.
+def ask_failover(group: Group, password: str) -> tuple[str, str]:
+    """Ask one Sentinel after the other to fail over: the address of the one that agreed, and else the last refusal.
 
     One that is at it already may be at the end of an earlier failover, from another master: that is no agreement.
     """
@@ -98,8 +118,8 @@ def ask_failover(group: Group, password: str) -> str:
         except (OSError, RedisError) as error:
             refusal = str(error)
         else:
-            return ""
-    return refusal
+            return address, ""
+    return "", refusal
 
 
 def at_once(questions: Iterable[Callable[[], T]]) -> list[T]:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from appstack_redis.ask import ask_failover, ask_members, ask_sentinels, at_once
+from appstack_redis.ask import answers_until_agreed, ask_failover, ask_members, at_once, is_there
 from appstack_redis.decide import Member, named_master
 from appstack_redis.resp import Connection, RedisError, info
-from appstack_redis.settings import REDIS_PORT, Settings
+from appstack_redis.settings import REDIS_PORT, Group, Settings
 from appstack_redis.timing import good_moment
 
 log = logging.getLogger("keeper")
@@ -54,19 +54,30 @@ def hand_over(
         log.warning("not handed over: no replica holds everything after %.0f s; all of it is on disk", CATCH_UP_SECONDS)
         return False
     time.sleep(max(moment - time.monotonic(), 0.0))
-    refusal = "not asked"
-    while refusal and time.monotonic() < deadline:
-        refusal = ask_failover(group, settings.password)
-        log.info("handing over: %s", refusal or "agreed")
-        if refusal:
-            time.sleep(0.5)
-    # Not from members.json: a pod that is being scaled away has no address there any more.
-    named_other = lambda: named_master(ask_sentinels(group, settings.password)) not in (None, announced)  # noqa: E731
-    handed_over = wait_until(named_other, deadline)
+    handed_over = have_promoted(group, announced, settings.password, deadline)
     log.info("handed over: %s; writes waited for %.2f s", handed_over, time.monotonic() - paused)
     if handed_over:
         gather(addresses, settings.password)
     return handed_over
+
+
+def have_promoted(group: Group, announced: str, password: str, deadline: float) -> bool:
+    """Have a Sentinel promote another one; whether they name it before the deadline.
+
+    Who has agreed may end before it has promoted anybody, where a drain takes it along: then the next one is asked.
+    """
+    leader = ""
+    # Not by members.json: a pod that is being scaled away has no address there any more.
+    while named_master(answers_until_agreed(group, password)) in (None, announced):
+        if time.monotonic() > deadline:
+            return False
+        if leader and is_there(leader, password):
+            time.sleep(0.05)
+            continue
+        leader, refusal = ask_failover(group, password)
+        log.info("handing over: %s", refusal or "agreed")
+        time.sleep(0.5 if refusal else 0.0)
+    return True
 
 
 def gather(addresses: Iterable[str], password: str) -> None:

@@ -100,7 +100,7 @@ class Keeper:
                 log.info("%s: %s", decision.step.value, decision.why)
                 said = decision.why
             if decision.step is Step.HAND_OVER:
-                refusal = ask_failover(group, self.settings.password)
+                _, refusal = ask_failover(group, self.settings.password)
                 log.info("failover asked for: %s", refusal or "agreed")
             if decision.step is Step.FOLLOW or (decision.step is Step.LEAD and sure):
                 return decision
@@ -333,7 +333,8 @@ class Keeper:
                 self.server.terminate()
         elif may_be_promoted(me, named, members, size, group.min_replicas, running_seconds):
             self.connection().call("CONFIG", "SET", "replica-priority", PROMOTE)
-            log.info("nobody leads and this pod holds the newest data: %s", ask_failover(group, self.settings.password))
+            _, refusal = ask_failover(group, self.settings.password)
+            log.info("nobody leads and this pod holds the newest data: %s", refusal or "a failover is agreed")
 
     def gives_up(
         self, group: Group, answers: Sequence[Answer], members: Mapping[str, Member], lost_seconds: float

@@ -211,6 +211,8 @@ def build_sentinel_container(stack: AppStack, context: Context) -> Object:
         "resources": {"requests": dict(SENTINEL_REQUESTS), "limits": dict(SENTINEL_LIMITS)},
         "securityContext": container_security(),
         "readinessProbe": {**probe, "failureThreshold": 3},
+        # A drain takes the master along, which asks this one to have another promoted, perhaps: that takes a second.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/appstack", "readOnly": True},
             {"name": "state", "mountPath": "/var/lib/redis"},

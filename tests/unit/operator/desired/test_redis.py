@@ -104,6 +104,12 @@ def test_redis_itself_has_no_key_to_the_api_server() -> None:
     assert built("StatefulSet", "shop-redis")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
+def test_a_sentinel_that_is_evicted_goes_on_for_as_long_as_a_hand_over_takes() -> None:
+    container = built("StatefulSet", "shop-redis-sentinel")["spec"]["template"]["spec"]["containers"][0]
+    assert container["name"] == "sentinel"
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
+
+
 def test_clients_without_sentinel_find_the_master_by_its_label() -> None:
     assert built("Service", "shop-redis-rw")["spec"]["selector"][ROLE_LABEL] == "master"
     assert built("Service", "shop-redis-rw")["spec"]["publishNotReadyAddresses"]  # the label alone decides
