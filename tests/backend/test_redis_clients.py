@@ -97,7 +97,7 @@ def test_a_reader_tells_from_whom_it_read(place: Place) -> None:
     assert [writer.push(n)[1] for n in range(100)] == [Outcome.OK] * 100
     assert reader.count()[:2] == (1, Outcome.OK)
     assert reader.items("redis-held", writer.key(0))[:2] == (list(range(100)), Outcome.OK)
-    assert reader.newest == {"redis-held": writer.key(100)}, "a full list is left for the next"
+    assert [reader.key("redis-held", 100, look) for look in (0, 1)] == [writer.key(100), writer.key(0)]
     assert reader.server == writer.server
     run = reader.server.partition("/")[0]
     tell(HEIRS, "REPLICAOF", "NO", "ONE")

@@ -6,6 +6,7 @@ Each answer is asked together with the server's identity, so that the history te
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from redis import Redis
@@ -15,6 +16,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from tests.chaos.clients.lists import TICK_SECONDS, Numbers, Shown, list_of, number_at
 from tests.chaos.history import Action, Outcome
 from tests.chaos.reigns import REPLICA
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from tests.chaos.clients.target import Target
     from tests.chaos.history import Value
 
-RHYTHM_SECONDS = 0.1
-LIST_LENGTH = 100
+RHYTHM_SECONDS = TICK_SECONDS
+WRITERS = ("redis-held", "redis-reconnecting")  # whose lists are read
 ANSWER_SECONDS = 1.0
 REACH_SECONDS = 0.5
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
@@ -84,7 +86,7 @@ def fail_over(place: Place) -> None:
 
 
 class Writer:
-    """Pushes 0, 1, 2, … to lists of its own."""
+    """Pushes growing numbers to lists of its own."""
 
     def __init__(self, place: Place, client: str, host: str = "", *, is_held: bool = True) -> None:
         """Without a host the Sentinels are asked for the master, again after each failure."""
@@ -117,19 +119,23 @@ class Writer:
             self._connection = None
 
     def key(self, number: int) -> str:
-        return list_key(self.client, number)
+        """The list that an element goes to."""
+        return key_of(self.client, list_of(number))
 
 
-def list_key(client: str, number: int) -> str:
-    """The list that a client's number-th element goes to."""
-    return f"{PREFIX}/{client}/{number // LIST_LENGTH}"
+def key_of(client: str, number: int) -> str:
+    """The key of a client's list."""
+    return f"{PREFIX}/{client}/{number}"
 
 
 def write(recorder: Recorder, writer: Writer) -> None:
     """Write until told to end."""
-    step = lambda n: recorder.attempt(  # noqa: E731
-        Action.APPEND, writer.key(n), lambda: writer.push(n), lambda: writer.server
-    )
+    taken = Numbers()
+
+    def step(_: int) -> bool:
+        number = taken.next(time.monotonic())
+        return recorder.attempt(Action.APPEND, writer.key(number), lambda: writer.push(number), lambda: writer.server)
+
     recorder.every(RHYTHM_SECONDS, step)
 
 
@@ -149,7 +155,7 @@ def write_isolated(recorder: Recorder, target: Target) -> None:
 
 
 def read(recorder: Recorder, target: Target) -> None:
-    """Ask the master that the Sentinels name, in turn: for the number of keys, and for the newest list of a writer."""
+    """Ask the master that the Sentinels name, in turn: for the number of keys, and for a list of a writer."""
     read_in_turn(recorder, Reader(target.redis))
 
 
@@ -164,8 +170,9 @@ def read_in_turn(recorder: Recorder, reader: Reader) -> None:
     def step(number: int) -> bool:
         if number % 2 == 0:
             return recorder.attempt(Action.PROBE, "master", reader.count, lambda: reader.server)
-        client = "redis-held" if number % 4 == 1 else "redis-reconnecting"
-        key = reader.newest.get(client) or list_key(client, 0)
+        turn = number // 2
+        client = WRITERS[turn % len(WRITERS)]
+        key = reader.key(client, number_at(time.monotonic()), turn // len(WRITERS))
         return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key), lambda: reader.server)
 
     recorder.every(RHYTHM_SECONDS, step)
@@ -176,7 +183,7 @@ class Reader:
 
     def __init__(self, place: Place, host: str = "") -> None:
         self.place, self.host = place, host
-        self.newest: dict[str, str] = {}
+        self.shown = Shown()
         self.server = ""  # who answered last
         self._connection: Redis | None = None
 
@@ -184,11 +191,15 @@ class Reader:
         """How many keys there are."""
         return self._ask(lambda answer: int(str(answer)), "DBSIZE")
 
+    def key(self, client: str, number: int, look: int) -> str:
+        """The list of a writer to ask for when it writes this number."""
+        return key_of(client, self.shown.next(client, number, look))
+
     def items(self, client: str, key: str) -> Result:
-        """One list; a full one is left for the next."""
+        """One list."""
         found, outcome, words = self._ask(numbers, "LRANGE", key, 0, -1)
-        if isinstance(found, list) and found and found[-1] % LIST_LENGTH == LIST_LENGTH - 1:
-            self.newest[client] = list_key(client, found[-1] + 1)
+        if isinstance(found, list):
+            self.shown.note(client, found)
         return found, outcome, words
 
     def _ask(self, read: Callable[[object], Value], *command: str | int) -> Result:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors
 
+from tests.chaos.clients.lists import TICK_SECONDS, Numbers, Shown, list_of, number_at
 from tests.chaos.history import Action, Outcome
 from tests.chaos.reigns import REPLICA
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from tests.chaos.clients.record import Recorder, Result
     from tests.chaos.clients.target import Postgres, Target
 
-RHYTHM_SECONDS = 0.1
-LIST_LENGTH = 100  # a new list is begun after so many elements, or appending would grow slow
+RHYTHM_SECONDS = TICK_SECONDS
+WRITERS = ("sql-held", "sql-reconnecting")  # whose lists are read
 ANSWER_SECONDS = 2.0
 INSIDE_SECONDS = 60.0  # longer than any cut: a commit that a cut-off primary lets go late must meet its client
 REACH_SECONDS = 0.5
@@ -100,7 +102,7 @@ def outcome_of_commit(sqlstates: Sequence[str | None]) -> Outcome:
 
 
 class Writer:
-    """Appends 0, 1, 2, … to lists of its own."""
+    """Appends growing numbers to lists of its own."""
 
     def __init__(
         self, place: Postgres, host: str, client: str, *, is_held: bool, answer_seconds: float = ANSWER_SECONDS
@@ -128,12 +130,13 @@ class Writer:
         return number, outcome, words
 
     def key(self, number: int) -> str:
-        return list_key(self.client, number)
+        """The list that an element goes to."""
+        return key_of(self.client, list_of(number))
 
 
-def list_key(client: str, number: int) -> str:
-    """The list that a client's number-th element goes to."""
-    return f"{client}/{number // LIST_LENGTH}"
+def key_of(client: str, number: int) -> str:
+    """The key of a client's list."""
+    return f"{client}/{number}"
 
 
 def write(
@@ -141,7 +144,12 @@ def write(
 ) -> None:
     """Write until told to end."""
     writer = Writer(place, host, recorder.client, is_held=is_held, answer_seconds=answer_seconds)
-    step = lambda n: recorder.attempt(Action.APPEND, writer.key(n), lambda: writer.append(n))  # noqa: E731
+    numbers = Numbers()
+
+    def step(_: int) -> bool:
+        number = numbers.next(time.monotonic())
+        return recorder.attempt(Action.APPEND, writer.key(number), lambda: writer.append(number))
+
     recorder.every(RHYTHM_SECONDS, step)
 
 
@@ -169,9 +177,7 @@ def read(recorder: Recorder, target: Target) -> None:
         turn = number % 4
         if turn in (0, 2):
             return recorder.attempt(Action.PROBE, "replica", lambda: readers["replica"].count())
-        client = "sql-held" if turn == 1 else "sql-reconnecting"
-        key = readers["primary"].newest.get(client) or list_key(client, 0)
-        return recorder.attempt(Action.READ_LIST, key, lambda: readers["primary"].items(client, key))
+        return read_list(recorder, readers["primary"], number // 2)
 
     recorder.every(RHYTHM_SECONDS, step)
 
@@ -179,13 +185,14 @@ def read(recorder: Recorder, target: Target) -> None:
 def read_isolated(recorder: Recorder, target: Target) -> None:
     """The same lists straight from one server, whoever leads: what a client beside a cut-off primary is shown."""
     reader = Reader(target.postgres, target.postgres.host)
+    recorder.every(RHYTHM_SECONDS, lambda number: read_list(recorder, reader, number))
 
-    def step(number: int) -> bool:
-        client = "sql-held" if number % 2 else "sql-reconnecting"
-        key = reader.newest.get(client) or list_key(client, 0)
-        return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key), lambda: reader.server)
 
-    recorder.every(RHYTHM_SECONDS, step)
+def read_list(recorder: Recorder, reader: Reader, number: int) -> bool:
+    """The number-th look at the writers' lists, in turn."""
+    client = WRITERS[number % len(WRITERS)]
+    key = reader.key(client, number_at(time.monotonic()), number // len(WRITERS))
+    return recorder.attempt(Action.READ_LIST, key, lambda: reader.items(client, key), lambda: reader.server)
 
 
 class Reader:
@@ -193,7 +200,7 @@ class Reader:
 
     def __init__(self, place: Postgres, host: str) -> None:
         self.place, self.host = place, host
-        self.newest: dict[str, str] = {}
+        self.shown = Shown()
         self.server = ""  # which role the server had that gave the last list
         self._connection: Connection | None = None
 
@@ -202,16 +209,19 @@ class Reader:
         rows, words = self._ask("SELECT count(*)::bigint FROM chaos_lists", ())
         return (rows[0][0], Outcome.OK, "") if rows else (None, Outcome.FAILED, words)
 
+    def key(self, client: str, number: int, look: int) -> str:
+        """The list of a writer to ask for when it writes this number."""
+        return key_of(client, self.shown.next(client, number, look))
+
     def items(self, client: str, key: str) -> Result:
-        """One list; a full one is left for the next."""
+        """One list."""
         rows, words = self._ask(READ, (key,))
         if rows is None:
             self.server = ""
             return None, Outcome.FAILED, words
         found: list[int] = rows[0][0] or []
         self.server = REPLICA if rows[0][1] else "primary"
-        if len(found) >= LIST_LENGTH or (found and found[-1] % LIST_LENGTH == LIST_LENGTH - 1):
-            self.newest[client] = list_key(client, found[-1] + 1)
+        self.shown.note(client, found)
         return found, Outcome.OK, ""
 
     def _ask(self, query: str, values: Sequence[Any]) -> tuple[list[Any] | None, str]:

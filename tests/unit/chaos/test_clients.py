@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.chaos.clients import sql
+from tests.chaos.clients import redis, sql
 from tests.chaos.clients.api import sku_of
+from tests.chaos.clients.lists import LIST_LENGTH, TICK_SECONDS
 from tests.chaos.clients.sql import outcome_of_commit
 from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.history import Outcome
@@ -21,9 +23,12 @@ from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import wait_until
 
 if TYPE_CHECKING:
-    from tests.chaos.clients.record import Recorder
+    from collections.abc import Callable
+
+    from tests.chaos.clients.record import Recorder, Result
 
 ROOT = Path(__file__).resolve().parents[3]
+PLACE = Postgres("10.0.0.1", "10.0.0.2", "", "", "")
 
 
 def test_each_writer_of_the_api_has_a_register_of_its_own() -> None:
@@ -60,6 +65,72 @@ def test_who_writes_inside_a_cut_hangs_up_no_sooner_than_the_cut_ends(monkeypatc
     target = Target(Postgres("10.0.0.1", "", "", "", ""), Redis([], "", "", ""), "", "", "")
     sql.write_isolated(cast("Recorder", None), target)
     assert min(patience) > max(scenario.hold_seconds for scenario in SCENARIOS.values() if scenario.isolated)
+
+
+READERS = (
+    pytest.param(lambda: sql.Reader(PLACE, ""), "sql-held/{}", id="PostgreSQL"),
+    pytest.param(lambda: redis.Reader(Redis([], "", "", "")), "chaos/redis-held/{}", id="Redis"),
+)
+
+
+@pytest.mark.parametrize(("reader", "key"), READERS)
+def test_a_reader_follows_its_writer_through_an_outage_that_used_up_the_end_of_a_list(
+    reader: Callable[[], sql.Reader | redis.Reader], key: str
+) -> None:
+    """Numbers 97 to 412 were attempts that failed: 99, and three lists, were never written."""
+    asked = reader()
+    client = key.split("/")[-2]
+    asked.shown.note(client, range(97))
+    assert {asked.key(client, 98, look) for look in range(4)} == {key.format(0)}
+    outage = [asked.key(client, 300, look) for look in range(4)]
+    assert outage == [key.format(3), key.format(0)] * 2, "what was acknowledged before must still be shown"
+    asked.shown.note(client, [413])
+    assert [asked.key(client, 414, look) for look in range(2)] == [key.format(4), key.format(0)]
+    assert [asked.key(client, 501, look) for look in range(2)] == [key.format(5), key.format(4)]
+
+
+@pytest.mark.parametrize(("reader", "key"), READERS)
+def test_a_reader_that_is_cut_off_asks_for_lists_of_which_its_server_knows_nothing(
+    reader: Callable[[], sql.Reader | redis.Reader], key: str
+) -> None:
+    """All that it was shown is complete: by that alone it would look fresh for ever."""
+    asked = reader()
+    client = key.split("/")[-2]
+    asked.shown.note(client, range(LIST_LENGTH - 2))
+    for number in (150, 250, 350):
+        assert [asked.key(client, number, look) for look in range(2)] == [key.format(number // 100), key.format(0)]
+
+
+@pytest.mark.parametrize("write", [sql.write_held, redis.write_held], ids=["PostgreSQL", "Redis"])
+def test_a_writer_numbers_its_elements_by_the_clock_that_its_readers_see(
+    write: Callable[[Recorder, Target], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+    numbers: list[int] = []
+
+    class Thrice:
+        client = "held"
+
+        def every(self, seconds: float, step: Callable[[int], bool]) -> None:
+            assert seconds == TICK_SECONDS
+            for now in (12.0, 34.5, 34.51):
+                monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+                step(0)
+
+        def attempt(self, _: object, key: str, work: Callable[[], Result], *__: object) -> bool:
+            keys.append(key)
+            work()
+            return True
+
+    def take(_: object, number: int) -> None:
+        numbers.append(number)
+
+    monkeypatch.setattr(sql.Writer, "append", take)
+    monkeypatch.setattr(redis.Writer, "push", take)
+
+    write(cast("Recorder", Thrice()), Target(PLACE, Redis([], "", "", ""), "", "", ""))
+    assert [key.rpartition("/")[2] for key in keys] == ["1", "3", "3"]
+    assert numbers == [120, 345, 346], "and none of them twice"
 
 
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:
