@@ -58,11 +58,29 @@ def test_failed_and_slow_are_counted_where_they_were_under_way() -> None:
     assert slow(history, WINDOW) == 2
 
 
-def test_the_isolated_side_counts_only_what_began_after_the_cut_and_ended_before_the_mending() -> None:
+def test_the_isolated_side_counts_what_was_acknowledged_between_the_cut_and_the_mending() -> None:
     history = [write(10.05), write(12.5), write(14.0, Outcome.UNKNOWN), write(31.0)]
     assert isolated_acknowledgement(history, WINDOW) == 2.5
     assert isolated_acknowledgement(history[2:3], WINDOW) == 0.0
     assert isolated_acknowledgement([], WINDOW) is None
+
+
+def test_a_write_that_began_before_the_cut_and_was_acknowledged_late_is_isolated() -> None:
+    late = write(13.0, took=3.1)
+    assert isolated_acknowledgement([late, write(30.5, Outcome.UNKNOWN, took=17.0)], WINDOW) == 3.0
+
+
+def test_an_answer_that_was_under_way_as_the_cut_came_is_not_isolated() -> None:
+    """But one to a write that began after the cut is, however soon it came."""
+    asked = write(20.0, Outcome.UNKNOWN)
+    assert isolated_acknowledgement([write(10.2, took=0.3), asked], WINDOW) == 0.0
+    assert isolated_acknowledgement([write(10.3, took=0.4), asked], WINDOW) == pytest.approx(0.3)
+    assert isolated_acknowledgement([write(10.1, took=0.05), asked], WINDOW) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_write_that_hung_throughout_the_cut_was_tried(outcome: Outcome) -> None:
+    assert isolated_acknowledgement([write(31.0, outcome, took=21.1)], WINDOW) == 0.0
 
 
 def test_a_client_inside_that_no_longer_tried_tells_nothing() -> None:
