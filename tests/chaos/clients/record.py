@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import Action, Operation, Outcome, Value, to_line
@@ -27,6 +28,7 @@ class Recorder:
         """Open the file anew; SIGTERM and SIGINT ask the client to end."""
         self.client, self.path = client, path
         self.stop = threading.Event()
+        self._lock = threading.Lock()  # one line after the other, whichever thread writes it
         self._file = path.open("w", buffering=1)  # line by line: a killed client leaves whole lines
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=self.stop.set).start())
@@ -37,7 +39,9 @@ class Recorder:
         """Write down an operation that ends now."""
         end = time.monotonic()
         words = " ".join(detail.split())[:DETAIL_CHARACTERS]
-        self._file.write(to_line(Operation(self.client, action, key, value, start, end, outcome, words, server)) + "\n")
+        line = to_line(Operation(self.client, action, key, value, start, end, outcome, words, server))
+        with self._lock:
+            self._file.write(line + "\n")
 
     def attempt(
         self, action: Action, key: str, work: Callable[[], Result], answered_by: Callable[[], str] = lambda: ""
@@ -59,3 +63,12 @@ class Recorder:
             good = step(number)
             number += 1
             self.stop.wait(max(due - time.monotonic(), 0.0 if good else AFTER_FAILURE_SECONDS))
+
+    def side_by_side(self, seconds: float, *steps: Callable[[int], bool]) -> None:
+        """Call each step as `every` does: one that waits for an answer holds up no other. One that raises ends all."""
+        with ThreadPoolExecutor(len(steps)) as pool:
+            running = [pool.submit(self.every, seconds, step) for step in steps]
+            wait(running, return_when=FIRST_COMPLETED)
+            self.stop.set()
+        for each in running:
+            each.result()

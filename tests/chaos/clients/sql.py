@@ -169,17 +169,16 @@ def write_reconnecting(recorder: Recorder, target: Target) -> None:
 
 
 def read(recorder: Recorder, target: Target) -> None:
-    """In turn: a replica (may be old), and the newest list of both writers from the primary (must be fresh)."""
-    place = target.postgres
-    readers = {"replica": Reader(place, place.replica_host), "primary": Reader(place, place.host)}
+    """A replica (may be old), and beside it the newest lists of both writers from the primary (must be fresh).
 
-    def step(number: int) -> bool:
-        turn = number % 4
-        if turn in (0, 2):
-            return recorder.attempt(Action.PROBE, "replica", lambda: readers["replica"].count())
-        return read_list(recorder, readers["primary"], number // 2)
-
-    recorder.every(RHYTHM_SECONDS, step)
+    Whoever waits for a primary that says nothing would else not ask the replica: a gap of the client's own.
+    """
+    replica, primary = (Reader(target.postgres, host) for host in (target.postgres.replica_host, target.postgres.host))
+    recorder.side_by_side(
+        2 * RHYTHM_SECONDS,
+        lambda _: recorder.attempt(Action.PROBE, "replica", replica.count),
+        lambda number: read_list(recorder, primary, number),
+    )
 
 
 def read_isolated(recorder: Recorder, target: Target) -> None:

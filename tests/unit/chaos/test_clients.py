@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,16 +18,17 @@ import pytest
 from tests.chaos.clients import redis, sql
 from tests.chaos.clients.api import sku_of
 from tests.chaos.clients.lists import LIST_LENGTH, TICK_SECONDS
+from tests.chaos.clients.record import Recorder
 from tests.chaos.clients.sql import outcome_of_commit
 from tests.chaos.clients.target import Postgres, Redis, Target
-from tests.chaos.history import Outcome
+from tests.chaos.history import Action, Outcome, read_history
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tests.chaos.clients.record import Recorder, Result
+    from tests.chaos.clients.record import Result
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = Postgres("10.0.0.1", "10.0.0.2", "", "", "")
@@ -131,6 +134,45 @@ def test_a_writer_numbers_its_elements_by_the_clock_that_its_readers_see(
     write(cast("Recorder", Thrice()), Target(PLACE, Redis([], "", "", ""), "", "", ""))
     assert [key.rpartition("/")[2] for key in keys] == ["1", "3", "3"]
     assert numbers == [120, 345, 346], "and none of them twice"
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """A client's history in this process, which ends on signals as before."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield Recorder("client", tmp_path / "client.jsonl")
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("silent", ["primary", "replica"])
+def test_a_server_of_postgresql_that_says_nothing_makes_no_gap_of_the_other(
+    silent: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = {PLACE.host: "primary", PLACE.replica_host: "replica"}
+
+    def answer(reader: sql.Reader, *_: object) -> Result:
+        if hosts[reader.host] == silent:
+            recorder.stop.wait(2 * sql.ANSWER_SECONDS)
+        return [], Outcome.OK, ""
+
+    monkeypatch.setattr(sql.Reader, "count", answer)
+    monkeypatch.setattr(sql.Reader, "items", answer)
+    end = threading.Timer(1.5, recorder.stop.set)
+    end.start()
+    sql.read(recorder, Target(PLACE, Redis([], "", "", ""), "", "", ""))
+    end.join()
+    answers = Counter("replica" if o.action is Action.PROBE else "primary" for o in read_history(recorder.path))
+    assert answers.pop(silent) == 1, "it waited to the end"
+    assert answers.popitem()[1] >= 4
+
+
+def test_one_of_two_that_raises_ends_the_client(recorder: Recorder) -> None:
+    def broken(_: int) -> bool:
+        raise ValueError("a fault of the harness")
+
+    with pytest.raises(ValueError, match="of the harness"):
+        recorder.side_by_side(0.05, lambda _: True, broken)
 
 
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:
