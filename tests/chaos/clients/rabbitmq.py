@@ -13,9 +13,9 @@ from appstack_backend.broker_wire import Connection as BackendConnection
 from tests.chaos.history import Action, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
-    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
     from tests.chaos.clients.record import Recorder
     from tests.chaos.clients.target import Target
@@ -26,6 +26,7 @@ RHYTHM_SECONDS = 0.1
 RECONNECTING_RHYTHM_SECONDS = 0.4  # each message costs a whole handshake of the broker
 CONFIRM_SECONDS = 2.0
 REACH_SECONDS = 2.0
+SETTLE_SECONDS = 0.1
 TROUBLE = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
 
 
@@ -91,22 +92,41 @@ async def consume(recorder: Recorder, url: str) -> None:
             connection, channel = await connect(url, BackendConnection)
             await channel.set_qos(prefetch_count=50)
             queue = await channel.get_queue(QUEUE, ensure=False)
-            await queue.consume(taker(recorder), timeout=REACH_SECONDS)
+            in_hand: set[int] = set()
+            tag = await queue.consume(taker(recorder, in_hand), timeout=REACH_SECONDS)
             while not recorder.stop.is_set() and not connection.is_closed and not channel.is_closed:  # noqa: ASYNC110 - three ends
                 await asyncio.sleep(0.1)
+            if recorder.stop.is_set():
+                await take_the_rest(queue, tag, in_hand)
         except TROUBLE as error:
             recorder.note(Action.DELIVER, QUEUE, None, time.monotonic(), Outcome.FAILED, str(error))
             await asyncio.sleep(0.1)
         await close(connection)
 
 
-def taker(recorder: Recorder) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
-    """What is done with a message: written down, then acknowledged."""
+async def take_the_rest(queue: AbstractQueue, tag: str, in_hand: Collection[int]) -> None:
+    """Take no more, but what is on its way: an empty queue has none that is ready, and may have 50 unacknowledged.
+
+    The broker's answer comes behind the last of them. Raises TimeoutError.
+    """
+    await queue.cancel(tag, timeout=REACH_SECONDS)
+    async with asyncio.timeout(REACH_SECONDS):
+        await asyncio.sleep(SETTLE_SECONDS)  # the library passes a message on through tasks of its own
+        while in_hand:  # noqa: ASYNC110 - for two seconds at most
+            await asyncio.sleep(0.01)
+
+
+def taker(recorder: Recorder, in_hand: set[int]) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+    """What is done with a message: written down, then acknowledged; meanwhile it is in hand."""
 
     async def take(message: AbstractIncomingMessage) -> None:
-        action = Action.REDELIVER if message.redelivered else Action.DELIVER
-        recorder.note(action, message.message_id or "", int(message.body), time.monotonic(), Outcome.OK)
-        await message.ack()
+        in_hand.add(id(message))
+        try:
+            action = Action.REDELIVER if message.redelivered else Action.DELIVER
+            recorder.note(action, message.message_id or "", int(message.body), time.monotonic(), Outcome.OK)
+            await message.ack()
+        finally:
+            in_hand.remove(id(message))
 
     return take
 
@@ -135,7 +155,7 @@ async def prepare(url: str) -> None:
 
 
 async def backlog(url: str) -> int:
-    """Messages that wait in the queue."""
+    """Messages that wait in the queue; what a consumer holds is not among them: it takes it before it ends."""
     connection, channel = await connect(url)
     try:
         queue = await channel.declare_queue(QUEUE, durable=True, passive=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,12 +11,13 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.chaos.clients import redis, sql
+from tests.chaos.clients import rabbitmq, redis, sql
 from tests.chaos.clients.api import sku_of
 from tests.chaos.clients.lists import LIST_LENGTH, TICK_SECONDS
 from tests.chaos.clients.record import Recorder
@@ -26,7 +28,7 @@ from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from tests.chaos.clients.record import Result
 
@@ -173,6 +175,63 @@ def test_one_of_two_that_raises_ends_the_client(recorder: Recorder) -> None:
 
     with pytest.raises(ValueError, match="of the harness"):
         recorder.side_by_side(0.05, lambda _: True, broken)
+
+
+@dataclass
+class Message:
+    """On its way to the consumer as it is told to end."""
+
+    body: bytes
+    message_id: str = "rabbitmq-held"
+    redelivered: bool = False
+    is_acknowledged: bool = False
+
+    async def ack(self) -> None:
+        await asyncio.sleep(0.2)
+        self.is_acknowledged = True
+
+
+@dataclass
+class Broker:
+    """A connection, its channel and its queue, which is empty but for what is on its way."""
+
+    messages: list[Message]
+    unacknowledged: list[int] = field(default_factory=list)  # at the end of the connection
+    is_closed: bool = False
+
+    async def set_qos(self, prefetch_count: int) -> None:
+        assert prefetch_count >= len(self.messages)
+
+    async def get_queue(self, _: str, *, ensure: bool) -> Broker:
+        assert not ensure
+        return self
+
+    async def consume(self, take: Callable[[Message], Coroutine[None, None, None]], **_: float) -> str:
+        self.take = take
+        return "tag"
+
+    async def cancel(self, tag: str, **_: float) -> None:
+        assert tag == "tag"
+        self.tasks = [asyncio.create_task(self.take(message)) for message in self.messages]
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.unacknowledged = [int(message.body) for message in self.messages if not message.is_acknowledged]
+
+
+def test_a_consumer_takes_what_it_holds_before_it_ends(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or confirmed messages would go back to a queue that looked empty, and be told as lost."""
+    broker = Broker([Message(b"7"), Message(b"8"), Message(b"9", redelivered=True)])
+
+    async def connect(*_: object) -> tuple[Broker, Broker]:
+        return broker, broker
+
+    monkeypatch.setattr(rabbitmq, "connect", connect)
+    threading.Timer(0.3, recorder.stop.set).start()
+    asyncio.run(rabbitmq.consume(recorder, ""))
+    told = [(o.action, o.value) for o in read_history(recorder.path)]
+    assert told == [(Action.DELIVER, 7), (Action.DELIVER, 8), (Action.REDELIVER, 9)]
+    assert (broker.unacknowledged, broker.is_closed) == ([], True)
 
 
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:
