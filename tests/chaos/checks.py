@@ -1,7 +1,8 @@
 """Is a history possible for a store that keeps its word? List-append, register, message and import checks. Pure.
 
 Sound rather than complete: whatever is reported did go wrong. An operation with an unknown outcome may have taken
-effect at any time after its start, or never.
+effect at any time after its start, or never; but what a fresh read has shown is there from then on, whatever its writer
+was told.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import Action, Operation, Outcome
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 class Fault(StrEnum):
     """A promise that a history shows broken."""
 
-    LOST = "lost"  # acknowledged, and gone in the end
-    STALE = "stale"  # acknowledged before a read began, and not in it, though there in the end
+    LOST = "lost"  # acknowledged or shown, and gone in the end
+    STALE = "stale"  # acknowledged or shown before a read began, and not in it, though there in the end
     DUPLICATED = "duplicated"  # one operation, two effects
     RESURRECTED = "resurrected"  # reported as failed, and there
     INVENTED = "invented"  # there, and written by nobody
@@ -61,15 +63,17 @@ def by_key(operations: Iterable[Operation], *actions: Action) -> dict[str, list[
 
 
 def check_lists(history: Sequence[Operation], final: Sequence[Operation]) -> Iterator[Finding]:
-    """List-append: each list holds what was acknowledged, once, in the order of time, in each read that came later."""
+    """List-append: each list holds what is due, once, in the order of time, in each read that came later."""
     reads = by_key((o for o in history if o.is_acknowledged), Action.READ_LIST)
     last = {operation.key: operation for operation in final if operation.action is Action.READ_LIST}
     for key, appends in by_key(history, Action.APPEND).items():
         end = elements(last[key]) if key in last else []
-        yield from check_list(key, appends, end)
+        shown = first_shown(reads.get(key, []))
+        yield from check_list(key, appends, end, shown)
         kept = set(end)
+        due = {append.value: due_since(append, shown) for append in appends}
         for read in reads.get(key, []):
-            yield from stale_elements(appends, read, kept)
+            yield from stale_elements(due, read, kept)
 
 
 def elements(read: Operation) -> list[int]:
@@ -77,13 +81,31 @@ def elements(read: Operation) -> list[int]:
     return read.value if isinstance(read.value, list) else []
 
 
-def check_list(key: str, appends: Sequence[Operation], end: Sequence[int]) -> Iterator[Finding]:
-    """What a list holds in the end, against what was appended."""
+def first_shown(reads: Iterable[Operation]) -> dict[int, float]:
+    """When the first of these reads that showed an element had ended."""
+    found: dict[int, float] = {}
+    for read in sorted(reads, key=lambda read: read.end):
+        for value in elements(read):
+            found.setdefault(value, read.end)
+    return found
+
+
+def due_since(append: Operation, shown: Mapping[int, float]) -> float:
+    """From when on each fresh read has to show an element; never, as long as nobody was told that it is there."""
+    by_reader = shown.get(append.value, inf) if isinstance(append.value, int) else inf
+    return min(by_reader, append.end if append.is_acknowledged else inf)
+
+
+def check_list(
+    key: str, appends: Sequence[Operation], end: Sequence[int], shown: Mapping[int, float]
+) -> Iterator[Finding]:
+    """What a list holds in the end, against what was appended, and what readers were shown."""
     by_value = {append.value: append for append in appends}
     present = Counter(end)
     for value, append in by_value.items():
-        if isinstance(value, int) and append.is_acknowledged and value not in present:
-            yield Finding(Fault.LOST, key, value, append.client)
+        if isinstance(value, int) and due_since(append, shown) < inf and value not in present:
+            words = append.client if append.is_acknowledged else f"{append.client}: in doubt, but a reader was shown it"
+            yield Finding(Fault.LOST, key, value, words)
     for value, count in present.items():
         if value not in by_value:
             yield Finding(Fault.INVENTED, key, value)
@@ -103,13 +125,11 @@ def reordered(seen: Sequence[Operation]) -> Iterator[Finding]:
         newest = append if newest is None or append.start > newest.start else newest
 
 
-def stale_elements(appends: Sequence[Operation], read: Operation, kept: set[int]) -> Iterator[Finding]:
+def stale_elements(due: Mapping[Value, float], read: Operation, kept: set[int]) -> Iterator[Finding]:
     """Elements that a read should have seen. Those that are gone in the end as well are told as lost."""
     seen = set(elements(read))
-    for append in appends:
-        value = append.value
-        is_due = append.is_acknowledged and append.end < read.start
-        if is_due and isinstance(value, int) and value not in seen and value in kept:
+    for value, since in due.items():
+        if since < read.start and isinstance(value, int) and value not in seen and value in kept:
             yield Finding(Fault.STALE, read.key, value, f"{read.client} did not see it")
 
 

@@ -69,6 +69,26 @@ class TestLists:
     def test_a_read_that_overlaps_the_append_may_miss_it(self) -> None:
         assert faults([append(1, 0), read_list([], 0.2)], read_list([1], 9)) == []
 
+    @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
+    def test_what_a_reader_was_shown_and_is_gone_is_lost_whatever_its_writer_was_told(self, outcome: Outcome) -> None:
+        history = [append(1, 0), append(2, 1, outcome), read_list([1, 2], 2)]
+        assert faults(history, read_list([1], 9)) == [(Fault.LOST, 2)]
+
+    def test_a_read_without_what_an_earlier_one_showed_is_stale(self) -> None:
+        history = [append(1, 0), append(2, 1, Outcome.UNKNOWN), read_list([1, 2], 2), read_list([1], 3)]
+        assert faults(history, read_list([1, 2], 9)) == [(Fault.STALE, 2)]
+        slow = op(Action.APPEND, 2, 1, 20.0)  # shown before its writer knew
+        assert faults([append(1, 0), slow, *history[2:]], read_list([1, 2], 30)) == [(Fault.STALE, 2)]
+
+    def test_two_reads_at_once_owe_each_other_nothing(self) -> None:
+        history = [append(2, 1, Outcome.UNKNOWN), read_list([2], 2), read_list([], 2.4)]
+        assert faults(history, read_list([2], 9)) == []
+
+    def test_what_a_failed_read_or_a_replica_showed_is_not_due(self) -> None:
+        doubtful = append(2, 1, Outcome.UNKNOWN)
+        failed = op(Action.READ_LIST, [2], 2, outcome=Outcome.FAILED)
+        assert faults([doubtful, failed, op(Action.PROBE, [2], 2)], read_list([], 9)) == []
+
     def test_an_element_behind_a_later_one_is_reordered(self) -> None:
         history = [append(1, 0), append(2, 1), append(3, 2)]
         assert faults(history, read_list([3, 2, 1], 9)) == [(Fault.REORDERED, 2), (Fault.REORDERED, 1)]
@@ -195,6 +215,7 @@ def test_a_duplicate_is_always_found(seed: int, pick: int) -> None:
 @given(st.integers())
 def test_a_stale_read_is_always_found(seed: int) -> None:
     history, final = honest(seed)
-    acknowledged = [o.value for o in history if o.action is Action.APPEND and o.is_acknowledged]
+    shown = {v for o in history if o.action is Action.READ_LIST and isinstance(o.value, list) for v in o.value}
+    due = [o.value for o in history if o.action is Action.APPEND and (o.is_acknowledged or o.value in shown)]
     stale = op(Action.READ_LIST, [], final.start)
-    assert [f.value for f in check([*history, stale], [final]) if f.fault is Fault.STALE] == acknowledged
+    assert [f.value for f in check([*history, stale], [final]) if f.fault is Fault.STALE] == due
