@@ -34,6 +34,7 @@ def test_a_reader_knows_whether_a_primary_showed_it_a_list(
     first, second = writer.key(0), writer.key(100)
     assert (reader.items("sql-held", first)[:2], reader.server) == (([], Outcome.OK), "primary")
     assert [writer.append(n)[1] for n in range(100)] == [Outcome.OK] * 100
+    assert writer.server == "127.0.0.1/00000001"
     assert (reader.items("sql-held", first)[:2], reader.server) == ((list(range(100)), Outcome.OK), "primary")
     assert [reader.key("sql-held", 100, look) for look in (0, 1)] == [second, first]
     assert sql.read_all(PLACE) == {first: list(range(100))}

@@ -78,6 +78,7 @@ def rows_of(
             told = [
                 *in_words(mine),
                 *unkept(whole, service, stale if client == "held" else None),
+                *(reigns.beside_in_words(ours)[:20] if (service, client) == ("postgres", "held") else []),
                 *beyond_the_cut(isolated, aim.get("isolated_ack_s")),
             ]
             figures = {

@@ -1,7 +1,8 @@
 """Redis, judged by its clients' histories: under whom a write was lost, and whether two masters took writes. Pure.
 
 A reign is one server for as long as it leads without a break: each answer names the server's run, and its replication
-id, which a promotion changes. Sound rather than complete, as the other checks.
+id, which a promotion changes. Of PostgreSQL, which may lose nothing, only whether two primaries took writes: by address
+and timeline. Sound rather than complete, as the other checks.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Blow:
 class Reign:
     """What one master acknowledged."""
 
-    server: str  # RUN/REPLICATION ID
+    server: str  # RUN/REPLICATION ID, or of PostgreSQL ADDRESS/TIMELINE
     since: float  # its first acknowledgement had arrived
     until: float  # its last acknowledged write had begun, and was over at ...
     last: float
@@ -151,6 +152,18 @@ def written_beside(acknowledged: Iterable[Operation], reigns: Sequence[Reign]) -
         )
     ]
     return sorted(found, key=lambda write: write.start)
+
+
+def beside_in_words(history: Iterable[Operation]) -> list[str]:
+    """The writes that a primary acknowledged beside its successor: nothing excuses one of PostgreSQL, in a cut or out.
+
+    Nobody may have seen them lost: a client that asks a former primary is told that it has written, and reads it there.
+    """
+    acknowledged = [o for o in history if o.action is Action.APPEND and o.is_acknowledged]
+    return [
+        f"{write.server} acknowledged {write.key} {write.value} beside its successor"
+        for write in written_beside(acknowledged, reigns_of(acknowledged))
+    ]
 
 
 def two_writers_seconds(beside: Sequence[Operation], reigns: Sequence[Reign]) -> float:

@@ -31,7 +31,8 @@ PORT = 5432
 SCHEMA = "CREATE TABLE IF NOT EXISTS chaos_lists (key text PRIMARY KEY, items bigint[] NOT NULL)"
 APPEND = """
     INSERT INTO chaos_lists AS kept VALUES (%s, ARRAY[%s::bigint])
-    ON CONFLICT (key) DO UPDATE SET items = kept.items || EXCLUDED.items"""
+    ON CONFLICT (key) DO UPDATE SET items = kept.items || EXCLUDED.items
+    RETURNING host(inet_server_addr()) || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"""
 READ = "SELECT (SELECT items FROM chaos_lists WHERE key = %s), pg_is_in_recovery()"
 
 WARNING = "01000"  # of no class of its own: what is said after a cancel
@@ -110,13 +111,14 @@ class Writer:
         self.place, self.host, self.client, self.is_held = place, host, client, is_held
         self.answer_seconds = answer_seconds
         self._connection: Connection | None = None
+        self.server = ""  # who acknowledged the last append: ADDRESS/TIMELINE
 
     def append(self, number: int) -> Result:
         """One append; a connection that failed is never used again."""
-        keep = False
+        keep, self.server = False, ""
         try:
             self._connection = self._connection or Connection(self.place, self.host, self.answer_seconds)
-            self._connection.run(APPEND, (self.key(number), number))
+            self.server = str(self._connection.run(APPEND, (self.key(number), number))[0][0])
             outcome = outcome_of_commit([sqlstate for sqlstate, _ in self._connection.notices])
             keep = self.is_held
             words = "; ".join(str(said) for _, said in self._connection.notices)
@@ -148,7 +150,7 @@ def write(
 
     def step(_: int) -> bool:
         number = numbers.next(time.monotonic())
-        return recorder.attempt(Action.APPEND, writer.key(number), lambda: writer.append(number))
+        return recorder.attempt(Action.APPEND, writer.key(number), lambda: writer.append(number), lambda: writer.server)
 
     recorder.every(RHYTHM_SECONDS, step)
 

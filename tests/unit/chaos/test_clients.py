@@ -64,6 +64,27 @@ def test_a_commit_that_no_longer_waited_for_the_standby_is_in_doubt(sqlstate: st
     assert outcome_of_commit(["00000"]) is outcome_of_commit([]) is Outcome.OK
 
 
+def test_a_writer_tells_which_primary_took_what_was_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answers:
+        notices = ()
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def run(self, _: str, values: tuple[str, int]) -> list[tuple[str]]:
+            if values[1] == 1:
+                raise sql.Unreached
+            return [("10.0.0.1/00000001",)]
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(sql, "Connection", Answers)
+    writer = sql.Writer(PLACE, PLACE.host, "sql-held", is_held=True)
+    told = [(writer.append(number)[1], writer.server) for number in range(2)]
+    assert told == [(Outcome.OK, "10.0.0.1/00000001"), (Outcome.FAILED, "")]
+
+
 def test_who_writes_inside_a_cut_hangs_up_no_sooner_than_the_cut_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = []
     monkeypatch.setattr(sql, "write", lambda *_, answer_seconds, **__: patience.append(answer_seconds))

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.history import Action, Operation, Outcome
-from tests.chaos.reigns import LAG_SECONDS, Blow, judge, reigns_of, stale_inside_seconds
+from tests.chaos.measure import Marks, rows_of
+from tests.chaos.reigns import LAG_SECONDS, Blow, beside_in_words, judge, reigns_of, stale_inside_seconds
+from tests.chaos.scenarios import SCENARIOS
 
 OLD, NEW = "aaaa/1111", "bbbb/2222"
 CRASH = Blow(told=100.0, struck=100.2, may_lose=True)
@@ -136,6 +138,33 @@ def test_a_master_that_leads_again_later_is_not_two(again: str) -> None:
 def test_one_process_whose_replication_id_changes_is_one_master() -> None:
     history = [*writes(OLD, 90, 110, key="chaos/redis-isolated/0"), *writes("aaaa/9999", 100, 120)]
     assert judge(history, final(history), PLANNED).beside == 0
+
+
+PRIMARY, HEIR = "10.0.0.1/00000001", "10.0.0.2/00000002"
+LIST = "sql/sql-held/0"
+
+
+@pytest.mark.parametrize("again", ["10.0.0.1/00000003", HEIR])
+def test_primaries_one_after_the_other_are_faithful(again: str) -> None:
+    turns = [*writes(PRIMARY, 90, 100, LIST), *writes(HEIR, 102, 110, LIST), *writes(again, 112, 120, LIST)]
+    assert beside_in_words(turns) == []
+
+
+def test_one_primary_that_begins_a_new_timeline_is_one() -> None:
+    """As a server that is restored in its place."""
+    history = [*writes(PRIMARY, 90, 110, LIST), *writes("10.0.0.1/00000002", 100, 120, LIST)]
+    assert beside_in_words(history) == []
+
+
+def test_two_primaries_at_once_are_seen_though_nothing_is_lost() -> None:
+    history = [*writes(PRIMARY, 90, 101.4, LIST), *writes(HEIR, 101.0, 120, "sql/sql-reconnecting/0")]
+    words = f"{PRIMARY} acknowledged {LIST} 101200 beside its successor"
+    assert beside_in_words(history) == [words]
+    assert beside_in_words(replace(o, outcome=Outcome.UNKNOWN) if o.server == PRIMARY else o for o in history) == []
+    rows = rows_of(SCENARIOS["postgres-primary-sigkill"], history, final(history), [], Marks(100.0, 100.2, None, 119.0))
+    told = {row["client"]: row for row in rows if row["service"] == "postgres"}
+    assert (told["held"]["other_findings"], told["held"]["promises_kept"]) == ([words], False)
+    assert told["reconnecting"]["other_findings"] == []
 
 
 def test_a_fresh_read_passes_and_one_that_lacks_what_is_due_is_stale() -> None:
