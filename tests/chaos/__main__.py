@@ -127,9 +127,14 @@ def one_line(row: dict[str, Any]) -> str:
     return (
         f"{row['service']:9} {row['client']:13} write {seconds['write_gap_s']:>5} read {seconds['read_gap_s']:>5} "
         f"isolated {seconds['isolated_ack_s']:>4} whole {seconds['recovered_s']:>5} lost {row['lost_acked']} "
-        f"twice {row['duplicated']} failed {row['failed_requests']} slow {row['slow_requests']} "
+        f"twice {row['duplicated']} failed {row['failed_requests']}{of_reads(row)} slow {row['slow_requests']} "
         f"{'ok' if row['passed'] else 'MISSED'}{by_masters(row)} {' '.join(row['other_findings'][:2])}"
     )
+
+
+def of_reads(row: dict[str, Any]) -> str:
+    """How many reads of this kind of client were among the requests that failed; empty for what is not the API's."""
+    return "" if row["failed_reads"] is None else f" (own reads {row['failed_reads']})"
 
 
 def by_masters(row: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.chaos import gaps, reigns
 from tests.chaos.checks import Fault, Finding, check
 from tests.chaos.gaps import Window
-from tests.chaos.history import Action, Operation, of_clients
+from tests.chaos.history import READS, Action, Operation, of_clients
 from tests.chaos.reigns import ISOLATED, LAG_SECONDS, Blow, Judgement
 from tests.chaos.scenarios import SERVICES, UNTOUCHED
 
@@ -87,6 +87,7 @@ def rows_of(
                 "client": client,
                 "write_gap_s": gaps.write_gap(writers(ours, service, client), marks.window),
                 "read_gap_s": gaps.read_gap(readers(ours, service, client), marks.window),
+                "failed_reads": failed_reads(ours, client, marks) if service == "api" else None,
                 "lost_acked": size(mine, Fault.LOST),
                 "duplicated": size(mine, Fault.DUPLICATED),
                 "isolated_ack_s": isolated if client == "held" else None,
@@ -166,6 +167,11 @@ def readers(history: Iterable[Operation], service: str, client: str) -> list[Ope
     return [o for o in reads if o.action is not Action.READ_LIST]
 
 
+def failed_reads(history: Iterable[Operation], client: str, marks: Marks) -> int:
+    """The reads of users (GET) of a row that were under way in the fault and not answered."""
+    return gaps.failed((o for o in readers(history, "api", client) if o.action in READS), marks.window)
+
+
 def belongs(finding: Finding, service: str, client: str) -> bool:
     """Whose promise was broken: clients on the cut-off side hold their connections; the API's writers too."""
     if client == "reconnecting":
@@ -190,6 +196,8 @@ def aim_of(scenario: Scenario, service: str, client: str) -> dict[str, float]:
         aim["write_gap_s"] = scenario.aim(service)
     # Consumers and readers wait no longer than writers may; users read what the fault leaves alone.
     aim["read_gap_s"] = UNTOUCHED if service == "api" else scenario.aim(service)
+    if service == "api" and not scenario.is_of_two:
+        aim["failed_reads"] = 0.0
     if service == "api" and scenario.zero_failed:
         aim["failed_requests"] = 0.0
     if client == "held" and service in scenario.isolated:

@@ -46,6 +46,11 @@ class Scenario:
     spec_before: dict[str, Any] = field(default_factory=dict)  # ... and the patch that takes it back
     is_control: bool = False  # no row: the harness has to find what is lost
 
+    @property
+    def is_of_two(self) -> bool:
+        """Whether two leaders fail at once: reads over the API survive any single fault, and need not survive this."""
+        return self.together and not self.is_planned
+
     def aim(self, service: str) -> float:
         """Seconds without an acknowledged write that are allowed to a service."""
         return self.aims.get(service, UNTOUCHED)

@@ -10,7 +10,7 @@ from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.judgements import judgements
+from tests.chaos.judgements import judgements, worst_of
 from tests.chaos.scenarios import SCENARIOS, SERVICES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ REPRODUCED = (
 )
 SCENARIO_OF = {(each.fault, each.role, each.operator): name for name, each in SCENARIOS.items()}
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
-OF_NEWER_REPEAT = ("isolated_stale_s", "masters")  # not in runs that are older than these figures
+OF_NEWER_REPEAT = ("isolated_stale_s", "masters", "failed_reads")  # not in runs that are older than these figures
 
 
 def rows_of_runs(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
@@ -76,11 +76,13 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
     middle = sorted(rows, key=lambda row: rank(row["write_gap_s"]))[len(rows) // 2]
     figures = {key: middle_of(row[key] for row in rows) for key in TIMES}
     figures |= {key: max(row[key] for row in rows) for key in COUNTS}
+    reads = [row["failed_reads"] for row in rows if row.get("failed_reads") is not None]
     whole = {
         **{key: rows[-1][key] for key in ("fault", "service", "role", "operator", "client", "aim")},
         **figures,
         "conditions": middle["conditions"],
-        "passed": keeps_aim(figures, rows[-1]) and all(keeps_promises(row) for row in rows),
+        "passed": keeps_aim({**figures, **({"failed_reads": max(reads)} if reads else {})}, rows[-1])
+        and all(keeps_promises(row) for row in rows),
         "repeats": [
             {
                 "date": run["date"],
@@ -256,7 +258,8 @@ Clients write single rows, keys, messages and products 5 to 10 times a second ea
 victim's, over connections that they *hold*, or *reconnecting* for every operation.
 
 - **Gap**: the longest time between two acknowledged writes (reads) around the fault: median, and the worst in brackets.
-- **User**: API requests that failed / took over 1 s, in the worst repeat.
+- **User**: API requests that failed / took over 1 s, in the worst repeat. A read that failed fails its row, unless two
+  leaders are lost at once (rows until 59fa782 did not tell reads from writes, and did not fail).
 - **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
 - **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, in the worst repeat.
 - **Whole**: seconds to `HighlyAvailable` again, *never*: not in 7 minutes; after a node's loss counted
@@ -335,7 +338,7 @@ def spread(row: Row, key: str) -> str:
 
 def summary(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """What was missed, in words."""
-    missed = [(name, row) for name, row in zip(names, rows, strict=True) if not row["passed"]]
+    failed = [(name, row) for name, row in zip(names, rows, strict=True) if not row["passed"]]
     durable = sum(row["lost_acked"] for row in rows if row["service"] != "redis")
     runs = sum(len(row["repeats"]) for row in rows if row["client"] == "held" and row["service"] == "postgres")
     keys = sum(row["lost_acked"] for row in rows if row["service"] == "redis")
@@ -345,17 +348,24 @@ def summary(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     lines = [
         f"{runs} runs. {lost}",
         "",
-        f"Rows that missed their aim: {len(missed)} of {len(rows)}.",
+        f"Rows that missed their aim: {len(failed)} of {len(rows)}.",
     ]
-    for name, row in missed:
+    for name, row in failed:
         lines.append(f"- {name}, {row['service']}, {row['client']}: {why(row)}")
     return lines
 
 
+def missed(row: Row) -> dict[str, str]:
+    """Which limits a row is beyond, each with its figure in words."""
+    figures = {key: row[key] for key in (*TIMES, "failed_requests")}
+    if (reads := worst_of(row, "failed_reads")) is not None:  # told apart in newer repeats alone
+        figures["failed_reads"] = reads
+    limits = {key: limit for key, limit in row["aim"].items() if key in figures}
+    return {key: f"{key} {figures[key]} > {limit:g}" for key, limit in limits.items() if rank(figures[key]) > limit}
+
+
 def why(row: Row) -> str:
     """Which limit a row missed."""
-    limits = {key: limit for key, limit in row["aim"].items() if key in TIMES or key == "failed_requests"}
-    over = [f"{key} {row[key]} > {limit:g}" for key, limit in limits.items() if rank(row[key]) > limit]
     broken = [text for repeat in row["repeats"] for text in repeat["other_findings"]][:3]
     counts = [f"{row[key]} {key}" for key in ("lost_acked", "duplicated") if row[key]]
-    return "; ".join([*over, *counts, *broken]) or "a repeat ended badly"
+    return "; ".join([*missed(row).values(), *counts, *broken]) or "a repeat ended badly"

@@ -240,6 +240,25 @@ def test_users_requests_that_failed_or_were_slow_are_counted() -> None:
     assert (found["failed_requests"], found["slow_requests"]) == (1, 1)
 
 
+@pytest.mark.parametrize(("name", "allowed"), [
+    ("postgres-primary-sigkill", False), ("node-cut", False), ("node-drained", False), ("nodes-drained", False),
+    ("upgrade-redis", False), ("node-cut-two", True), ("node-cut-two-no-operator", True), ("node-crashed-two", True),
+])  # fmt: skip
+def test_one_read_of_a_user_that_failed_fails_the_row_of_a_single_fault(name: str, allowed: bool) -> None:
+    bad = Operation("api-held", Action.READ, "CHAOS-REGISTER", None, 101.0, 101.1, Outcome.FAILED)
+    rows = rows_of(SCENARIOS[name], [*run(), bad], final(run()), [], MARKS)
+    assert (row(rows, "api")["failed_reads"], row(rows, "api")["passed"]) == (1, allowed)
+    assert (row(rows, "api", "reconnecting")["failed_reads"], row(rows, "api", "reconnecting")["passed"]) == (0, True)
+    assert row(rows, "postgres")["failed_reads"] is None
+
+
+def test_a_write_of_a_user_that_failed_is_no_failed_read() -> None:
+    bad = Operation("api-writer", Action.WRITE, "CHAOS-REGISTER", 10**6, 101.0, 101.1, Outcome.UNKNOWN)
+    feed = Operation("api-import", Action.IMPORT, "api-import-1", 2000, 101.0, 101.1, Outcome.UNKNOWN)
+    found = row(rows_of(SIGKILL, [*run(), bad, feed], final(run()), [], MARKS), "api")
+    assert (found["failed_requests"], found["failed_reads"], found["passed"]) == (2, 0, True)
+
+
 CHANGES = [
     Change(90, "HighlyAvailable", "True", "Healthy"),
     Change(91, "primary", "shop-postgres-0", "role"),

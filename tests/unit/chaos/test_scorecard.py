@@ -91,6 +91,18 @@ def test_a_figure_that_most_repeats_could_not_take_is_missed_and_told() -> None:
         assert ("write_gap_s None > 4" in page(rows, names, "")) is not passed
 
 
+def test_a_failed_read_of_one_repeat_fails_the_row_also_beside_repeats_that_did_not_tell() -> None:
+    aim = {"write_gap_s": 4.0, "failed_reads": 0.0}
+    reads = [a_run(3.0, f"2026-11-30T1{n}:00", aim=aim, failed_reads=n) for n in range(2)]
+    rows, names = rows_of_runs([*RUNS, *reads])
+    assert not rows[0]["passed"]
+    assert tuple(rows[0]) == KEYS
+    assert "postgres, held: failed_reads 1 > 0" in page(rows, names, "")
+    assert rows_of_runs(published(rows)) == (rows, names)
+    assert rows_of_runs([*RUNS, reads[0]])[0][0]["passed"]
+    assert rows_of_runs(RUNS)[0][0]["passed"]
+
+
 def test_a_repeat_after_which_the_stack_did_not_come_back_fails_the_row_and_is_told() -> None:
     bad = a_run(3.0, "2026-11-24T13:00", recovered_s=None, promises_kept=False, passed=False)
     rows, names = rows_of_runs([*RUNS, bad])
