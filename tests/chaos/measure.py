@@ -36,6 +36,9 @@ class Marks:
     struck: float  # the fault is in force: who is isolated is isolated from here
     mended: float | None
     ended: float  # the stack is whole again and everybody is served
+    returned: float | None = (
+        None  # an operator that was absent is told to come back: how long it was kept is our choice
+    )
 
     @property
     def window(self) -> Window:
@@ -231,15 +234,15 @@ def recovered(changes: Sequence[Change], marks: Marks, *, is_watched: bool = Tru
     """Seconds until the stack called itself highly available again, for good. 0: it never called itself otherwise.
 
     None: not yet, or nobody was there who would have called it otherwise. Counted from the mending where it came after
-    that: a node's volumes wait for the node.
+    that (a node's volumes wait for the node), and from the return of an operator that was absent (nobody else says so).
     """
     seen = [each for each in changes if each.kind == "HighlyAvailable" and marks.told < each.at <= marks.ended]
     if not seen:
         return 0.0 if is_watched else None
     if seen[-1].status != "True":
         return None
-    since = marks.mended if marks.mended is not None and marks.mended < seen[-1].at else marks.told
-    return round(seen[-1].at - since, 1)
+    starts = (marks.told, marks.mended, marks.returned)
+    return round(seen[-1].at - max(each for each in starts if each is not None and each < seen[-1].at), 1)
 
 
 def conditions(changes: Sequence[Change], marks: Marks) -> list[list[Any]]:

@@ -232,7 +232,7 @@ def strike_and_mend(
     struck = time.monotonic()
     if scenario.tenfold:
         load.start(MORE, bystander, copies=range(2, 11))
-    mended, trouble = None, ""
+    mended, returned, trouble = None, None, ""
     try:
         if callable(mend):
             undo = Once(mend)
@@ -243,12 +243,14 @@ def strike_and_mend(
         time.sleep(max(0.0, told + scenario.watch_seconds - time.monotonic()))
         if isinstance(mend, faults.Proof):
             wait_until(mend.holds, mend.what, WHOLE_SECONDS, 1.0)
+        if scenario.operator == "absent":
+            returned = time.monotonic()
         restore()
         wait_for_recovery(load, watch)
     except (Trouble, LabError) as error:
         trouble = in_a_line(error)
         mend_all(site)
-    return Marks(told, struck, mended, time.monotonic()), trouble
+    return Marks(told, struck, mended, time.monotonic(), returned), trouble
 
 
 class Once:

@@ -263,7 +263,8 @@ victim's, over connections that they *hold*, or *reconnecting* for every operati
 - **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
 - **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, in the worst repeat.
 - **Whole**: seconds to `HighlyAvailable` again, *never*: not in 7 minutes; after a node's loss counted
-  from its return; -: nobody was there who would have called it otherwise.
+  from its return, with the operator absent from the operator's, whose start it includes (rows until 59fa782: from the
+  node's); -: nobody was there who would have called it otherwise.
 - **Measured**: the day, and the commits of the repeats. A row stands until it is run with other images.
 
 {machine}

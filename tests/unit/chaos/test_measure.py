@@ -274,6 +274,11 @@ def test_recovery_is_counted_from_the_mending_where_it_came_after_that() -> None
     assert recovered(CHANGES, replace(MARKS, mended=125.0)) == 20.0
 
 
+def test_recovery_without_an_operator_is_counted_from_its_return_not_from_how_long_it_was_kept_away() -> None:
+    assert recovered(CHANGES, replace(MARKS, mended=105.0, returned=112.0)) == 8.0
+    assert recovered(CHANGES, replace(MARKS, returned=112.0)) == 8.0
+
+
 def test_a_stack_that_never_called_itself_otherwise_recovered_at_once_and_one_that_still_does_not_at_all() -> None:
     assert recovered(CHANGES[:2], MARKS) == 0.0
     assert recovered(CHANGES[:3], MARKS) is None

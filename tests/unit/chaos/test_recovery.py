@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.chaos import run
+from tests.chaos.scenarios import Scenario
 from tests.chaos.site import Trouble
 
 if TYPE_CHECKING:
@@ -38,6 +40,22 @@ def test_a_run_ends_only_where_it_stayed_whole(monkeypatch: pytest.MonkeyPatch) 
     site = Site()
     run.wait_for_recovery(cast("Load", site), cast("Watch", site))
     assert time.monotonic() - site.whole_since > run.CALM_SECONDS
+
+
+@pytest.mark.parametrize(("operator", "is_told"), [("absent", True), ("on the lost node", False), ("alive", False)])
+def test_the_return_of_an_absent_operator_is_noted_as_it_is_ordered(
+    monkeypatch: pytest.MonkeyPatch, operator: str, is_told: bool
+) -> None:
+    ordered: list[float] = []
+    monkeypatch.setattr(run, "wait_for_recovery", lambda *_: None)
+    scenario = Scenario("x", "x", "postgres", "x", lambda *_: None, watch_seconds=0.1, operator=operator)
+    with ExitStack() as cleanup:
+        anything: Any = None
+        marks, _ = run.strike_and_mend(
+            scenario, anything, anything, anything, anything, "", cleanup, lambda: ordered.append(time.monotonic())
+        )
+    assert (marks.returned is not None) is is_told
+    assert marks.returned is None or marks.told + 0.1 <= marks.returned <= ordered[0]
 
 
 def test_a_run_whose_importer_or_client_inside_has_ended_ends_badly(monkeypatch: pytest.MonkeyPatch) -> None:
