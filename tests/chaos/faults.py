@@ -340,6 +340,18 @@ def pin_operator(site: Site, node: str) -> Callable[[], object]:
     return back
 
 
+def bring_operator_off(site: Site, node: str) -> None:
+    """Have the operator that leads on another node than this one, and the others waiting for it. Raises Trouble."""
+    deadline = time.monotonic() + 120
+    while (leader := site.leading_operator()) is None or leader.node == node:
+        if time.monotonic() > deadline:
+            raise Trouble(f"no operator leads on another node than {node}")
+        if leader is not None:
+            site.kubectl("delete", "pod", leader.pod, *OPERATOR)  # it gives its Lease back, to one that waits elsewhere
+        time.sleep(2)
+    site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
+
+
 def choose(site: Site, labels: str) -> None:
     patch = f'{{"spec":{{"template":{{"spec":{{"nodeSelector":{labels}}}}}}}}}'
     site.kubectl("patch", "deployment", OPERATOR_NAME, *OPERATOR, "--type=merge", "-p", patch)

@@ -59,13 +59,14 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
     with ExitStack() as cleanup:
         cleanup.push(partial(mend_after_an_error, site))
         cleanup.callback((directory / "target.json").unlink)
-        history, final, watch, marks, victim, trouble = perform(scenario, site, target, directory, cleanup)
+        history, final, watch, marks, victim, where, trouble = perform(scenario, site, target, directory, cleanup)
     note = note_of(site)
     result = {
         "scenario": scenario.name,
         "date": began.isoformat(timespec="seconds"),
         "victim": victim.pod,
         "node": victim.node,
+        "where": where,
         "load_average": round(os.getloadavg()[1], 1),
         "mended_s": None if marks.mended is None else round(marks.mended - marks.told, 1),
         "ended_s": round(marks.ended - marks.told, 1),
@@ -112,7 +113,7 @@ def commit() -> str:
 
 def perform(
     scenario: Scenario, site: Site, target: Target, directory: Path, cleanup: ExitStack
-) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim, str]:
+) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim, dict[str, Any], str]:
     """The run itself; whatever happens, the load ends and the fault is mended."""
     prepare(target)
     if scenario.spec:
@@ -134,6 +135,8 @@ def perform(
         load.start(names, victim.node, inside(site, service, victim).address)
     load.wait_until_steady()
     check_victim(victim, scenario, site)
+    where = patiently(lambda: site.places(victim))
+    check_operator(scenario, where)
     with Watch(site) as watch:
         time.sleep(BASELINE_SECONDS)
         marks, trouble = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
@@ -144,7 +147,7 @@ def perform(
     except (Trouble, *TROUBLE) as error:
         trouble = trouble or in_a_line(error)
     (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
-    return read_histories(load.histories()), final, watch, marks, victim, trouble
+    return read_histories(load.histories()), final, watch, marks, victim, where, trouble
 
 
 def victim_of(scenario: Scenario, site: Site) -> Victim:
@@ -156,6 +159,15 @@ def check_victim(victim: Victim, scenario: Scenario, site: Site) -> None:
     """Raise Trouble if somebody else would be struck by now: a load takes minutes to start, and leaders move."""
     if (now := victim_of(scenario, site)) != victim:
         raise Trouble(f"not {victim.pod} but {now.pod} would be struck since the load has started: run it again")
+
+
+def check_operator(scenario: Scenario, where: dict[str, Any]) -> None:
+    """Raise Trouble if the operator that leads is not where its row says: a Lease moves, too."""
+    is_on_it = where["operator"] == where["victim"]
+    if (scenario.spares_operator and (is_on_it or not where["operator"])) or (
+        scenario.operator == "on the lost node" and not is_on_it
+    ):
+        raise Trouble(f"the operator leads on {where['operator'] or 'no node'}: run it again")
 
 
 def inside(site: Site, service: str, victim: Victim) -> Victim:
@@ -208,6 +220,9 @@ def prepare_operator(scenario: Scenario, site: Site, victim: Victim) -> Callable
     elif scenario.operator == "on the lost node":
         back.append(faults.pin_operator(site, victim.node))
         wait_until(site.is_whole, "the pinned operator works", WHOLE_SECONDS, 1.0)
+    elif scenario.spares_operator:
+        faults.bring_operator_off(site, victim.node)
+        wait_until(site.is_whole, "the operator works elsewhere", WHOLE_SECONDS, 1.0)
 
     def restore() -> None:
         while back:

@@ -38,6 +38,7 @@ class Scenario:
     follower: bool = False  # the victim is no leader
     together: bool = False  # first bring PostgreSQL's primary and Redis' master onto one node ...
     apart: bool = False  # ... or Redis' master off the victim's: where it happens to be would decide a row's figures
+    is_of_node: bool = False  # what befalls a node
     tenfold: bool = False
     needs_limited_volumes: bool = False
     zero_failed: bool = False  # no request of a user may fail
@@ -50,6 +51,11 @@ class Scenario:
     def is_of_two(self) -> bool:
         """Whether two leaders fail at once: reads over the API survive any single fault, and need not survive this."""
         return self.together and not self.is_planned
+
+    @property
+    def spares_operator(self) -> bool:
+        """Whether the operator that leads is brought off the victim's node: on it, it would be another row."""
+        return self.is_of_node and self.operator == "alive"
 
     def aim(self, service: str) -> float:
         """Seconds without an acknowledged write that are allowed to a service."""
@@ -121,7 +127,7 @@ def node_faults() -> list[Scenario]:
 
     def made(name: str, fault: str, strike: Strike, *, role: str = "node of the primary", **more: Any) -> Scenario:
         given = {"aims": GONE, "hold_seconds": 45.0, "watch_seconds": 60.0, "role": role, "apart": True, **more}
-        return Scenario(name, fault, "postgres", strike=strike, **given)
+        return Scenario(name, fault, "postgres", strike=strike, is_of_node=True, **given)
 
     def each(name: str, *words: Any, is_core: bool = False, **more: Any) -> list[Scenario]:
         """A fault, once for each place of the operator; only with a living one it is of the core."""

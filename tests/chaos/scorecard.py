@@ -51,6 +51,7 @@ REPRODUCED = (
 SCENARIO_OF = {(each.fault, each.role, each.operator): name for name, each in SCENARIOS.items()}
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
 OF_NEWER_REPEAT = ("isolated_stale_s", "masters", "failed_reads")  # not in runs that are older than these figures
+OF_NEWER_RUN = ("where",)  # on which nodes things were as the fault struck
 
 
 def rows_of_runs(runs: Iterable[Run]) -> tuple[list[Row], list[str]]:
@@ -92,6 +93,7 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
                 "images": mark_of(run),
                 **{key: row[key] for key in OF_REPEAT},
                 **{key: row[key] for key in OF_NEWER_REPEAT if key in row},
+                **{key: run[key] for key in OF_NEWER_RUN if key in run},
             }
             for number, (run, row) in enumerate(members, 1)
         ],
@@ -176,6 +178,7 @@ def published(rows: Iterable[Row]) -> list[Run]:
         own = {key: row[key] for key in (*IDENTITY, "aim", "conditions")}
         for repeat in row["repeats"]:
             about = {key: repeat.get(key, "") for key in ("date", "load_average", "commit", "images")}
+            about |= {key: repeat[key] for key in OF_NEWER_RUN if key in repeat}
             run = runs.setdefault((name, repeat["date"]), {"scenario": name, **about, "rows": []})
             run["rows"].append({**own, **repeat})
     return list(runs.values())
@@ -257,6 +260,8 @@ Written by `make chaos` ([how](../tests/chaos/)); every figure and every repeat 
 Clients write single rows, keys, messages and products 5 to 10 times a second each, from a node that is not the
 victim's, over connections that they *hold*, or *reconnecting* for every operation.
 
+- **Operator**: of a lost node *alive* means that the one that leads is on another node (in rows until 59fa782 it was
+  luck). Where it was, the API's pods and every leader, each newer repeat says (`where`).
 - **Gap**: the longest time between two acknowledged writes (reads) around the fault: median, and the worst in brackets.
 - **User**: API requests that failed / took over 1 s, in the worst repeat. A read that failed fails its row, unless two
   leaders are lost at once (rows until 59fa782 did not tell reads from writes, and did not fail).

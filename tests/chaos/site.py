@@ -151,6 +151,27 @@ class Site:
         leading = self.leader(service).pod
         return next(Victim.of(pod) for pod in self.pods(service) if pod["metadata"]["name"] != leading)
 
+    def operator_pods(self) -> list[Object]:
+        pods: list[Object] = self.get("pods", *OPERATOR, "-l", f"app.kubernetes.io/name={OPERATOR_NAME}")["items"]
+        return pods
+
+    def leading_operator(self) -> Victim | None:
+        """The operator's pod that holds its Lease; None where nobody does, or somebody outside. Raises Unanswered."""
+        leases = self.get("leases", *OPERATOR)["items"]
+        holders = [each["spec"].get("holderIdentity") for each in leases if each["metadata"]["name"] == OPERATOR_NAME]
+        pod_name = (holders[0] or "").rpartition("_")[0] if holders else ""  # of POD_RANDOM
+        return next((Victim.of(pod) for pod in self.operator_pods() if pod["metadata"]["name"] == pod_name), None)
+
+    def places(self, victim: Victim) -> dict[str, Any]:
+        """The nodes of the victim, of whoever leads (operator: empty where nobody does), and of the API's pods."""
+        operator = self.leading_operator()
+        return {
+            "victim": victim.node,
+            "api": sorted(pod["spec"]["nodeName"] for pod in self.pods("api")),
+            "operator": operator.node if operator else "",
+            **{service: self.leader(service).node for service in ("postgres", "redis", "rabbitmq")},
+        }
+
     def queue_leader(self) -> str:
         """The pod that leads the queue `chaos`; empty while there is none. Raises Unanswered."""
         url = urllib.parse.urlsplit(self.target().amqp_url)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tests.chaos import __main__ as chaos
 from tests.chaos import scorecard
-from tests.chaos.run import check_victim
+from tests.chaos.run import check_operator, check_victim, prepare_operator
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Trouble, Victim
 
@@ -55,6 +57,29 @@ def test_a_leader_that_moved_while_the_load_started_is_not_struck_as_if_it_led()
     site.led_by = replace(victim, pod="shop-postgres-1")
     with pytest.raises(Trouble, match="not shop-postgres-0 but shop-postgres-1"):
         check_victim(victim, SCENARIOS["node-cut"], cast("Site", site))
+
+
+@pytest.mark.parametrize(("name", "operator", "is_refused"), [
+    ("node-cut", "n2", False), ("node-cut", "n1", True), ("node-cut", "", True),
+    ("node-cut-with-operator", "n1", False), ("node-cut-with-operator", "n2", True),
+    ("node-cut-no-operator", "", False), ("redis-master-frozen", "n1", False),
+])  # fmt: skip
+def test_an_operator_that_leads_elsewhere_than_its_row_says_is_no_repeat_of_it(
+    name: str, operator: str, is_refused: bool
+) -> None:
+    with pytest.raises(Trouble, match="run it again") if is_refused else nullcontext():
+        check_operator(SCENARIOS[name], {"victim": "n1", "operator": operator})
+
+
+@pytest.mark.parametrize(("name", "is_moved"), [("node-cut", True), ("redis-master-frozen", False)])
+def test_the_operator_is_brought_off_the_node_only_where_a_node_is_lost(
+    monkeypatch: pytest.MonkeyPatch, name: str, is_moved: bool
+) -> None:
+    moved: list[str] = []
+    monkeypatch.setattr("tests.chaos.faults.bring_operator_off", lambda _, node: moved.append(node))
+    site = cast("Site", SimpleNamespace(is_whole=lambda: True))
+    prepare_operator(SCENARIOS[name], site, Victim("shop-postgres-0", "n1", "", (), ""))
+    assert moved == ["n1"] * is_moved
 
 
 @dataclass

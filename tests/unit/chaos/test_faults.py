@@ -11,8 +11,8 @@ import pytest
 
 from tests.chaos import processes
 from tests.chaos.__main__ import why_not
-from tests.chaos.faults import are_replaced, drain, drain_replica_first, upgrade_operator
-from tests.chaos.site import Trouble, Victim, wait_until
+from tests.chaos.faults import are_replaced, bring_operator_off, drain, drain_replica_first, upgrade_operator
+from tests.chaos.site import Site, Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,73 @@ def test_nodes_are_drained_one_after_the_other_and_open_again_in_between(
             mend()
         assert done.read_text() == f"drain {nodes[0]}\n"
     assert opened == [("uncordon", node) for node in nodes]
+
+
+def standing(name: str, node: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": name}, "spec": {"nodeName": node}, "status": {}}
+
+
+class Cluster:
+    """A stack on three nodes and its operator's pods; whoever of these is deleted gives its Lease to the next."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.operators = [standing(f"operator-{number}", node) for number, node in enumerate(nodes)]
+        self.holder = "operator-0_a1b2"
+        self.said: list[tuple[str, ...]] = []
+
+    def get(self, kind: str, *_: str) -> dict[str, Any]:
+        if kind == "leases":
+            spec = {"holderIdentity": self.holder or None}
+            return {"items": [{"metadata": {"name": "appstack-operator"}, "spec": spec}]}
+        return {"items": self.operators}
+
+    def kubectl(self, *words: str) -> str:
+        self.said.append(words)
+        if words[0] == "delete":
+            self.operators = [each for each in self.operators if each["metadata"]["name"] != words[2]]
+            self.holder = f"{self.operators[0]['metadata']['name']}_c3d4" if self.operators else ""
+        return ""
+
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        return [standing(f"shop-{component}-{node}", node) for node in ("n3", "n1")]
+
+    def site(self) -> Site:
+        found = Site(cast("Any", None), cast("Any", None), "shop")
+        for name, told in {
+            "get": self.get,
+            "kubectl": self.kubectl,
+            "pods": self.pods,
+            "leader": lambda service: Victim("", f"of {service}", "", (), ""),
+        }.items():
+            object.__setattr__(found, name, told)
+        return found
+
+
+@pytest.mark.parametrize(("nodes", "deleted"), [(("n1", "n2"), 1), (("n2", "n1"), 0), (("n1", "n1", "n3"), 2)])
+def test_the_operator_that_leads_is_brought_off_the_node_that_will_be_lost(
+    monkeypatch: pytest.MonkeyPatch, nodes: tuple[str, ...], deleted: int
+) -> None:
+    monkeypatch.setattr("tests.chaos.faults.time.sleep", lambda _: None)
+    cluster = Cluster(*nodes)
+    bring_operator_off(cluster.site(), "n1")
+    leader = cluster.site().leading_operator()
+    assert leader is not None
+    assert leader.node != "n1"
+    assert [words[0] for words in cluster.said] == ["delete"] * deleted + ["rollout"]
+
+
+@pytest.mark.parametrize(("holder", "node"), [("operator-1_a1b2", "n2"), ("", ""), ("laptop_a1b2", "")])
+def test_where_things_were_as_the_fault_struck_is_told(holder: str, node: str) -> None:
+    cluster = Cluster("n1", "n2")
+    cluster.holder = holder
+    assert cluster.site().places(Victim("shop-postgres-0", "n1", "", (), "")) == {
+        "victim": "n1",
+        "api": ["n1", "n3"],
+        "operator": node,
+        "postgres": "of postgres",
+        "redis": "of redis",
+        "rabbitmq": "of rabbitmq",
+    }
 
 
 def member(name: str, uid: str) -> dict[str, Any]:

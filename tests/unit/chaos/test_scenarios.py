@@ -75,6 +75,13 @@ def test_where_redis_master_is_when_a_node_goes_is_no_matter_of_luck() -> None:
     assert all(each.together is ("Redis" in each.role) for each in nodes.values())
 
 
+def test_a_row_of_a_lost_node_with_a_living_operator_is_none_with_the_leader_on_it() -> None:
+    spared = {name for name, each in SCENARIOS.items() if each.spares_operator}
+    assert spared >= {"node-cut", "node-cut-two", "node-cut-replica", "node-crashed", "node-drained", "tenfold"}
+    assert all("node" in SCENARIOS[name].fault and SCENARIOS[name].operator == "alive" for name in spared)
+    assert not any("-operator" in name for name in spared)
+
+
 def test_every_image_is_upgraded_under_load() -> None:
     upgraded = {name.removeprefix("upgrade-") for name in SCENARIOS if name.startswith("upgrade-")}
     assert upgraded == {path.parent.name for path in ROOT.glob("*/Dockerfile")} | {

@@ -197,6 +197,13 @@ def test_published_rows_are_runs_again_of_which_the_same_rows_are_made() -> None
     assert published([{**row, "role": "a role of before"} for row in rows]) == []
 
 
+def test_where_things_were_is_kept_with_each_repeat_that_says_so() -> None:
+    where = {"victim": "n1", "operator": "n2", "api": ["n1", "n2"]}
+    rows, names = rows_of_runs([RUNS[0], {**RUNS[1], "where": where}])
+    assert [repeat.get("where") for repeat in rows[0]["repeats"]] == [None, where]
+    assert rows_of_runs(published(rows)) == (rows, names)
+
+
 def without(found: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in keys}
 
