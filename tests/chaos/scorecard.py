@@ -205,12 +205,42 @@ def together(before: Sequence[Run], fresh: Sequence[Run]) -> list[Run]:
 # The reproduction
 
 
+def misses(rows: Iterable[Row], committed: Iterable[Row]) -> tuple[list[str], list[str]]:
+    """Which rows miss only aims that their published rows miss, too, and which miss others, with these in words.
+
+    What was lost, done twice or stale in any repeat is never merely known.
+    """
+    before = {identity(row): row for row in committed}
+    known, new = [], []
+    for row in rows:
+        over = missed(row)
+        published_row = before.get(identity(row))
+        fresh = [words for key, words in over.items() if published_row is None or not misses_too(published_row, key)]
+        who = f"{scenario_of(row)}, {row['service']}, {row['client']}"
+        if fresh or not all(map(keeps_promises, row["repeats"])):
+            new.append(f"{who}: {'; '.join(fresh) or why(row)}")
+        elif over:
+            known.append(who)
+    return known, new
+
+
+def misses_too(row: Row, key: str) -> bool:
+    """Whether a published row is beyond this limit, as far as it tells: an older one did not tell reads from writes."""
+    if key == "failed_reads" and worst_of(row, key) is None:
+        return bool(row["failed_requests"])
+    return key in missed(row)
+
+
+def identity(row: Row) -> tuple[Any, ...]:
+    return tuple(row[key] for key in IDENTITY)
+
+
 def differences(rows: Sequence[Row], committed: Sequence[Row]) -> list[str]:
     """Where one scorecard does not reproduce another: missing rows, what must not be lost, medians beyond a factor.
 
     The time to whole is a scenario's, and told once.
     """
-    before, now = ({tuple(row[key] for key in IDENTITY): row for row in each} for each in (committed, rows))
+    before, now = ({identity(row): row for row in each} for each in (committed, rows))
     told = [f"{', '.join(key)}: not run" for key in dict.fromkeys(key[:3] for key in before if key not in now)]
     gone = {key: row["lost_acked"] for key, row in now.items() if "lost_acked" in row["aim"]}
     told += [f"{', '.join(key)}: {count} lost" for key, count in gone.items() if count]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.plots import plot
@@ -10,6 +12,7 @@ from tests.chaos.scenarios import CORE, SCENARIOS
 from tests.chaos.scorecard import (
     KEYS,
     differences,
+    misses,
     mixed,
     notes_of,
     of_scenarios,
@@ -21,6 +24,8 @@ from tests.chaos.scorecard import (
     together,
     typical,
 )
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def a_run(gap: float, date: str, **changes: Any) -> dict[str, Any]:
@@ -202,6 +207,16 @@ def test_where_things_were_is_kept_with_each_repeat_that_says_so() -> None:
     rows, names = rows_of_runs([RUNS[0], {**RUNS[1], "where": where}])
     assert [repeat.get("where") for repeat in rows[0]["repeats"]] == [None, where]
     assert rows_of_runs(published(rows)) == (rows, names)
+
+
+def test_the_card_that_is_published_is_read_and_misses_what_it_misses() -> None:
+    card = json.loads((ROOT / "docs" / "scorecard.json").read_text())
+    rows, names = rows_of_runs(published(card))
+    assert rows == [row for row in card if scenario_of(row)]
+    assert "Rows that missed their aim" in page(rows, names, "")
+    known, new = misses(card, card)
+    assert new == []
+    assert len(known) == sum(not row["passed"] for row in card)
 
 
 def without(found: dict[str, Any], *keys: str) -> dict[str, Any]:
