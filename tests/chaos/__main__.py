@@ -185,10 +185,12 @@ def compare(names: list[str]) -> bool:
     """Tell whether what has been run so far reproduces these rows of the committed scorecard."""
     committed = json.loads((DOCS / "scorecard.json").read_text())
     told = [f"{name}: not published" for name in names if not scorecard.of_scenarios(committed, [name])]
-    told += scorecard.differences(*(scorecard.of_scenarios(rows, names) for rows in (write_scorecard()[0], committed)))
+    both = [scorecard.of_scenarios(rows, names) for rows in (write_scorecard()[0], committed)]
+    told += scorecard.differences(*both)
     verdict = "not reproduced" if told else "reproduced"
     print(
         f"docs/scorecard.json is {verdict}, of its faults the {len(names)} that were asked for: {scorecard.REPRODUCED}",
+        scorecard.extent(*both),
         *told,
         sep="\n  ",
         flush=True,

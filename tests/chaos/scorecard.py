@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from math import inf
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.chaos.judgements import judgements, worst_of
 from tests.chaos.scenarios import SCENARIOS, SERVICES
@@ -240,17 +240,46 @@ def differences(rows: Sequence[Row], committed: Sequence[Row]) -> list[str]:
 
     The time to whole is a scenario's, and told once.
     """
-    before, now = ({identity(row): row for row in each} for each in (committed, rows))
-    told = [f"{', '.join(key)}: not run" for key in dict.fromkeys(key[:3] for key in before if key not in now)]
-    gone = {key: row["lost_acked"] for key, row in now.items() if "lost_acked" in row["aim"]}
+    ours, theirs = (dict.fromkeys(identity(row) for row in each) for each in (rows, committed))
+    told = [f"{', '.join(key)}: not run" for key in dict.fromkeys(key[:3] for key in theirs if key not in ours)]
+    gone = {identity(row): row["lost_acked"] for row in rows if "lost_acked" in row["aim"]}
     told += [f"{', '.join(key)}: {count} lost" for key, count in gone.items() if count]
-    for key, row in now.items():
+    return told + [
+        f"{', '.join(each.whose)}: {each.figure} {each.before} -> {each.now}"
+        for each in pairs(rows, committed)
+        if not is_near(each.before, each.now, each.least_seconds)
+    ]
+
+
+class Pair(NamedTuple):
+    """The medians of a figure on two scorecards."""
+
+    whose: tuple[str, ...]
+    figure: str
+    before: float | None
+    now: float | None
+    least_seconds: float
+
+
+def pairs(rows: Iterable[Row], committed: Iterable[Row]) -> list[Pair]:
+    """What two scorecards both tell; the time to whole, which is a scenario's, once for each way that it is told."""
+    before = {identity(row): row for row in committed}
+    found = []
+    for row in rows:
+        key = identity(row)
         for figure in TIMES if key in before else ():
             one, other = before[key][figure], row[figure]
             whose, least = (key[:3], RECOVERY_SECONDS) if figure == "recovered_s" else (key, GAP_SECONDS)
-            if (one, other) != (None, None) and not is_near(one, other, least):
-                told.append(f"{', '.join(whose)}: {figure} {one} -> {other}")
-    return list(dict.fromkeys(told))
+            if (one, other) != (None, None):
+                found.append(Pair(whose, figure, one, other, least))
+    return list(dict.fromkeys(found))
+
+
+def extent(rows: Iterable[Row], committed: Iterable[Row]) -> str:
+    """How many figures a comparison is of, and of how many it could not have told a difference."""
+    found = pairs(rows, committed)
+    below = sum(max(rank(each.before), rank(each.now)) <= each.least_seconds for each in found)
+    return f"{len(found)} medians compared; {below} are below these floors on both sides, where no difference shows"
 
 
 def is_near(one: float | None, other: float | None, least_seconds: float) -> bool:

@@ -12,6 +12,7 @@ from tests.chaos.scenarios import CORE, SCENARIOS
 from tests.chaos.scorecard import (
     KEYS,
     differences,
+    extent,
     misses,
     mixed,
     notes_of,
@@ -267,6 +268,17 @@ def test_a_reproduction_has_the_same_rows_nothing_lost_and_medians_within_a_fact
     within = {"aim": {"write_gap_s": 6.0, "lost_acked_within_s": 4.0}}
     assert differences(rows_of_runs([a_run(3.5, "x", lost_acked=2, **within)])[0], committed) == []
     assert differences(committed[1:], committed) == ["server process SIGKILLed, primary, alive: not run"]
+
+
+def test_a_comparison_tells_how_many_figures_it_is_of_and_how_many_its_floors_hide() -> None:
+    committed, _ = rows_of_runs(RUNS)
+    # Of each of four rows both gaps, the read gap 0.1 s; and the time to whole, 9 s, once.
+    told = "9 medians compared; 5 are below these floors on both sides, where no difference shows"
+    assert extent(committed, committed) == told
+    slow, _ = rows_of_runs([a_run(3.5, "x", read_gap_s=1.1, recovered_s=None)])
+    assert extent(slow, committed).startswith("9 medians compared; 0 are below")
+    assert extent(committed[:1], committed).startswith("3 medians compared; 2 are below")
+    assert extent([], committed).startswith("0 medians compared; 0 are below")
 
 
 # What whole runs took (`took_s`) on two processors, 2026-11-28, load average 4 to 8. The rest of a run is the load's
