@@ -125,6 +125,12 @@ def test_the_page_tells_median_and_worst_and_what_was_missed() -> None:
     assert "postgres-primary-sigkill, postgres, held: write_gap_s 9.0 > 4" in page(slow, names, "")
 
 
+def test_the_page_says_what_a_time_to_whole_of_zero_means() -> None:
+    text = page(*rows_of_runs([a_run(3.0, "2026-11-24T10:00", recovered_s=0.0)]), "")
+    assert "| 0.0 s |" in text
+    assert "0.0 s: it never called itself anything else" in " ".join(text.split())
+
+
 MASTERS = {
     "reigns": 2, "acknowledged": 400, "lost": 20, "lost_in_flight": 1, "lost_within_lag": 19, "lost_unexplained": 0,
     "beside": 7, "two_writers_s": 0.8, "stale_reads": 2, "stale_s": 1.4, "unexplained": 0,
