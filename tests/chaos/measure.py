@@ -256,7 +256,7 @@ def conditions(changes: Sequence[Change], marks: Marks) -> list[list[Any]]:
 
 
 def role_changes(changes: Sequence[Change], marks: Marks) -> list[list[Any]]:
-    """Who came to lead: [seconds, primary or master, pod]."""
+    """Who came to lead: [seconds, primary, master or leader (of the queue), pod]."""
     moved = [change for change in changes if change.reason == "role" and change.at > marks.told]
     return [[round(change.at - marks.told, 1), change.kind, change.status] for change in moved]
 

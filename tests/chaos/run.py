@@ -137,7 +137,7 @@ def perform(
     check_victim(victim, scenario, site)
     where = patiently(lambda: site.places(victim))
     check_operator(scenario, where)
-    with Watch(site) as watch:
+    with Watch(site, target.amqp_url) as watch:
         time.sleep(BASELINE_SECONDS)
         marks, trouble = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
     final: list[Operation] = []

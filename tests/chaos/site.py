@@ -174,16 +174,7 @@ class Site:
 
     def queue_leader(self) -> str:
         """The pod that leads the queue `chaos`; empty while there is none. Raises Unanswered."""
-        url = urllib.parse.urlsplit(self.target().amqp_url)
-        request = urllib.request.Request(f"http://{url.hostname}:15672/api/queues/%2F/chaos?disable_stats=true")
-        token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {token}")
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                node = json.load(answer).get("leader", "")
-        except (OSError, HTTPException, ValueError) as error:
-            raise Unanswered(f"RabbitMQ's management API: {error}") from error
-        return str(node).partition("@")[2].partition(".")[0]
+        return queue_leader(self.target().amqp_url)
 
     def address_of(self, service: str) -> str:
         return str(self.get("service", service, "-n", self.namespace)["spec"]["clusterIP"])
@@ -216,3 +207,17 @@ class Site:
             api_url=f"http://{self.address_of(f'{self.name}-api')}",
             api_token=self.secret(f"{self.name}-api-token")["token"],
         )
+
+
+def queue_leader(amqp_url: str, answer_seconds: float = 10.0) -> str:
+    """The pod that leads the queue `chaos`; empty while there is none. Raises Unanswered."""
+    url = urllib.parse.urlsplit(amqp_url)
+    request = urllib.request.Request(f"http://{url.hostname}:15672/api/queues/%2F/chaos?disable_stats=true")
+    token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+    request.add_header("Authorization", f"Basic {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=answer_seconds) as answer:
+            node = json.load(answer).get("leader", "")
+    except (OSError, HTTPException, ValueError) as error:
+        raise Unanswered(f"RabbitMQ's management API: {error}") from error
+    return str(node).partition("@")[2].partition(".")[0]

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from appstack_lab import client
+from tests.chaos.site import Unanswered, queue_leader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.chaos.site import Site
 
 EVERY_SECONDS = 0.5
+QUEUE_SECONDS = 2.0  # the longest wait for an answer
 ROLE_LABEL = "appstack.dev/role"
 
 
@@ -46,26 +50,39 @@ class Watch:
     """
 
     site: Site
+    amqp_url: str = ""  # where RabbitMQ is asked who leads the queue; empty: nobody asks
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._seen: dict[str, State] = {}
         self._is_answered = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        # The queue by itself: a RabbitMQ that does not answer must not hold up the looks at the stack.
+        looks = [self._look, *([self.look_at_queue] if self.amqp_url else [])]
+        self._threads = [threading.Thread(target=self._run, args=(look,), daemon=True) for look in looks]
 
     def __enter__(self) -> Watch:
         self._look()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        for thread in self._threads:
+            thread.join(30)
 
-    def _run(self) -> None:
+    def _run(self, look: Callable[[], None]) -> None:
         while not self._stop.wait(EVERY_SECONDS):
-            self._look()
+            look()
+
+    def look_at_queue(self) -> None:
+        """Who leads the queue. No answer is no change: a Service may lead to whom a fault has struck."""
+        try:
+            leader = queue_leader(self.amqp_url, QUEUE_SECONDS)
+        except Unanswered:
+            return
+        self._keep(time.monotonic(), {"leader": State(leader or "nobody", "role")})
 
     def _look(self) -> None:
         prefix = f"/apis/appstack.dev/v1alpha1/namespaces/{self.site.namespace}/appstacks/{self.site.name}"

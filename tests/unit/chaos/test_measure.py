@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from tests.chaos.history import Action, Operation, Outcome
 from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.scorecard import page, rows_of_runs
+from tests.chaos.site import Unanswered, wait_until
 from tests.chaos.watch import Change, Watch, conditions_of
 
 if TYPE_CHECKING:
@@ -309,6 +311,35 @@ def test_what_came_and_went_while_nobody_could_look_shows_by_its_time_of_transit
     assert watch.now("HighlyAvailable") == "Unknown"
     watch.note(110, conditions_of(stack("12:10:04")))
     assert (recovered(watch.changes, MARKS), watch.now("HighlyAvailable")) == (10.0, "True")
+
+
+def test_who_leads_the_queue_is_marked_as_it_moves_and_no_answer_is_no_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["shop-rabbitmq-0", "shop-rabbitmq-0", None, "", "shop-rabbitmq-2"])
+
+    def ask(*_: object) -> str:
+        if (answer := next(answers)) is None:
+            raise Unanswered("timed out")
+        return answer
+
+    monkeypatch.setattr("tests.chaos.watch.queue_leader", ask)
+    watch = Watch(cast("Site", None), "amqp://user:word@10.0.0.1:5672/")
+    for _ in range(5):
+        watch.look_at_queue()
+    assert [(each.kind, each.status) for each in watch.changes] == [
+        ("leader", "shop-rabbitmq-0"), ("leader", "nobody"), ("leader", "shop-rabbitmq-2")]  # fmt: skip
+    marks = replace(MARKS, told=watch.changes[0].at)
+    assert [pod for _, _, pod in role_changes(watch.changes, marks)] == ["nobody", "shop-rabbitmq-2"]
+    assert conditions(watch.changes, marks) == []
+
+
+def test_the_stack_is_looked_at_also_while_rabbitmq_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, is_over = [], threading.Event()
+    monkeypatch.setattr("tests.chaos.watch.EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("tests.chaos.watch.queue_leader", lambda *_: str(is_over.wait(60)))
+    monkeypatch.setattr(Watch, "_look", lambda _: looks.append(1))
+    with Watch(cast("Site", None), "amqp://user:word@10.0.0.1:5672/"):
+        wait_until(lambda: len(looks) > 5, "it is looked at", 30, 0.01)
+        is_over.set()
 
 
 def test_conditions_begin_with_how_it_was_and_roles_are_told_apart() -> None:
