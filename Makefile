@@ -120,7 +120,7 @@ endif
 pytest:
 	@PATH="$$($(BIN)/lab bin):$$PATH" $(BIN)/pytest $(TESTS) --cluster-name appstack-test $(KIND_OPTIONS) $(PYTEST_ARGS)
 
-chaos: lab-only venv ## Faults under load on the cluster of `make up`: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs; CHAOS_ARGS=--compare
+chaos: lab-only venv ## Faults under load on the cluster of `make up`, whose catalogue it empties: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs; CHAOS_ARGS=--compare
 	@$(if $(FRESH),rm -rf build/chaos/runs,:)
 	@$(BIN)/python -m tests.chaos --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
 

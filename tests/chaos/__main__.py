@@ -1,4 +1,7 @@
-"""`make chaos`: runs rows of the scorecard, those that are still missing, and writes the scorecard anew after each."""
+"""`make chaos`: runs rows of the scorecard, those that are still missing, and writes the scorecard anew after each.
+
+Each run empties the stack's catalogue (products, stock and imports).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from appstack_lab.failures import LabError
 from tests.chaos import plots, scorecard
 from tests.chaos.faults import mend_leftovers
-from tests.chaos.run import commit, execute
+from tests.chaos.run import TROUBLE, clean_up, commit, execute, foreign_products, in_a_line, patiently
 from tests.chaos.scenarios import CORE, SCENARIOS
 from tests.chaos.site import Site, Trouble
 
@@ -42,6 +46,11 @@ def main() -> int:
         "--publish",
         action="store_true",
         help="write docs/scorecard.* from what was run; published rows stay until run with other images",
+    )
+    parser.add_argument(
+        "--empty-catalogue",
+        action="store_true",
+        help="go on where the catalogue holds what neither this nor the demo of `make up` has brought: it will be gone",
     )
     args = parser.parse_args()
     names = [name for name in args.rows.split(",") if name] or CORE
@@ -72,10 +81,17 @@ def main() -> int:
         for words in mend_leftovers(site):
             print(f"mended what an earlier run had left: {words}", flush=True)
         print(scorecard.mixed([*runs(), {"commit": commit(), "images": site.images()}]), end="", flush=True)
-    except (Trouble, LabError) as error:
+        todo = plan(names, args.repeats)
+        refusal = "" if args.empty_catalogue or not todo else why_not_empty(*patiently(partial(foreign_of, site)))
+    except (Trouble, LabError, *TROUBLE) as error:
         print(f"make chaos: {error}", file=sys.stderr)
         return 1
-    failures = [each for each in plan(names, args.repeats) if not attempt(site, *each)]
+    if refusal:
+        print(f"make chaos: {refusal}", file=sys.stderr)
+        return 1
+    failures = [each for each in todo if not attempt(site, *each)]
+    if todo:
+        leave(site)
     compare(names)
     for name, number in failures:
         print(f"could not be run: {name}, repeat {number}: {place(name, number)}/error.txt", file=sys.stderr)
@@ -108,6 +124,29 @@ def why_not(names: list[str], site: Site) -> str:
         "another one: `.venv/bin/lab create cluster --name full --volume-size 6Gi`, `make up KIND_NAME=full`, "
         f"`make chaos KIND_NAME=full ROWS={','.join(limited)}`."
     )
+
+
+def foreign_of(site: Site) -> tuple[int, str]:
+    return foreign_products(site.target())
+
+
+def why_not_empty(foreign: int, sku: str) -> str:
+    """Why the catalogue may not be emptied unasked, and what to do; empty where nobody would miss it."""
+    if not foreign:
+        return ""
+    return (
+        f"every run empties the stack's catalogue (products, stock and imports), and it holds {foreign} products that "
+        f"neither `make chaos` nor the demo of `make up` has brought, such as {sku}. Use another stack, or say that "
+        "they may go: `make chaos CHAOS_ARGS=--empty-catalogue`."
+    )
+
+
+def leave(site: Site) -> None:
+    """Remove what the clients have written; what cannot be removed is told and stays until the next run."""
+    try:
+        clean_up(patiently(site.target))
+    except (Trouble, LabError, *TROUBLE) as error:
+        print(f"what the clients wrote was not all removed, the next run will: {in_a_line(error)}", file=sys.stderr)
 
 
 def plan(names: list[str], repeats: int) -> list[tuple[str, int]]:

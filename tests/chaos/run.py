@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -184,12 +184,47 @@ def in_a_line(error: BaseException) -> str:
 
 
 def prepare(target: Target) -> None:
-    """Empty what the clients write to."""
+    """Empty what the clients write to: also the stack's whole catalogue and its imports."""
     patiently(lambda: api.prepare(target))  # first: the API knows what it has cached
     patiently(lambda: sql.forget_feeds(target.postgres))
     patiently(lambda: sql.prepare(target.postgres))
     patiently(lambda: redis.prepare(target.redis))
     patiently(lambda: asyncio.run(rabbitmq.prepare(target.amqp_url)))
+
+
+FOREIGN = """
+    SELECT count(*)::bigint, coalesce(min(sku), '') FROM products
+    WHERE NOT starts_with(sku, %s) AND NOT starts_with(sku, %s) AND sku !~ %s"""
+DEMO = "^DEMO-[0-9]{6}$"  # `make up` brings these again
+
+
+def foreign_products(target: Target) -> tuple[int, str]:
+    """How many products neither the harness nor the demo has brought, and the SKU of one: `prepare` removes all."""
+    with closing(sql.Connection(target.postgres, target.postgres.host, sql.INSIDE_SECONDS)) as connection:
+        count, sku = connection.run(FOREIGN, (api.SKU, "api-import", DEMO))[0]
+    return int(count), str(sku)
+
+
+def clean_up(target: Target) -> None:
+    """Remove what the clients have written: products, feeds, lists and their table, keys, the queue."""
+    patiently(lambda: api.prepare(target))
+    patiently(lambda: sql.forget_feeds(target.postgres))
+    patiently(lambda: drop_lists(target))
+    patiently(lambda: redis.prepare(target.redis))
+    patiently(lambda: asyncio.run(delete_queue(target.amqp_url)))
+
+
+def drop_lists(target: Target) -> None:
+    with closing(sql.Connection(target.postgres, target.postgres.host)) as connection:
+        connection.run("DROP TABLE IF EXISTS chaos_lists", ())
+
+
+async def delete_queue(url: str) -> None:
+    connection, channel = await rabbitmq.connect(url)
+    try:
+        await channel.queue_delete(rabbitmq.QUEUE)
+    finally:
+        await rabbitmq.close(connection)
 
 
 def patiently(work: Callable[[], T]) -> T:

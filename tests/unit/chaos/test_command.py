@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -13,14 +14,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from appstack_lab.up import demo
 from tests.chaos import __main__ as chaos
-from tests.chaos import scorecard
+from tests.chaos import run, scorecard
+from tests.chaos.clients import api, rabbitmq, redis, sql
+from tests.chaos.load import STEADY
 from tests.chaos.run import check_operator, check_victim, prepare_operator
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.site import Trouble, Victim
+from tests.chaos.site import Site, Trouble, Victim
 
 if TYPE_CHECKING:
-    from tests.chaos.site import Site
+    from tests.chaos.clients.target import Target
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -129,6 +133,95 @@ def test_the_operator_is_brought_off_the_node_only_where_a_node_is_lost(
     site = cast("Site", SimpleNamespace(is_whole=lambda: True))
     prepare_operator(SCENARIOS[name], site, Victim("shop-postgres-0", "n1", "", (), ""))
     assert moved == ["n1"] * is_moved
+
+
+@pytest.fixture
+def catalogue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """A command whose stack has this many foreign products; it notes which runs begin and whether it cleans up."""
+    found: dict[str, Any] = {"foreign": (0, ""), "runs": [], "cleaned": []}
+    site = SimpleNamespace(target=lambda: "target", images=dict)
+    monkeypatch.setattr(chaos, "BUILD", tmp_path)
+    monkeypatch.setattr(Site, "at", lambda *_: site)
+    monkeypatch.setattr(chaos, "mend_leftovers", lambda _: [])
+    monkeypatch.setattr(chaos, "foreign_products", lambda _: found["foreign"])
+    monkeypatch.setattr(chaos, "attempt", lambda _, *each: found["runs"].append(each) or True)
+    monkeypatch.setattr(chaos, "clean_up", found["cleaned"].append)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return found
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["chaos", "--rows", "node-cut", "--repeats", "1", *words])
+    return chaos.main()
+
+
+def test_a_catalogue_that_others_have_filled_is_not_emptied_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalogue: dict[str, Any]
+) -> None:
+    catalogue["foreign"] = (3, "SHOE-42")
+    assert command(monkeypatch) == 1
+    assert (catalogue["runs"], catalogue["cleaned"]) == ([], [])
+    told = capsys.readouterr().err
+    assert "holds 3 products" in told
+    assert "such as SHOE-42" in told
+    assert "CHAOS_ARGS=--empty-catalogue" in told
+    command(monkeypatch, "--empty-catalogue")
+    assert catalogue["runs"] == [("node-cut", 1)]
+
+
+def test_the_demo_and_what_the_clients_wrote_are_nobodys_catalogue() -> None:
+    assert all(re.fullmatch(run.DEMO, demo.sku(number)) for number in (1, demo.ROWS))
+    assert not re.search(run.DEMO, "DEMO-SHOE")
+    assert api.sku_of("api-writer.7").startswith(api.SKU)
+    assert "api-import" in STEADY, "which names its feeds' rows after itself"
+
+
+def test_what_the_clients_wrote_is_removed_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, catalogue: dict[str, Any]
+) -> None:
+    command(monkeypatch)
+    assert (catalogue["runs"], catalogue["cleaned"]) == ([("node-cut", 1)], ["target"])
+
+
+def test_all_that_the_clients_wrote_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+
+    class Connection:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self, query: str, _: object) -> None:
+            done.append(query)
+
+        def close(self) -> None:
+            done.append("closed")
+
+    async def connect(_: str) -> tuple[None, Any]:
+        async def queue_delete(name: str) -> None:
+            done.append(f"queue {name}")
+
+        return None, SimpleNamespace(queue_delete=queue_delete)
+
+    monkeypatch.setattr(sql, "Connection", Connection)
+    monkeypatch.setattr(rabbitmq, "connect", connect)
+    for room in (api, redis):
+        monkeypatch.setattr(room, "prepare", lambda place: done.append(place))
+    target = SimpleNamespace(postgres=SimpleNamespace(host="h"), redis="keys", amqp_url="amqp://x")
+    run.clean_up(cast("Target", target))
+    assert "DROP TABLE IF EXISTS chaos_lists" in done
+    assert any("TRUNCATE products" in str(each) for each in done)
+    assert {"queue chaos", "keys"} <= {each for each in done if isinstance(each, str)}
+    assert target in done, "the registers, by the API"
+
+
+def test_every_word_on_the_command_says_that_it_empties_the_catalogue() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "empties the stack's catalogue" in " ".join(done.stdout.split())
+    for name in ("CONTRIBUTING.md", "README.md"):
+        assert "empties the stack's catalogue" in (ROOT / name).read_text(), name
+    helped = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("chaos:"))
+    assert "whose catalogue it empties" in helped
 
 
 @dataclass
