@@ -311,9 +311,6 @@ def bring_operator_back(site: Site) -> bool:
     replicas = found["metadata"].get("annotations", {}).get(KEPT)
     if replicas is None:
         return False
-    if "kubernetes.io/hostname" in found["spec"]["template"]["spec"].get("nodeSelector", {}):
-        scale(site, 0)
-        choose(site, '{"kubernetes.io/hostname":null}')
     scale(site, int(replicas))
     site.kubectl("annotate", "deployment", OPERATOR_NAME, *OPERATOR, f"{KEPT}-")
     return True
@@ -332,12 +329,35 @@ def scale(site: Site, replicas: int) -> None:
     wait_until(is_done, f"{replicas} operator pods", 180)
 
 
-def pin_operator(site: Site, node: str) -> Callable[[], object]:
-    """One operator pod alone, on this node; the way back is returned."""
-    back = remove_operator(site)
-    choose(site, f'{{"kubernetes.io/hostname":"{node}"}}')
-    scale(site, 1)
-    return back
+def bring_operator_to(site: Site, node: str) -> None:
+    """Have the operator that leads on this node, and another one waiting on another. Raises Trouble."""
+    deadline = time.monotonic() + 240
+    while True:
+        pods, leader = [Victim.of(pod) for pod in site.operator_pods()], site.leading_operator()
+        there, elsewhere = ([pod for pod in pods if (pod.node == node) is is_there] for is_there in (True, False))
+        if leader and leader.node == node and elsewhere:
+            return
+        if len(pods) < 2 or time.monotonic() > deadline:
+            raise Trouble(f"of {len(pods)} operators none leads on {node} while another one waits elsewhere")
+        waiting = next((pod for pod in pods if leader and pod.pod != leader.pod), None)
+        if leader and there and elsewhere:
+            replace_operator(site, leader)  # it gives its Lease back, to the one that waits on the node
+        elif waiting:
+            others = [each.name for each in site.cluster.nodes if each.name != node]
+            replace_operator(site, waiting, closed=[node] if there else others)
+        time.sleep(2)
+
+
+def replace_operator(site: Site, operator: Victim, closed: Collection[str] = ()) -> None:
+    """Have another pod in place of this one, on a node that is not closed to it."""
+    try:
+        for each in closed:
+            site.kubectl("cordon", each)
+        site.kubectl("delete", "pod", operator.pod, *OPERATOR)
+        site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
+    finally:
+        for each in closed:
+            site.kubectl("uncordon", each)
 
 
 def bring_operator_off(site: Site, node: str) -> None:
@@ -350,11 +370,6 @@ def bring_operator_off(site: Site, node: str) -> None:
             site.kubectl("delete", "pod", leader.pod, *OPERATOR)  # it gives its Lease back, to one that waits elsewhere
         time.sleep(2)
     site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
-
-
-def choose(site: Site, labels: str) -> None:
-    patch = f'{{"spec":{{"template":{{"spec":{{"nodeSelector":{labels}}}}}}}}}'
-    site.kubectl("patch", "deployment", OPERATOR_NAME, *OPERATOR, "--type=merge", "-p", patch)
 
 
 def bring_together(site: Site) -> None:

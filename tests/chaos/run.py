@@ -253,8 +253,8 @@ def prepare_operator(scenario: Scenario, site: Site, victim: Victim) -> Callable
     if scenario.operator == "absent":
         back.append(faults.remove_operator(site))
     elif scenario.operator == "on the lost node":
-        back.append(faults.pin_operator(site, victim.node))
-        wait_until(site.is_whole, "the pinned operator works", WHOLE_SECONDS, 1.0)
+        faults.bring_operator_to(site, victim.node)
+        wait_until(site.is_whole, "the operator works where it leads now", WHOLE_SECONDS, 1.0)
     elif scenario.spares_operator:
         faults.bring_operator_off(site, victim.node)
         wait_until(site.is_whole, "the operator works elsewhere", WHOLE_SECONDS, 1.0)

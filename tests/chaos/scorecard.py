@@ -320,12 +320,14 @@ Clients write single rows, keys, messages and products 5 to 10 times a second ea
 victim's, over connections that they *hold*, or *reconnecting* for every operation.
 
 - **Operator**: of a lost node *alive* means that the one that leads is on another node (in rows until 59fa782 it was
-  luck). Where it was, the API's pods and every leader, each newer repeat says (`where`).
+  luck); *on the lost node*: it is there, and another one waits elsewhere (until then: all of them were there).
+  Where it was, the API's pods and every leader, each newer repeat says (`where`).
 - **Gap**: the longest time between two acknowledged writes (reads) around the fault: median, and the worst in brackets.
 - **User**: API requests that failed / took over 1 s, in the worst repeat. A read that failed fails its row, unless two
   leaders are lost at once (rows until 59fa782 did not tell reads from writes, and did not fail).
 - **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
-- **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, in the worst repeat.
+- **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, and rows that a fresh read had
+  shown, in the worst repeat.
 - **Whole**: seconds to `HighlyAvailable` again, *never*: not in 7 minutes; after a node's loss counted
   from its return, with the operator absent from the operator's, whose start it includes (rows until 59fa782: from the
   node's); -: nobody was there who would have called it otherwise. 0.0 s: it never called itself anything else, for what
