@@ -37,7 +37,7 @@ class Marks:
     mended: float | None
     ended: float  # the stack is whole again and everybody is served
     returned: float | None = (
-        None  # an operator that was absent is told to come back: how long it was kept is our choice
+        None  # an operator that was absent is told to come back: how long it was away is our choice
     )
 
     @property
