@@ -206,5 +206,5 @@ def check_imports(history: Sequence[Operation]) -> Iterator[Finding]:
 
 
 def redelivered(history: Iterable[Operation]) -> int:
-    """Deliveries that the broker marked as repetitions: allowed, and counted."""
+    """Deliveries that the broker marked as repetitions: allowed, and told. Whoever consumes has to know them."""
     return sum(operation.action is Action.REDELIVER for operation in history)

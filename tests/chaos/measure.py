@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos import gaps, reigns
-from tests.chaos.checks import Fault, Finding, check
+from tests.chaos.checks import Fault, Finding, check, redelivered
 from tests.chaos.gaps import Window
 from tests.chaos.history import READS, Action, Operation, of_clients
 from tests.chaos.reigns import ISOLATED, LAG_SECONDS, Blow, Judgement
@@ -91,6 +91,7 @@ def rows_of(
                 "write_gap_s": gaps.write_gap(writers(ours, service, client), marks.window),
                 "read_gap_s": gaps.read_gap(readers(ours, service, client), marks.window),
                 "failed_reads": failed_reads(ours, client, marks) if service == "api" else None,
+                "redelivered": redelivered(ours) if (service, client) == ("rabbitmq", "held") else None,
                 "lost_acked": size(mine, Fault.LOST),
                 "duplicated": size(mine, Fault.DUPLICATED),
                 "isolated_ack_s": isolated if client == "held" else None,

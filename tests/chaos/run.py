@@ -17,7 +17,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from appstack_lab.failures import LabError
-from tests.chaos import faults, measure
+from tests.chaos import faults, measure, placing
 from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
 from tests.chaos.load import ISOLATED, LAST, ROOT, STEADY, Load
@@ -120,10 +120,10 @@ def perform(
         cleanup.callback(change, site, scenario.spec_before)
         change(site, scenario.spec)
     if scenario.together:
-        faults.bring_together(site)
+        placing.bring_together(site)
     victim = victim_of(scenario, site)
     if scenario.apart:
-        faults.bring_apart(site, victim.node)
+        placing.bring_apart(site, victim.node)
     restore = prepare_operator(scenario, site, victim)
     cleanup.callback(restore)
     load = Load(site, directory)
@@ -251,12 +251,12 @@ def prepare_operator(scenario: Scenario, site: Site, victim: Victim) -> Callable
     """Bring the operator to where the scenario wants it; the way back may be taken twice."""
     back: list[Callable[[], object]] = []
     if scenario.operator == "absent":
-        back.append(faults.remove_operator(site))
+        back.append(placing.remove_operator(site))
     elif scenario.operator == "on the lost node":
-        faults.bring_operator_to(site, victim.node)
+        placing.bring_operator_to(site, victim.node)
         wait_until(site.is_whole, "the operator works where it leads now", WHOLE_SECONDS, 1.0)
     elif scenario.spares_operator:
-        faults.bring_operator_off(site, victim.node)
+        placing.bring_operator_off(site, victim.node)
         wait_until(site.is_whole, "the operator works elsewhere", WHOLE_SECONDS, 1.0)
 
     def restore() -> None:

@@ -15,6 +15,7 @@ Strike = Callable[[Site, Victim], Any]
 PLANNED, KILLED = 2.0, 4.0
 # Freeze, node loss, partition. PostgreSQL's early failover is the agents', and needs no operator.
 POSTGRES_GONE, REDIS_GONE, RABBITMQ_GONE, RABBITMQ_POD = 8.0, 6.0, 10.0, 1.0
+POSTGRES_EXPIRED = 25.0  # with two standbys recorded nobody releases the lock of a lost primary early
 # Whose data and whose service a fault does not touch should not feel it; a client's own rhythm and a slow answer fit.
 UNTOUCHED = 2.0
 SERVICES = ("postgres", "redis", "rabbitmq", "api")
@@ -156,6 +157,11 @@ def node_faults() -> list[Scenario]:
              role="nodes of the replica and the primary", apart=False),
         made("tenfold", "node cut off for 45 s while the load grows tenfold", faults.partition(), tenfold=True),
         made(
+            "node-cut-three", *cuts[""], role="node of the primary of three", isolated=INSIDE,
+            aims={**GONE, "postgres": POSTGRES_EXPIRED, "api": POSTGRES_EXPIRED},
+            spec={"postgres": {"instances": 3}}, spec_before={"postgres": {"instances": 2}},
+        ),
+        made(
             "control-asynchronous", "node cut off for 45 s, synchronous replication off", faults.partition(),
             isolated=INSIDE, is_control=True,
             spec={"postgres": {"synchronousReplication": "Off"}},
@@ -183,6 +189,8 @@ def other_faults() -> list[Scenario]:
         made("upgrade-backend", "rolling upgrade", "api", "backend, all pods", upgrade("backend"),
              zero_failed=True, is_core=True, **roll),
         made("upgrade-postgres", "rolling upgrade", "postgres", "PostgreSQL, all pods", upgrade("postgres"), **roll),
+        made("postgres-resized", "resources changed", "postgres", "PostgreSQL, all pods", faults.resize_postgres,
+             **roll),
         made("upgrade-redis", "rolling upgrade", "redis", "Redis, all pods", upgrade("redis"), **roll),
         made("upgrade-operator", "rolling upgrade", "api", "operator, all pods", faults.upgrade_operator,
              zero_failed=True, **{**roll, "aims": {}}),

@@ -414,8 +414,12 @@ def summary(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     lost = (
         f"Lost of acknowledged PostgreSQL writes, confirmed messages, accepted rows: {durable}; of Redis' keys: {keys}."
     )
+    again = [count for row in rows if (count := worst_of(row, "redelivered")) is not None]
+    told = (
+        f" Messages that the broker delivered again, and said so: {max(again):.0f} in the worst run." if again else ""
+    )
     lines = [
-        f"{runs} runs. {lost}",
+        f"{runs} runs. {lost}{told}",
         "",
         f"Rows that missed their aim: {len(failed)} of {len(rows)}.",
     ]

@@ -129,7 +129,7 @@ def test_the_operator_is_brought_off_the_node_only_where_a_node_is_lost(
     monkeypatch: pytest.MonkeyPatch, name: str, is_moved: bool
 ) -> None:
     moved: list[str] = []
-    monkeypatch.setattr("tests.chaos.faults.bring_operator_off", lambda _, node: moved.append(node))
+    monkeypatch.setattr("tests.chaos.placing.bring_operator_off", lambda _, node: moved.append(node))
     site = cast("Site", SimpleNamespace(is_whole=lambda: True))
     prepare_operator(SCENARIOS[name], site, Victim("shop-postgres-0", "n1", "", (), ""))
     assert moved == ["n1"] * is_moved

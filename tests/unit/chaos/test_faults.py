@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from types import SimpleNamespace
@@ -12,14 +13,15 @@ import pytest
 from tests.chaos import processes
 from tests.chaos.__main__ import why_not
 from tests.chaos.faults import (
+    SOME_CPU,
+    are_others,
     are_replaced,
-    bring_operator_off,
-    bring_operator_to,
     drain,
     drain_replica_first,
+    resize_postgres,
     upgrade_operator,
 )
-from tests.chaos.site import Site, Trouble, Victim, wait_until
+from tests.chaos.site import Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,115 +83,32 @@ def test_nodes_are_drained_one_after_the_other_and_open_again_in_between(
     assert opened == [("uncordon", node) for node in nodes]
 
 
-def standing(name: str, node: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "uid": name}, "spec": {"nodeName": node}, "status": {}}
-
-
-class Cluster:
-    """A stack on three nodes and its operator's pods; whoever of these is deleted gives its Lease to the next."""
-
-    def __init__(self, *nodes: str) -> None:
-        self.operators = [standing(f"operator-{number}", node) for number, node in enumerate(nodes)]
-        self.holder = "operator-0_a1b2"
-        self.said: list[tuple[str, ...]] = []
-        self.closed: set[str] = set()
-        self.prefers: tuple[str, ...] = ("n3", "n2", "n1")  # where the scheduler would have the next one
-        self.replaces = False
-
-    def get(self, kind: str, *_: str) -> dict[str, Any]:
-        if kind == "leases":
-            spec = {"holderIdentity": self.holder or None}
-            return {"items": [{"metadata": {"name": "appstack-operator"}, "spec": spec}]}
-        return {"items": self.operators}
-
-    def kubectl(self, *words: str) -> str:
-        self.said.append(words)
-        if words[0] == "delete":
-            led = self.holder.startswith(f"{words[2]}_")
-            self.operators = [each for each in self.operators if each["metadata"]["name"] != words[2]]
-            if led:
-                self.holder = f"{self.operators[0]['metadata']['name']}_c3d4" if self.operators else ""
-            if self.replaces:
-                node = next(each for each in self.prefers if each not in self.closed)
-                self.operators.append(standing(f"operator-{len(self.said)}", node))
-        elif words[0] == "cordon":
-            self.closed.add(words[1])
-        elif words[0] == "uncordon":
-            self.closed.remove(words[1])
-        return ""
-
-    def pods(self, component: str) -> list[dict[str, Any]]:
-        return [standing(f"shop-{component}-{node}", node) for node in ("n3", "n1")]
-
-    def site(self) -> Site:
-        nodes = [SimpleNamespace(name=name) for name in sorted(self.prefers)]
-        found = Site(cast("Any", SimpleNamespace(nodes=nodes)), cast("Any", None), "shop")
-        for name, told in {
-            "get": self.get,
-            "kubectl": self.kubectl,
-            "pods": self.pods,
-            "leader": lambda service: Victim("", f"of {service}", "", (), ""),
-        }.items():
-            object.__setattr__(found, name, told)
-        return found
-
-
-@pytest.mark.parametrize(("nodes", "deleted"), [(("n1", "n2"), 1), (("n2", "n1"), 0), (("n1", "n1", "n3"), 2)])
-def test_the_operator_that_leads_is_brought_off_the_node_that_will_be_lost(
-    monkeypatch: pytest.MonkeyPatch, nodes: tuple[str, ...], deleted: int
-) -> None:
-    monkeypatch.setattr("tests.chaos.faults.time.sleep", lambda _: None)
-    cluster = Cluster(*nodes)
-    bring_operator_off(cluster.site(), "n1")
-    leader = cluster.site().leading_operator()
-    assert leader is not None
-    assert leader.node != "n1"
-    assert [words[0] for words in cluster.said] == ["delete"] * deleted + ["rollout"]
-
-
 @pytest.mark.parametrize(
-    ("nodes", "prefers"),
+    ("now", "is_done"),
     [
-        pytest.param(("n1", "n2"), ("n3", "n2", "n1"), id="as it is to be"),
-        pytest.param(("n2", "n1"), ("n3", "n2", "n1"), id="the other one leads"),
-        pytest.param(("n2", "n3"), ("n3", "n2", "n1"), id="none is on the node"),
-        pytest.param(("n1", "n1"), ("n1", "n2", "n3"), id="both are"),
-        pytest.param(("n2", "n2"), ("n2", "n1", "n3"), id="both are on another one"),
+        pytest.param([pod("c", "p"), pod("d", "p")], True, id="all"),
+        pytest.param([pod("c", "p"), pod("b", "p")], False, id="one is of before"),
+        pytest.param([pod("c", "p")], False, id="one is missing"),
+        pytest.param([pod("c", "p"), pod("d", "p", ready=False)], False, id="one is not ready"),
     ],
 )
-def test_the_operator_that_leads_is_brought_to_the_node_that_will_be_lost_and_another_one_waits_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, nodes: tuple[str, ...], prefers: tuple[str, ...]
-) -> None:
-    """Whoever lost both would measure an operator that is absent, which is a row of its own."""
-    monkeypatch.setattr("tests.chaos.faults.time.sleep", lambda _: None)
-    cluster = Cluster(*nodes)
-    cluster.prefers, cluster.replaces = prefers, True
-    bring_operator_to(cluster.site(), "n1")
-    leader = cluster.site().leading_operator()
-    assert leader is not None
-    assert leader.node == "n1"
-    assert [pod["spec"]["nodeName"] for pod in cluster.operators if pod["metadata"]["name"] != leader.pod] != ["n1"]
-    assert cluster.closed == set(), "nodes are open again"
+def test_pods_are_others_when_each_is_and_all_are_ready(now: list[dict[str, Any]], is_done: bool) -> None:
+    assert are_others([pod("a", "p"), pod("b", "p")], now) is is_done
 
 
-def test_one_operator_alone_cannot_be_lost_with_another_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.chaos.faults.time.sleep", lambda _: None)
-    with pytest.raises(Trouble, match="of 1 operators"):
-        bring_operator_to(Cluster("n1").site(), "n1")
-
-
-@pytest.mark.parametrize(("holder", "node"), [("operator-1_a1b2", "n2"), ("", ""), ("laptop_a1b2", "")])
-def test_where_things_were_as_the_fault_struck_is_told(holder: str, node: str) -> None:
-    cluster = Cluster("n1", "n2")
-    cluster.holder = holder
-    assert cluster.site().places(Victim("shop-postgres-0", "n1", "", (), "")) == {
-        "victim": "n1",
-        "api": ["n1", "n3"],
-        "operator": node,
-        "postgres": "of postgres",
-        "redis": "of redis",
-        "rabbitmq": "of rabbitmq",
-    }
+@pytest.mark.parametrize("has_some", [False, True])
+def test_the_resources_of_postgresql_become_others_each_time(has_some: bool) -> None:
+    said: list[tuple[str, ...]] = []
+    stack = {"spec": {"postgres": {"resources": SOME_CPU} if has_some else {"instances": 2}}}
+    site = SimpleNamespace(
+        name="shop",
+        namespace="shop",
+        pods=lambda _: [],
+        get=lambda *_: stack,
+        kubectl=lambda *words: said.append(words),
+    )
+    resize_postgres(cast("Any", site), Victim("", "", "", (), ""))
+    assert json.loads(said[0][-1]) == {"spec": {"postgres": {"resources": None if has_some else SOME_CPU}}}
 
 
 def member(name: str, uid: str) -> dict[str, Any]:

@@ -56,6 +56,13 @@ def test_what_befalls_a_node_is_run_for_each_place_of_the_operator_and_held_to_t
     assert row.aim("postgres") <= 8
 
 
+def test_only_where_two_standbys_are_recorded_the_lock_of_a_lost_primary_may_expire() -> None:
+    late = {name for name, each in SCENARIOS.items() if each.aim("postgres") > 8}
+    assert late == {"node-cut-three"}
+    assert SCENARIOS["node-cut-three"].aim("postgres") == 25
+    assert SCENARIOS["node-cut-three"].spec == {"postgres": {"instances": 3}}
+
+
 @pytest.mark.parametrize(
     "name", ["rabbitmq-leader-deleted", "rabbitmq-leader-sigkill", "node-drained", "upgrade-rabbitmq"]
 )

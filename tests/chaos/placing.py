@@ -1,0 +1,124 @@
+"""Where things stand as a fault strikes: the operator that leads, PostgreSQL's primary, Redis' master."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.chaos.clients.redis import fail_over
+from tests.chaos.site import OPERATOR, OPERATOR_NAME, Site, Trouble, Victim, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+PATRONI = "/etc/patroni/patroni.yml"
+KEPT = "chaos.appstack.dev/replicas"  # on the operator's Deployment while it is away: how many there were
+
+
+def remove_operator(site: Site) -> Callable[[], object]:
+    """No operator runs; the way back is returned."""
+    replicas = site.get("deployment", OPERATOR_NAME, *OPERATOR)["spec"]["replicas"]
+    site.kubectl("annotate", "deployment", OPERATOR_NAME, *OPERATOR, "--overwrite", f"{KEPT}={replicas}")
+    scale(site, 0)
+    return partial(bring_operator_back, site)
+
+
+def bring_operator_back(site: Site) -> bool:
+    """The operator runs as before it was put away; whether it had been. Harmless otherwise."""
+    found = site.get("deployment", OPERATOR_NAME, *OPERATOR)
+    replicas = found["metadata"].get("annotations", {}).get(KEPT)
+    if replicas is None:
+        return False
+    scale(site, int(replicas))
+    site.kubectl("annotate", "deployment", OPERATOR_NAME, *OPERATOR, f"{KEPT}-")
+    return True
+
+
+def scale(site: Site, replicas: int) -> None:
+    """Scale the operator and wait until its pods are so many."""
+    site.kubectl("scale", "deployment", OPERATOR_NAME, *OPERATOR, f"--replicas={replicas}")
+    chosen = (*OPERATOR, "-l", f"app.kubernetes.io/name={OPERATOR_NAME}")
+
+    def is_done() -> bool:
+        pods = site.get("pods", *chosen)["items"]
+        ready = [p for p in pods if all(c["ready"] for c in p["status"].get("containerStatuses", [{"ready": False}]))]
+        return len(pods) == replicas and len(ready) == replicas
+
+    wait_until(is_done, f"{replicas} operator pods", 180)
+
+
+def bring_operator_to(site: Site, node: str) -> None:
+    """Have the operator that leads on this node, and another one waiting on another. Raises Trouble."""
+    deadline = time.monotonic() + 240
+    while True:
+        pods, leader = [Victim.of(pod) for pod in site.operator_pods()], site.leading_operator()
+        there, elsewhere = ([pod for pod in pods if (pod.node == node) is is_there] for is_there in (True, False))
+        if leader and leader.node == node and elsewhere:
+            return
+        if len(pods) < 2 or time.monotonic() > deadline:
+            raise Trouble(f"of {len(pods)} operators none leads on {node} while another one waits elsewhere")
+        waiting = next((pod for pod in pods if leader and pod.pod != leader.pod), None)
+        if leader and there and elsewhere:
+            replace_operator(site, leader)  # it gives its Lease back, to the one that waits on the node
+        elif waiting:
+            others = [each.name for each in site.cluster.nodes if each.name != node]
+            replace_operator(site, waiting, closed=[node] if there else others)
+        time.sleep(2)
+
+
+def replace_operator(site: Site, operator: Victim, closed: Collection[str] = ()) -> None:
+    """Have another pod in place of this one, on a node that is not closed to it."""
+    try:
+        for each in closed:
+            site.kubectl("cordon", each)
+        site.kubectl("delete", "pod", operator.pod, *OPERATOR)
+        site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
+    finally:
+        for each in closed:
+            site.kubectl("uncordon", each)
+
+
+def bring_operator_off(site: Site, node: str) -> None:
+    """Have the operator that leads on another node than this one, and the others waiting for it. Raises Trouble."""
+    deadline = time.monotonic() + 120
+    while (leader := site.leading_operator()) is None or leader.node == node:
+        if time.monotonic() > deadline:
+            raise Trouble(f"no operator leads on another node than {node}")
+        if leader is not None:
+            site.kubectl("delete", "pod", leader.pod, *OPERATOR)  # it gives its Lease back, to one that waits elsewhere
+        time.sleep(2)
+    site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
+
+
+def bring_together(site: Site) -> None:
+    """Have PostgreSQL's primary on the node of Redis' master, which first moves to a node that can hold both.
+
+    Sentinel alone may never do it: between equal replicas it chooses by their ids, so two of three may take turns.
+    """
+    deadline = time.monotonic() + 120
+    while (node := site.leader("redis").node) != site.leader("postgres").node:
+        if time.monotonic() > deadline:
+            raise Trouble("PostgreSQL's primary and Redis' master did not come to one node")
+        there = [pod["metadata"]["name"] for pod in site.pods("postgres") if pod["spec"]["nodeName"] == node]
+        if there:
+            switch_over(site, there[0])
+        else:
+            fail_over(site.target().redis)
+        time.sleep(5)  # roles are told by labels; and a Sentinel refuses another failover so soon
+
+
+def bring_apart(site: Site, node: str) -> None:
+    """Have Redis' master on another node than this one."""
+    deadline = time.monotonic() + 120
+    while site.leader("redis").node == node:
+        if time.monotonic() > deadline:
+            raise Trouble(f"Redis' master does not leave {node}")
+        fail_over(site.target().redis)
+        time.sleep(5)
+
+
+def switch_over(site: Site, candidate: str) -> None:
+    """Have Patroni move PostgreSQL's primary to this pod."""
+    words = ("patronictl", "-c", PATRONI, "switchover", f"{site.name}-postgres", "--candidate", candidate, "--force")
+    site.kubectl("exec", "-n", site.namespace, candidate, "--", *words)

@@ -1,0 +1,122 @@
+"""Where the operator that leads stands as a node is lost: as the row says, or nothing is measured."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.chaos.placing import bring_operator_off, bring_operator_to
+from tests.chaos.site import Site, Trouble, Victim
+
+
+def standing(name: str, node: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": name}, "spec": {"nodeName": node}, "status": {}}
+
+
+class Cluster:
+    """A stack on three nodes and its operator's pods; whoever of these is deleted gives its Lease to the next."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.operators = [standing(f"operator-{number}", node) for number, node in enumerate(nodes)]
+        self.holder = "operator-0_a1b2"
+        self.said: list[tuple[str, ...]] = []
+        self.closed: set[str] = set()
+        self.prefers: tuple[str, ...] = ("n3", "n2", "n1")  # where the scheduler would have the next one
+        self.replaces = False
+
+    def get(self, kind: str, *_: str) -> dict[str, Any]:
+        if kind == "leases":
+            spec = {"holderIdentity": self.holder or None}
+            return {"items": [{"metadata": {"name": "appstack-operator"}, "spec": spec}]}
+        return {"items": self.operators}
+
+    def kubectl(self, *words: str) -> str:
+        self.said.append(words)
+        if words[0] == "delete":
+            led = self.holder.startswith(f"{words[2]}_")
+            self.operators = [each for each in self.operators if each["metadata"]["name"] != words[2]]
+            if led:
+                self.holder = f"{self.operators[0]['metadata']['name']}_c3d4" if self.operators else ""
+            if self.replaces:
+                node = next(each for each in self.prefers if each not in self.closed)
+                self.operators.append(standing(f"operator-{len(self.said)}", node))
+        elif words[0] == "cordon":
+            self.closed.add(words[1])
+        elif words[0] == "uncordon":
+            self.closed.remove(words[1])
+        return ""
+
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        return [standing(f"shop-{component}-{node}", node) for node in ("n3", "n1")]
+
+    def site(self) -> Site:
+        nodes = [SimpleNamespace(name=name) for name in sorted(self.prefers)]
+        found = Site(cast("Any", SimpleNamespace(nodes=nodes)), cast("Any", None), "shop")
+        for name, told in {
+            "get": self.get,
+            "kubectl": self.kubectl,
+            "pods": self.pods,
+            "leader": lambda service: Victim("", f"of {service}", "", (), ""),
+        }.items():
+            object.__setattr__(found, name, told)
+        return found
+
+
+@pytest.mark.parametrize(("nodes", "deleted"), [(("n1", "n2"), 1), (("n2", "n1"), 0), (("n1", "n1", "n3"), 2)])
+def test_the_operator_that_leads_is_brought_off_the_node_that_will_be_lost(
+    monkeypatch: pytest.MonkeyPatch, nodes: tuple[str, ...], deleted: int
+) -> None:
+    monkeypatch.setattr("tests.chaos.placing.time.sleep", lambda _: None)
+    cluster = Cluster(*nodes)
+    bring_operator_off(cluster.site(), "n1")
+    leader = cluster.site().leading_operator()
+    assert leader is not None
+    assert leader.node != "n1"
+    assert [words[0] for words in cluster.said] == ["delete"] * deleted + ["rollout"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "prefers"),
+    [
+        pytest.param(("n1", "n2"), ("n3", "n2", "n1"), id="as it is to be"),
+        pytest.param(("n2", "n1"), ("n3", "n2", "n1"), id="the other one leads"),
+        pytest.param(("n2", "n3"), ("n3", "n2", "n1"), id="none is on the node"),
+        pytest.param(("n1", "n1"), ("n1", "n2", "n3"), id="both are"),
+        pytest.param(("n2", "n2"), ("n2", "n1", "n3"), id="both are on another one"),
+    ],
+)
+def test_the_operator_that_leads_is_brought_to_the_node_that_will_be_lost_and_another_one_waits_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, nodes: tuple[str, ...], prefers: tuple[str, ...]
+) -> None:
+    """Whoever lost both would measure an operator that is absent, which is a row of its own."""
+    monkeypatch.setattr("tests.chaos.placing.time.sleep", lambda _: None)
+    cluster = Cluster(*nodes)
+    cluster.prefers, cluster.replaces = prefers, True
+    bring_operator_to(cluster.site(), "n1")
+    leader = cluster.site().leading_operator()
+    assert leader is not None
+    assert leader.node == "n1"
+    assert [pod["spec"]["nodeName"] for pod in cluster.operators if pod["metadata"]["name"] != leader.pod] != ["n1"]
+    assert cluster.closed == set(), "nodes are open again"
+
+
+def test_one_operator_alone_cannot_be_lost_with_another_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.placing.time.sleep", lambda _: None)
+    with pytest.raises(Trouble, match="of 1 operators"):
+        bring_operator_to(Cluster("n1").site(), "n1")
+
+
+@pytest.mark.parametrize(("holder", "node"), [("operator-1_a1b2", "n2"), ("", ""), ("laptop_a1b2", "")])
+def test_where_things_were_as_the_fault_struck_is_told(holder: str, node: str) -> None:
+    cluster = Cluster("n1", "n2")
+    cluster.holder = holder
+    assert cluster.site().places(Victim("shop-postgres-0", "n1", "", (), "")) == {
+        "victim": "n1",
+        "api": ["n1", "n3"],
+        "operator": node,
+        "postgres": "of postgres",
+        "redis": "of redis",
+        "rabbitmq": "of rabbitmq",
+    }
