@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from appstack_lab.failures import LabError
-from tests.chaos import plots, scorecard
+from tests.chaos import comparing, page, plots, scorecard
 from tests.chaos.faults import mend_leftovers
 from tests.chaos.run import TROUBLE, clean_up, commit, execute, foreign_products, in_a_line, patiently
 from tests.chaos.scenarios import CORE, SCENARIOS
@@ -104,7 +104,7 @@ def is_as_published(rows: list[dict[str, Any]], names: list[str]) -> bool:
     Others that were run before are not its business.
     """
     ours = scorecard.of_scenarios(rows, names)
-    known, new = scorecard.misses(ours, json.loads((DOCS / "scorecard.json").read_text()))
+    known, new = comparing.misses(ours, json.loads((DOCS / "scorecard.json").read_text()))
     if known:
         print(f"{len(known)} rows miss an aim, as they do on the published card: {'; '.join(known)}", flush=True)
     if new:
@@ -225,11 +225,11 @@ def compare(names: list[str]) -> bool:
     committed = json.loads((DOCS / "scorecard.json").read_text())
     told = [f"{name}: not published" for name in names if not scorecard.of_scenarios(committed, [name])]
     both = [scorecard.of_scenarios(rows, names) for rows in (write_scorecard()[0], committed)]
-    told += scorecard.differences(*both)
+    told += comparing.differences(*both)
     verdict = "not reproduced" if told else "reproduced"
     print(
-        f"docs/scorecard.json is {verdict}, of its faults the {len(names)} that were asked for: {scorecard.REPRODUCED}",
-        scorecard.extent(*both),
+        f"docs/scorecard.json is {verdict}, of its faults the {len(names)} that were asked for: {comparing.REPRODUCED}",
+        comparing.extent(*both),
         *told,
         sep="\n  ",
         flush=True,
@@ -253,8 +253,8 @@ def publish() -> None:
         f"(the load itself, the whole stack and its cluster included). {scorecard.provenance(found)}"
     )
     (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
-    page = DOCS / "scorecard.md"
-    page.write_text(scorecard.page(rows, names, machine, scorecard.notes_of(page.read_text())))
+    card = DOCS / "scorecard.md"
+    card.write_text(page.page(rows, names, machine, page.notes_of(card.read_text())))
     (DOCS / "scorecard").mkdir(exist_ok=True)
     for plot in (DOCS / "scorecard").glob("*.svg"):
         if plot.stem not in names:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.chaos.history import Action, Operation, Outcome
 from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
+from tests.chaos.page import page
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.scorecard import page, rows_of_runs
+from tests.chaos.scorecard import rows_of_runs
 from tests.chaos.site import Unanswered, wait_until
 from tests.chaos.watch import Change, Watch, conditions_of
 
