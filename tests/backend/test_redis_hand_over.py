@@ -8,7 +8,6 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +31,7 @@ from tests.backend.kit.servers import PASSWORD, REDIS_USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from appstack_redis.settings import Group
 
@@ -139,7 +139,7 @@ class EndsAfterItsWord:
         if sentinel:
             self.by.append(sentinel)
         if len(self.by) == 1:
-            os.kill(innermost(self.group.servers[LAST].process.pid), signal.SIGKILL)
+            os.kill(self.group.servers[LAST].pid, signal.SIGKILL)
         return sentinel, refusal
 
 
@@ -185,7 +185,7 @@ def test_a_replica_that_is_behind_is_not_promoted_by_a_planned_stop(
 ) -> None:
     """Whoever is promoted without all that was acknowledged makes the rest vanish."""
     tell(Member(HEIR, 1, 10, serves="replica", in_sync=True))
-    heir = innermost(group.servers[HEIR].process.pid)
+    heir = group.servers[HEIR].pid
     os.kill(heir, signal.SIGSTOP)
     try:
         for number in range(100):
@@ -196,16 +196,10 @@ def test_a_replica_that_is_behind_is_not_promoted_by_a_planned_stop(
     assert not any("failover_in_progress" in flags_at(each, group) for each in SENTINELS.values())
     assert "no replica holds everything" in caplog.text
     # The plain stop that follows waits for it once more.
-    os.kill(innermost(group.servers[ME].process.pid), signal.SIGTERM)
+    os.kill(group.servers[ME].pid, signal.SIGTERM)
     group.servers[ME].process.wait(PATIENCE_SECONDS)
     with group.server(HEIR) as connection:
         assert connection.call("DBSIZE") == 100
-
-
-def innermost(pid: int) -> int:
-    """The server itself, behind what put it into its box."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return innermost(int(children[0])) if children else pid
 
 
 def flags_at(sentinel: str, group: RedisGroup) -> str:
@@ -229,7 +223,7 @@ def test_a_replica_has_nothing_to_hand_over(keeper: Keeper, group: RedisGroup) -
 
 def limit_files(group: RedisGroup, pod: str, most: str) -> None:
     """From now on no file of this server can grow beyond this: what a full or broken disk looks like to it."""
-    pid, user = innermost(group.servers[pod].process.pid), str(REDIS_USER)  # as itself: that needs no right
+    pid, user = group.servers[pod].pid, str(REDIS_USER)  # as itself: that needs no right
     itself = ("setpriv", "--reuid", user, "--regid", user, "--clear-groups")
     subprocess.run([*itself, "prlimit", "--pid", str(pid), f"--fsize={most}:"], check=True)
 

@@ -147,6 +147,13 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def pid(self) -> int:
+        """The server itself, once it runs: below the two that put it into its box. What it forks is not meant."""
+        (shell,) = children(self.process.pid)
+        (server,) = children(shell)
+        return server
+
     def stop(self) -> None:
         # The first process of the namespace, not the one that waits for it: the kernel ends it after all the others.
         if not (first := children(self.process.pid)):
