@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from release_rules import Attempt, Request, Step, Stored, record_of
@@ -31,8 +31,8 @@ P, S = "p", "s"
 MOST_COMMITS, MOST_CUTS, MOST_ATTEMPTS, MOST_RENEWALS, MOST_SYNC_WRITES = 2, 2, 1, 2, 2
 
 
-@dataclass(frozen=True)
-class Store:
+# Tuples: hundreds of thousands of them are hashed.
+class Store(NamedTuple):
     """Both objects, each with its version."""
 
     holder: str = P
@@ -50,8 +50,7 @@ class Store:
         return Stored(str(self.sync_version), {"leader": self.sync_leader, "sync_standby": listed})
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One Patroni: its cache, what it read at the start of its loop, and how far it is."""
 
     cache: Store = Store()
@@ -59,8 +58,7 @@ class Member:
     at: str = "idle"
 
 
-@dataclass(frozen=True)
-class World:
+class World(NamedTuple):
     store: Store = Store()
     p: Member = Member()
     s: Member = Member()
@@ -78,11 +76,11 @@ class World:
 
 def renewed(store: Store, holder: str) -> Store:
     renewals = store.renewals + 1
-    return replace(store, holder=holder, renewals=renewals, lock_version=store.lock_version + 1)
+    return store._replace(holder=holder, renewals=renewals, lock_version=store.lock_version + 1)
 
 
 def written(store: Store, leader: str, *, listed: bool) -> Store:
-    return replace(store, sync_leader=leader, is_listed=listed, sync_version=store.sync_version + 1)
+    return store._replace(sync_leader=leader, is_listed=listed, sync_version=store.sync_version + 1)
 
 
 def step_p(w: World) -> Iterator[tuple[str, World]]:
@@ -91,30 +89,30 @@ def step_p(w: World) -> Iterator[tuple[str, World]]:
     if not w.p_serves:
         return
     if p.cache != store:
-        yield "P hears of the store", replace(w, p=replace(p, cache=store))
+        yield "P hears of the store", w._replace(p=p._replace(cache=store))
     if p.at == "idle" and store.renewals < MOST_RENEWALS:
-        yield "P begins a loop", replace(w, p=replace(p, read=p.cache, at="loaded"))
+        yield "P begins a loop", w._replace(p=p._replace(read=p.cache, at="loaded"))
     elif p.at == "loaded":
         yield from renew(w)
     elif p.at == "renewed" and store.sync_version < MOST_SYNC_WRITES:
         if p.read.is_listed and not w.link:
             if p.read.sync_version == store.sync_version:
                 taken_out = written(store, P, listed=False)
-                yield "P takes S out", replace(w, store=taken_out, p=replace(p, at="out"))
+                yield "P takes S out", w._replace(store=taken_out, p=p._replace(at="out"))
             else:
-                yield "P may not take S out", replace(w, p=replace(p, at="idle"))
+                yield "P may not take S out", w._replace(p=p._replace(at="idle"))
         elif not p.read.is_listed and w.link:
-            yield "P's commits wait for S", replace(w, waits=True, p=replace(p, at="in"))
-        yield "P ends its loop", replace(w, p=replace(p, at="idle"))
+            yield "P's commits wait for S", w._replace(waits=True, p=p._replace(at="in"))
+        yield "P ends its loop", w._replace(p=p._replace(at="idle"))
     elif p.at == "renewed":
-        yield "P ends its loop", replace(w, p=replace(p, at="idle"))
+        yield "P ends its loop", w._replace(p=p._replace(at="idle"))
     elif p.at == "out":
-        yield "P's commits wait no more", replace(w, waits=False, p=replace(p, at="idle"))
+        yield "P's commits wait no more", w._replace(waits=False, p=p._replace(at="idle"))
     elif p.at == "in" and w.link and w.s_has == w.acknowledged:
         if p.read.sync_version == store.sync_version:
-            yield "P puts S in", replace(w, store=written(store, P, listed=True), p=replace(p, at="idle"))
+            yield "P puts S in", w._replace(store=written(store, P, listed=True), p=p._replace(at="idle"))
         else:
-            yield "P may not put S in", replace(w, p=replace(p, at="idle"))
+            yield "P may not put S in", w._replace(p=p._replace(at="idle"))
 
 
 def renew(w: World) -> Iterator[tuple[str, World]]:
@@ -124,9 +122,9 @@ def renew(w: World) -> Iterator[tuple[str, World]]:
     is_mine = p.read.holder == P and p.cache.holder == P and store.holder == P
     is_free = p.read.holder == "" and p.read.lock_version == store.lock_version
     if is_mine or is_free:
-        yield "P renews the lock", replace(w, store=renewed(store, P), p=replace(p, at="renewed"))
+        yield "P renews the lock", w._replace(store=renewed(store, P), p=p._replace(at="renewed"))
     else:
-        yield "P demotes itself", replace(w, p_serves=False, p=replace(p, at="idle"))
+        yield "P demotes itself", w._replace(p_serves=False, p=p._replace(at="idle"))
 
 
 def step_s(w: World) -> Iterator[tuple[str, World]]:
@@ -135,26 +133,26 @@ def step_s(w: World) -> Iterator[tuple[str, World]]:
     if w.s_leads:
         return
     if s.cache != store:
-        yield "S hears of the store", replace(w, s=replace(s, cache=store))
+        yield "S hears of the store", w._replace(s=s._replace(cache=store))
     if s.at == "idle":
-        yield "S begins a loop", replace(w, s=replace(s, read=s.cache, at="loaded"))
+        yield "S begins a loop", w._replace(s=s._replace(read=s.cache, at="loaded"))
     elif s.at == "loaded" and s.read.holder == "" and s.read.is_listed:
         if s.read.lock_version == store.lock_version:
-            yield "S takes the lock", replace(w, store=renewed(store, S), s=replace(s, at="won"))
+            yield "S takes the lock", w._replace(store=renewed(store, S), s=s._replace(at="won"))
         else:
-            yield "S loses the race", replace(w, s=replace(s, at="idle"))
+            yield "S loses the race", w._replace(s=s._replace(at="idle"))
     elif s.at == "loaded":
-        yield "S ends its loop", replace(w, s=replace(s, at="idle"))
+        yield "S ends its loop", w._replace(s=s._replace(at="idle"))
     elif s.at == "won":
-        yield "S reads again", replace(w, s=replace(s, read=s.cache, at="reread"))
+        yield "S reads again", w._replace(s=s._replace(read=s.cache, at="reread"))
     elif s.at == "reread":
         if s.read.sync_version != store.sync_version:
-            yield "S postpones", replace(w, s=replace(s, at="won"))
+            yield "S postpones", w._replace(s=s._replace(at="won"))
         else:
             lost = w.s_has < w.acknowledged
             told = f"S leads with {w.s_has} of {w.acknowledged} acknowledged commits" if lost else ""
             took = written(store, S, listed=False)
-            yield "S promotes", replace(w, store=took, s_leads=True, s=replace(s, at="idle"), wrong=told)
+            yield "S promotes", w._replace(store=took, s_leads=True, s=s._replace(at="idle"), wrong=told)
 
 
 def step_clients(w: World) -> Iterator[tuple[str, World]]:
@@ -163,14 +161,14 @@ def step_clients(w: World) -> Iterator[tuple[str, World]]:
         reaches_s = w.link and not w.s_leads
         if w.waits and reaches_s and w.s_has == w.acknowledged:
             more = w.acknowledged + 1
-            yield "a commit on both", replace(w, acknowledged=more, s_has=more)
+            yield "a commit on both", w._replace(acknowledged=more, s_has=more)
         if not w.waits:
             told = "P acknowledges beside S, which leads" if w.s_leads else ""
-            yield "a commit on P alone", replace(w, acknowledged=w.acknowledged + 1, wrong=told)
+            yield "a commit on P alone", w._replace(acknowledged=w.acknowledged + 1, wrong=told)
     if w.link and not w.s_leads and w.s_has < w.acknowledged:
-        yield "S catches up", replace(w, s_has=w.acknowledged)
+        yield "S catches up", w._replace(s_has=w.acknowledged)
     if w.cuts < MOST_CUTS:
-        yield "the link changes", replace(w, link=not w.link, cuts=w.cuts + 1)
+        yield "the link changes", w._replace(link=not w.link, cuts=w.cuts + 1)
 
 
 def step_agent(w: World, answer_of: Answers) -> Iterator[tuple[str, World]]:
@@ -178,7 +176,7 @@ def step_agent(w: World, answer_of: Answers) -> Iterator[tuple[str, World]]:
     if w.attempt is None or w.attempt.step is Step.DONE:
         if w.attempts < MOST_ATTEMPTS and w.store.holder == P and not w.s_leads:
             begun = Attempt(S, record_of(w.store.lock()))
-            yield "the agent begins", replace(w, attempt=begun, attempts=w.attempts + 1)
+            yield "the agent begins", w._replace(attempt=begun, attempts=w.attempts + 1)
         return
     after, answer = answer_of(w, w.attempt.request)
     moved = w.attempt.after(answer)
@@ -186,7 +184,7 @@ def step_agent(w: World, answer_of: Answers) -> Iterator[tuple[str, World]]:
     if w.attempt.step is Step.RELEASE and not moved.why_not:
         told = "" if record_of(w.store.lock()) == w.attempt.record else "a lock was released that had been renewed"
         told = told or ("" if w.store.is_listed else "the lock was released for a member that is not listed")
-    yield f"the agent: {w.attempt.step.value}", replace(after, attempt=moved, wrong=told)
+    yield f"the agent: {w.attempt.step.value}", after._replace(attempt=moved, wrong=told)
 
 
 def answer_of(w: World, request: Request) -> tuple[World, Stored | None]:
@@ -197,12 +195,12 @@ def answer_of(w: World, request: Request) -> tuple[World, Stored | None]:
     if request.suffix == "sync":
         if request.version != str(store.sync_version):
             return w, None
-        store = replace(store, sync_version=store.sync_version + 1)
-        return replace(w, store=store), store.sync()
+        store = store._replace(sync_version=store.sync_version + 1)
+        return w._replace(store=store), store.sync()
     if request.version != str(store.lock_version):
         return w, None
-    store = replace(store, holder="", lock_version=store.lock_version + 1)
-    return replace(w, store=store), store.lock()
+    store = store._replace(holder="", lock_version=store.lock_version + 1)
+    return w._replace(store=store), store.lock()
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,7 @@ def without_comparing(w: World, request: Request) -> tuple[World, Stored | None]
 def without_looking_who_is_listed(w: World, request: Request) -> tuple[World, Stored | None]:
     """The agent takes itself for the synchronous standby."""
     if request.suffix == "sync" and not request.change:
-        return w, replace(w.store, is_listed=True).sync()
+        return w, w.store._replace(is_listed=True).sync()
     return answer_of(w, request)
 
 
@@ -296,9 +294,9 @@ def listing_before_commits_wait(w: World) -> Iterator[tuple[str, World]]:
     p, store = w.p, w.store
     if w.p_serves and p.at == "renewed" and not p.read.is_listed and w.link and w.s_has == w.acknowledged:
         if p.read.sync_version == store.sync_version < MOST_SYNC_WRITES:
-            yield "P puts S in", replace(w, store=written(store, P, listed=True), p=replace(p, at="listed"))
+            yield "P puts S in", w._replace(store=written(store, P, listed=True), p=p._replace(at="listed"))
     elif w.p_serves and p.at == "listed":
-        yield "P's commits wait for S", replace(w, waits=True, p=replace(p, at="idle"))
+        yield "P's commits wait for S", w._replace(waits=True, p=p._replace(at="idle"))
     else:
         yield from step_p(w)
 
@@ -306,7 +304,7 @@ def listing_before_commits_wait(w: World) -> Iterator[tuple[str, World]]:
 def ending_the_wait_first(w: World) -> Iterator[tuple[str, World]]:
     """A Patroni whose commits stop waiting for a standby that is still in the record."""
     if w.p_serves and w.p.at == "renewed" and w.p.read.is_listed and not w.link:
-        yield "P's commits wait no more", replace(w, waits=False)
+        yield "P's commits wait no more", w._replace(waits=False)
     yield from step_p(w)
 
 
