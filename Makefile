@@ -71,7 +71,7 @@ lab-only:
 test: root ## Everything: lint, unit, API server, lease, backend, lab and cluster tests, five faults under load
 	@$(if $(LEFT_OUT),echo "CLUSTER=$(CLUSTER) leaves out $(LEFT_OUT).",:)
 	@$(MAKE) --no-print-directory venv fit lint tools || { echo "NO TEST WAS RUN: what comes before them failed, see above." >&2; exit 1; }
-	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)" PYTEST_ARGS=$(call quoted,-n $(PROCESSES) --no-loadscope-reorder $(PYTEST_ARGS))
+	@$(MAKE) --no-print-directory pytest TESTS="$(ALL_TESTS)" PYTEST_ARGS=$(call quoted,-n $(PROCESSES) --no-loadscope-reorder --durations=25 $(PYTEST_ARGS))
 
 test-unit: venv ## Unit tests: a minute or two, no server
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)

@@ -4,21 +4,27 @@ import json
 import os
 import ssl
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT_SECONDS = 3.0
+# What a kept connection says that the server has ended meanwhile.
+ENDED = (RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+# Kept: a handshake takes most of a call's time where processors are scarce, as while a node is drained.
+kept: list[HTTPConnection] = []
 
 
-def server() -> str:
-    """The API server by its address: a failover must not wait for a name server that was lost with the node."""
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+def connect() -> HTTPConnection:
+    """A connection to the API server by its address: a failover must not wait for a name server that is lost, too."""
+    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Python 3.13 refuses certificates without an authority key identifier; many clusters have such ones.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
+    return HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=context)
 
 
 def namespace() -> str:
@@ -27,21 +33,46 @@ def namespace() -> str:
 
 
 def call(method: str, path: str, body: object = None) -> Any:
-    """One request; raises OSError (urllib's errors are) when it fails, or when the answer is not whole."""
-    request = urllib.request.Request(server() + path, method=method)  # noqa: S310
-    request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
-    data = None
-    if body is not None:
-        data = json.dumps(body).encode()
-        request.add_header("Content-Type", "application/merge-patch+json")
-    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    # Python 3.13 refuses certificates without an authority key identifier; many clusters have such ones.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    """One request, which may be made twice; raises OSError when it fails, or when the answer is not whole."""
+    while True:
+        known = take_kept()
+        connection = known or connect()
+        try:
+            return ask(connection, method, path, body)
+        except ENDED as error:
+            connection.close()
+            if known is None:
+                raise OSError(f"no whole answer: {error!r}") from error
+        except (HTTPException, ValueError) as error:
+            connection.close()
+            raise OSError(f"no whole answer: {error!r}") from error
+        except OSError:
+            connection.close()
+            raise
+
+
+def take_kept() -> HTTPConnection | None:
+    """A connection that waits for the next call; threads may ask at once."""
     try:
-        with urllib.request.urlopen(request, data, TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
-            return json.load(answer)
-    except (HTTPException, ValueError) as error:
-        raise OSError(f"no whole answer: {error!r}") from error
+        return kept.pop()
+    except IndexError:
+        return None
+
+
+def ask(connection: HTTPConnection, method: str, path: str, body: object) -> Any:
+    """One request over this connection, which is kept if it may be."""
+    headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}  # read anew: it is replaced every hour
+    if body is not None:
+        headers["Content-Type"] = "application/merge-patch+json"
+    connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+    answer = connection.getresponse()
+    told = answer.read()
+    if answer.status >= 400:
+        raise OSError(f"HTTP Error {answer.status}: {answer.reason}")
+    found = json.loads(told)
+    if not answer.will_close:
+        kept.append(connection)
+    return found
 
 
 @dataclass(frozen=True)

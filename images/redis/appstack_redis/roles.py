@@ -93,20 +93,36 @@ class Labels:
             leave(self._settings, self._selector, seen)
             self._lost = seen
         elif seen != self.master or time.monotonic() > self._due:
-            self.master = None
-            self.master, self._lost = relabel(self._settings, self._selector), None
+            former, self.master = self.master, None
+            self.master, self._lost = relabel(self._settings, self._selector, former), None
             self._due = time.monotonic() + RELABEL_SECONDS
 
 
-def relabel(settings: Settings, selector: str) -> str | None:
-    """Write what most Sentinels agree on. Returns the address they name; None if they do not agree."""
+def relabel(settings: Settings, selector: str, former: str | None = None) -> str | None:
+    """Write what most Sentinels agree on. Returns the address they name; None if they do not agree.
+
+    Where it is known who bore the label until now, both labels move before anybody is listed: writes wait. The winner's
+    goes first: else kube-proxy may leave nobody there for a second. Who led has stopped by then, or holds its writes;
+    after a failover by hand it goes on to take them for this moment more, as since the promotion.
+    """
     group = settings.group()
     address = ask_until_agreed(group, settings.password)
-    master = group.pod_at(address) if address else None
+    master, loser = (group.pod_at(each) if each else None for each in (address, former))
     if master is None:
         return None
+    if loser and loser != master:
+        write([(master, "master")])
+        leave_behind(loser)
     write(changes(master, kube.pods(selector)))
     return address
+
+
+def leave_behind(loser: str) -> None:
+    """Take the label off whoever led until now, if its pod is still there; the list that comes next tells."""
+    try:
+        write([(loser, "replica")])
+    except OSError as error:
+        log.info("%s is looked at again: %s", loser, error)
 
 
 def leave(settings: Settings, selector: str, address: str) -> None:

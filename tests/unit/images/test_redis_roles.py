@@ -20,8 +20,9 @@ class Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.role_of: dict[str, str | None] = {"shop-redis-0": "master", "shop-redis-1": "replica"}
         self.named: str | None = OLD
-        self.refuses = False
+        self.refuses = self.lists_nothing = False
         self.writes = 0
+        self.written: list[str] = []
         monkeypatch.setattr(Settings, "group", lambda _: GROUP)
         monkeypatch.setattr(roles, "ask_until_agreed", lambda *_: self.named)
         monkeypatch.setattr(kube, "set_label", self.set_label)
@@ -32,10 +33,15 @@ class Cluster:
     def set_label(self, pod: str, _label: str, role: str | None) -> None:
         if self.refuses:
             raise OSError("503 Service Unavailable")
+        if pod not in self.role_of:
+            raise OSError("404 Not Found")
         self.role_of[pod] = role
         self.writes += 1
+        self.written.append(pod)
 
     def pods(self, _selector: str) -> dict[str, Pod]:
+        if self.lists_nothing:
+            raise OSError("timed out")
         return {pod: Pod({roles.ROLE_LABEL: role or ""}) for pod, role in self.role_of.items()}
 
     @property
@@ -52,6 +58,24 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 def test_the_labels_follow_the_master(cluster: Cluster) -> None:
     cluster.named = NEW
+    cluster.labels.follow(NEW, is_lost=False)
+    assert cluster.masters == ["shop-redis-1"]
+    assert cluster.labels.master == NEW
+
+
+def test_both_labels_move_before_anybody_is_listed(cluster: Cluster) -> None:
+    """On a busy machine the list took half a second, for which nobody was in `-rw`."""
+    cluster.named, cluster.lists_nothing = NEW, True
+    with pytest.raises(OSError, match="timed out"):
+        cluster.labels.follow(NEW, is_lost=False)
+    assert cluster.masters == ["shop-redis-1"]
+    assert cluster.written == ["shop-redis-1", "shop-redis-0"], "kube-proxy may wait for a second between two changes"
+    assert cluster.labels.master is None, "it is looked at again"
+
+
+def test_a_loser_whose_pod_is_gone_keeps_nobody_from_leading(cluster: Cluster) -> None:
+    cluster.named = NEW
+    del cluster.role_of["shop-redis-0"]
     cluster.labels.follow(NEW, is_lost=False)
     assert cluster.masters == ["shop-redis-1"]
     assert cluster.labels.master == NEW
