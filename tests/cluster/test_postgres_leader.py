@@ -151,7 +151,7 @@ def test_members_come_and_go_and_leave_no_slot_behind(shop: Stack, kube: Kube) -
 
 
 def test_clients_of_the_pooler_wait_through_a_switchover(shop: Stack, kube: Kube) -> None:
-    """No connection fails, and no write reaches the member that was demoted."""
+    """Nobody is refused: only what is under way as the server goes may fail, and nothing acknowledged is lost."""
     shop.wait_for("HighlyAvailable")
     try:
         change_spec(shop, kube, pooler={"enabled": True})
