@@ -31,6 +31,11 @@ class Rounds:
         self._asked: frozenset[str] = frozenset()
         self._silences: dict[str, int] = {}
 
+    @property
+    def suspected(self) -> frozenset[str]:
+        """The nodes that were silent, and that another silence makes lost."""
+        return frozenset(self._silences) - self.lost
+
     def judge(self, words: Mapping[str, Word]) -> None:
         """One more round: node -> what came of the question to it. Who is no longer asked has no pods any more."""
         answering = frozenset(node for node, word in words.items() if word is Word.ANSWER)

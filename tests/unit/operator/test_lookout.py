@@ -44,6 +44,49 @@ async def test_the_pods_of_a_node_that_falls_silent_are_marked_once() -> None:
     assert (len(cluster.marks), len(cluster.events), cluster.lists) == (2, 1, 1)
 
 
+async def test_the_pods_of_a_node_are_asked_beside_the_question_that_decides() -> None:
+    """Each silence takes a second, for which new connections are led to pods of a lost node."""
+    cluster = Cluster("api", "redis-sentinel")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout, 2)
+    cluster.cut = {"node-1"}
+    await rounds(lookout)
+    asked, silence_ends = [], asyncio.Event()
+
+    async def ask(address: str, port: int) -> Word:
+        asked.append(address)
+        word = await cluster.ask(address, port)
+        if word is Word.SILENCE:
+            await silence_ends.wait()
+        return word
+
+    lookout._ask = ask
+    look = asyncio.create_task(lookout.look())
+    await asyncio.sleep(0.05)
+    silent = {pod["status"]["podIP"] for pod in cluster.pods if pod["spec"]["nodeName"] == "node-1"}
+    assert silent <= set(asked), "before anybody has been silent for long"
+    silence_ends.set()
+    await look
+    assert lookout.due() == [KEY]
+    before = len(asked)
+    await lookout.take_out(KEY)
+    assert len(asked) == before
+
+
+async def test_a_pod_that_answers_keeps_its_node_from_being_lost_where_another_one_is_silent() -> None:
+    cluster = Cluster("api", "redis-sentinel")
+    lookout = Lookout(cluster.operator, cluster.ask)
+    await rounds(lookout, 2)
+    dead = {pod["status"]["podIP"] for pod in cluster.pods if pod["metadata"]["name"] == "shop-api-1"}
+
+    async def ask(address: str, port: int) -> Word:
+        return Word.SILENCE if address in dead else await cluster.ask(address, port)
+
+    lookout._ask = ask
+    await rounds(lookout, 8)
+    assert cluster.marks == []
+
+
 async def test_while_all_answer_each_node_is_asked_once_and_the_api_server_never() -> None:
     cluster = Cluster("api", "redis-sentinel", "rabbitmq")
     lookout = Lookout(cluster.operator, cluster.ask)
