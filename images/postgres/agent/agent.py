@@ -217,7 +217,7 @@ def main() -> None:
     if patience_seconds <= 0:
         go_on(pending_restart.main, me, say)
     threading.Thread(target=go_on, args=(pending_restart.main, me, say), name="restarts", daemon=True).start()
-    go_on(guard_lock, me, scope, Patience(patience_seconds))
+    guard_lock(me, scope, Patience(patience_seconds))
 
 
 def guard_lock(me: str, scope: str, needed: Patience) -> None:
