@@ -65,13 +65,15 @@ def answers_until_agreed(group: Group, password: str) -> list[Answer]:
         pool.shutdown(wait=False)
 
 
-def is_there(sentinel: str, password: str) -> bool:
-    """Whether this Sentinel answers."""
+def is_there(sentinel: str, password: str) -> bool | None:
+    """Whether this Sentinel answers; None where it says nothing: it may be gone, or slow."""
     try:
         with to_sentinel(sentinel, password) as connection:
             return bool(connection.call("PING") == "PONG")
-    except (OSError, RedisError):
+    except ConnectionError:  # refused, or reset: its process has ended
         return False
+    except (OSError, RedisError):
+        return None
 
 
 def sentinel_questions(group: Group, password: str) -> list[Callable[[], Answer | None]]:

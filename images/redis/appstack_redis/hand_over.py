@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from appstack_redis.ask import answers_until_agreed, ask_failover, ask_members, at_once, is_there
@@ -18,6 +18,7 @@ HAND_OVER_SECONDS = 10.0
 # former master acknowledged after its successor's promotion would be lost.
 HOLD_SECONDS = HAND_OVER_SECONDS + 8.0
 CATCH_UP_SECONDS = 7.0  # what is left of those is enough for a failover
+SILENCES = 3  # in a row, of a second each: who agreed to a failover, and says nothing, has ended
 CAUGHT_UP_SECONDS = 0.1  # what catching up takes where nothing is wrong
 
 
@@ -54,30 +55,46 @@ def hand_over(
         log.warning("not handed over: no replica holds everything after %.0f s; all of it is on disk", CATCH_UP_SECONDS)
         return False
     time.sleep(max(moment - time.monotonic(), 0.0))
-    handed_over = have_promoted(group, announced, settings.password, deadline)
+    handed_over = have_promoted(group, announced, addresses, settings.password, deadline)
     log.info("handed over: %s; writes waited for %.2f s", handed_over, time.monotonic() - paused)
     if handed_over:
         gather(addresses, settings.password)
     return handed_over
 
 
-def have_promoted(group: Group, announced: str, password: str, deadline: float) -> bool:
-    """Have a Sentinel promote another one; whether they name it before the deadline.
+def have_promoted(group: Group, announced: str, heirs: Sequence[str], password: str, deadline: float) -> bool:
+    """Have a Sentinel promote one of the heirs; whether it leads and is named before the deadline.
 
-    Who has agreed may end before it has promoted anybody, where a drain takes it along: then the next one is asked.
+    Who has agreed may end before it has promoted anybody, where a drain takes it along: then the next one is asked. One
+    that is only slow may still promote, and two would promote two.
     """
-    leader = ""
+    leader, silences = "", 0
+    while time.monotonic() < deadline:
+        if leader:
+            is_known = is_there(leader, password)
+            silences = silences + 1 if is_known is None else 0
+            has_ended = is_known is False or silences >= SILENCES
+        if not leader or (has_ended and not any(leads(heir, password) for heir in heirs)):
+            leader, refusal = ask_failover(group, password)
+            log.info("handing over: %s", refusal or "agreed")
+            time.sleep(0.5 if refusal else 0.0)
+        elif names_another(group, announced, password):
+            return True
+        else:
+            time.sleep(0.1)
+    return names_another(group, announced, password)
+
+
+def names_another(group: Group, announced: str, password: str) -> bool:
+    """Whether Sentinels name another one that leads: some may name a predecessor, for a moment after a promotion."""
     # Not by members.json: a pod that is being scaled away has no address there any more.
-    while named_master(answers_until_agreed(group, password)) in (None, announced):
-        if time.monotonic() > deadline:
-            return False
-        if leader and is_there(leader, password):
-            time.sleep(0.05)
-            continue
-        leader, refusal = ask_failover(group, password)
-        log.info("handing over: %s", refusal or "agreed")
-        time.sleep(0.5 if refusal else 0.0)
-    return True
+    named = named_master(answers_until_agreed(group, password))
+    return named not in (None, announced) and leads(str(named), password)
+
+
+def leads(address: str, password: str) -> bool:
+    """Whether this member calls itself master."""
+    return replication_of(address, password).get("role") == "master"
 
 
 def gather(addresses: Iterable[str], password: str) -> None:

@@ -6,15 +6,15 @@ import ssl
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT_SECONDS = 3.0
-# What a kept connection says that the server has ended meanwhile.
-ENDED = (RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
-# Kept: a handshake takes most of a call's time where processors are scarce, as while a node is drained.
+# A handshake takes most of a call's time where processors are scarce, as while a node is drained. But the server behind
+# a kept connection may have ended since, or be lost: it gets less time, and then a new one is tried.
+KEPT_SECONDS = 1.5
 kept: list[HTTPConnection] = []
 
 
@@ -34,29 +34,31 @@ def namespace() -> str:
 
 def call(method: str, path: str, body: object = None) -> Any:
     """One request, which may be made twice; raises OSError when it fails, or when the answer is not whole."""
-    while True:
-        known = take_kept()
-        connection = known or connect()
+    while kept:
+        connection = kept.pop()
+        if connection.sock:
+            connection.sock.settimeout(KEPT_SECONDS)
         try:
             return ask(connection, method, path, body)
-        except ENDED as error:
-            connection.close()
-            if known is None:
-                raise OSError(f"no whole answer: {error!r}") from error
-        except (HTTPException, ValueError) as error:
-            connection.close()
-            raise OSError(f"no whole answer: {error!r}") from error
-        except OSError:
-            connection.close()
+        except Refused:
             raise
-
-
-def take_kept() -> HTTPConnection | None:
-    """A connection that waits for the next call; threads may ask at once."""
+        except (HTTPException, ValueError, OSError):
+            connection.close()
+    connection = connect()
     try:
-        return kept.pop()
-    except IndexError:
-        return None
+        return ask(connection, method, path, body)
+    except Refused:
+        raise
+    except (HTTPException, ValueError) as error:
+        connection.close()
+        raise OSError(f"no whole answer: {error!r}") from error
+    except OSError:
+        connection.close()
+        raise
+
+
+class Refused(OSError):
+    """The API server answered, and not as was hoped."""
 
 
 def ask(connection: HTTPConnection, method: str, path: str, body: object) -> Any:
@@ -67,11 +69,13 @@ def ask(connection: HTTPConnection, method: str, path: str, body: object) -> Any
     connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
     answer = connection.getresponse()
     told = answer.read()
-    if answer.status >= 400:
-        raise OSError(f"HTTP Error {answer.status}: {answer.reason}")
-    found = json.loads(told)
-    if not answer.will_close:
+    found = json.loads(told) if answer.status < 400 else None
+    if answer.will_close:
+        connection.close()
+    else:
         kept.append(connection)
+    if answer.status >= 400:
+        raise Refused(f"HTTP Error {answer.status}: {answer.reason}")
     return found
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from appstack_redis import ghosts, kube, spin, timing
@@ -25,7 +26,7 @@ LOST = {"o_down", "failover_in_progress"}  # flags of a master
 
 
 def changes(master: str, pods: Mapping[str, Pod]) -> list[tuple[str, str]]:
-    """The labels to write, the loser's first: two masters in `-rw` are worse than none.
+    """The labels to write, the loser's first: two masters in `-rw` are worse than none, where nobody knows why.
 
     But the winner's goes before that of a loser that is being deleted: its server has ended and refuses whoever still
     comes, who then asks again; kube-proxy may wait for a second between two changes, in which nobody would be there.
@@ -77,6 +78,7 @@ class Labels:
         """Nothing is written yet."""
         self.master: str | None = None  # the address of the pod that bears the label; None: to be looked at
         self._settings, self._selector = settings, selector
+        self._former: str | None = None  # who bore it before that
         self._lost: str | None = None
         self._due = 0.0
 
@@ -93,8 +95,8 @@ class Labels:
             leave(self._settings, self._selector, seen)
             self._lost = seen
         elif seen != self.master or time.monotonic() > self._due:
-            former, self.master = self.master, None
-            self.master, self._lost = relabel(self._settings, self._selector, former), None
+            self._former, self.master = self.master or self._former, None
+            self.master, self._lost = relabel(self._settings, self._selector, self._former), None
             self._due = time.monotonic() + RELABEL_SECONDS
 
 
@@ -111,18 +113,10 @@ def relabel(settings: Settings, selector: str, former: str | None = None) -> str
     if master is None:
         return None
     if loser and loser != master:
-        write([(master, "master")])
-        leave_behind(loser)
+        with suppress(OSError):  # what was not written is seen in the list
+            write([(master, "master"), (loser, "replica")])
     write(changes(master, kube.pods(selector)))
     return address
-
-
-def leave_behind(loser: str) -> None:
-    """Take the label off whoever led until now, if its pod is still there; the list that comes next tells."""
-    try:
-        write([(loser, "replica")])
-    except OSError as error:
-        log.info("%s is looked at again: %s", loser, error)
 
 
 def leave(settings: Settings, selector: str, address: str) -> None:

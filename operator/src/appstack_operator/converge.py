@@ -188,6 +188,7 @@ async def keep(operator: Operator, live: Object, now: datetime) -> float:
     except ValidationError as error:
         refusal = refusal_of(error)
         if before is None:
+            operator.known.pop((namespace, name), None)  # read by its former spec, perhaps: it is left alone now
             await report_stalled(api, live, refusal, now)
             return settings.resync_seconds
         stack = by_former_spec(live, before.stack)

@@ -48,9 +48,13 @@ class Moved:
     times: int  # moves in a row that led to a shared node again, this one included
 
     def led_to(self, pod: Object) -> bool:
-        """Whether the scheduler chose this pod's place in answer to the move; a later pod comes from another drain."""
+        """Whether the scheduler chose this pod's place in answer to the move; a later pod comes from another drain.
+
+        Nor was one that has been there for longer moved; that clocks differ is allowed for.
+        """
         grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
-        return self.uid != pod["metadata"]["uid"] and created(pod) <= self.at + RETRY + grace
+        is_of_that_time = self.at - RETRY <= created(pod) <= self.at + RETRY + grace
+        return self.uid != pod["metadata"]["uid"] and is_of_that_time
 
 
 @dataclass(frozen=True, slots=True)

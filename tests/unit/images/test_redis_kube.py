@@ -43,7 +43,8 @@ class ApiServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, int]] = []  # method, path, the client's port: a new one is a new connection
-        self.ends = self.refuses = False
+        self.ends = self.refuses = self.is_mute = False
+        self.said = b"{}"
         super().__init__(("127.0.0.1", 0), Answers)
 
 
@@ -54,11 +55,13 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.command, self.path, self.client_address[1]))
+        if self.server.is_mute and self.client_address[1] == self.server.seen[0][2]:
+            threading.Event().wait(20)
         assert self.headers["Authorization"] == "Bearer secret"
         self.send_response(503 if self.server.refuses else 200)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(self.server.said)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(self.server.said)
         self.close_connection = self.server.ends  # without a word about it
 
     do_PATCH = do_GET
@@ -94,12 +97,32 @@ def test_a_connection_that_the_server_has_ended_costs_no_call(api_server: ApiSer
     assert len({port for *_, port in api_server.seen}) == 3
 
 
+def test_a_server_that_is_lost_behind_a_kept_connection_is_given_up_soon(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API server that was lost with a node says nothing, and ends no connection."""
+    monkeypatch.setattr(kube, "KEPT_SECONDS", 0.2)
+    assert kube.call("GET", "/api/v1/pods") == {}
+    api_server.is_mute = True
+    assert kube.call("GET", "/api/v1/pods") == {}
+    assert len({port for *_, port in api_server.seen}) == 2
+
+
+def test_an_answer_that_is_none_is_told_and_asked_for_once(api_server: ApiServer) -> None:
+    assert kube.call("GET", "/api/v1/pods") == {}
+    api_server.said = b"<html>"
+    with pytest.raises(OSError, match="no whole answer"):
+        kube.call("GET", "/api/v1/pods")
+    assert len(api_server.seen) == 3, "over the kept connection, and over a new one"
+
+
 def test_a_refusal_is_told(api_server: ApiServer) -> None:
     api_server.refuses = True
     with pytest.raises(OSError, match="503"):
         kube.call("GET", "/api/v1/pods")
     api_server.refuses = False
     assert kube.call("GET", "/api/v1/pods") == {}
+    assert len({port for *_, port in api_server.seen}) == 1, "it was read, and the connection is good"
 
 
 def test_a_server_that_is_away_is_told(api_server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,14 @@ def test_who_lands_on_a_shared_node_again_is_moved_later_each_time_an_hour_at_la
     assert move.note == f"{ago()} redis-sentinel-1 {int(str(times)) + 1}"
 
 
+def test_of_three_on_one_node_the_second_follows_the_first() -> None:
+    """The one that was moved is elsewhere by now; its neighbours have been there all the time."""
+    seen = placed(a_stack(), ("node-0", "node-0", "node-1"), ages=(900, 900, 40), note=f"{ago(seconds=45)} another 1")
+    move = next_move(a_stack(), seen)
+    assert move is not None
+    assert move.note.endswith(" redis-sentinel-1 1")
+
+
 def test_who_lands_on_a_shared_node_in_another_drain_starts_anew() -> None:
     move = next_move(a_stack(), placed(a_stack(), ages=(9000, 60, 9000), note=f"{ago(minutes=5)} another 4"))
     assert move is not None

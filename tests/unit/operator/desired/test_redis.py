@@ -104,7 +104,7 @@ def test_redis_itself_has_no_key_to_the_api_server() -> None:
     assert built("StatefulSet", "shop-redis")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
-def test_a_sentinel_that_is_evicted_goes_on_for_as_long_as_a_hand_over_takes() -> None:
+def test_a_sentinel_that_is_evicted_goes_on_for_longer_than_a_failover_takes() -> None:
     container = built("StatefulSet", "shop-redis-sentinel")["spec"]["template"]["spec"]["containers"][0]
     assert container["name"] == "sentinel"
     assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
