@@ -29,7 +29,8 @@ DOCS = ROOT / "docs"
 
 VERDICT = """
 Ends with 0 also where rows miss an aim, if these miss it on the published card (docs/scorecard.json) as well; with 1
-where one misses another aim, where anything was lost, done twice or stale, and where a row could not be run.
+where one misses another aim, where anything was lost, done twice or stale that the page does not excuse (Redis), and
+where a row could not be run.
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from appstack_lab import faults as lab
 from appstack_lab.cgroups import processes_in
 from appstack_lab.orders import ask
 from tests.chaos import processes
-from tests.chaos.placing import bring_operator_back
+from tests.chaos.placing import bring_operator_back, patch_stack, restore_spec
 from tests.chaos.site import OPERATOR, OPERATOR_NAME, Object, Site, Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
@@ -196,17 +195,25 @@ def upgrade(image: str) -> Callable[[Site, Victim], Proof]:
     return strike
 
 
-SOME_CPU = {"requests": {"cpu": "120m"}}
+CPUS = ("110m", "120m")  # asked for in turn
 
 
 def resize_postgres(site: Site, victim: Victim) -> Proof:
-    """PostgreSQL's pods are given other resources; the next time they are taken back."""
+    """PostgreSQL's pods ask for another part of a processor than they do now; what else they ask for stays."""
     before = site.pods("postgres")
-    spec = site.get("appstack", site.name, "-n", site.namespace)["spec"]
-    asked = None if spec.get("postgres", {}).get("resources") == SOME_CPU else SOME_CPU
-    patch = json.dumps({"spec": {"postgres": {"resources": asked}}})
-    site.kubectl("patch", "appstack", site.name, "-n", site.namespace, "--type=merge", "-p", patch)
-    return Proof("every pod of PostgreSQL is another one", lambda: are_others(before, site.pods("postgres")))
+    new = next(cpu for cpu in CPUS if cpu not in map(cpu_of, before))
+    patch_stack(site, {"spec": {"postgres": {"resources": {"requests": {"cpu": new}}}}})
+
+    def is_done() -> bool:
+        now = site.pods("postgres")
+        return are_others(before, now) and {*map(cpu_of, now)} == {new}
+
+    return Proof(f"every pod of PostgreSQL is another one, and asks for {new}", is_done)
+
+
+def cpu_of(pod: Object) -> str:
+    """What the pod's first container asks for."""
+    return str(pod["spec"]["containers"][0].get("resources", {}).get("requests", {}).get("cpu"))
 
 
 def are_others(before: Collection[Object], now: Collection[Object]) -> bool:
@@ -297,6 +304,7 @@ def mend_leftovers(site: Site) -> list[str]:
         if node_["spec"].get("unschedulable"):
             site.kubectl("uncordon", node_["metadata"]["name"])
             told.append(f"{node_['metadata']['name']} was cordoned")
+    told += ["the stack's spec was changed"] if restore_spec(site) else []
     return [*told, "the operator was away"] if bring_operator_back(site) else told
 
 

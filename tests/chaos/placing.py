@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos.clients.redis import fail_over
 from tests.chaos.site import OPERATOR, OPERATOR_NAME, Site, Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 PATRONI = "/etc/patroni/patroni.yml"
 KEPT = "chaos.appstack.dev/replicas"  # on the operator's Deployment while it is away: how many there were
+SPEC = "chaos.appstack.dev/spec"  # on a stack whose spec is changed: the patch that takes it back
 
 
 def remove_operator(site: Site) -> Callable[[], object]:
@@ -69,14 +72,12 @@ def bring_operator_to(site: Site, node: str) -> None:
 
 def replace_operator(site: Site, operator: Victim, closed: Collection[str] = ()) -> None:
     """Have another pod in place of this one, on a node that is not closed to it."""
-    try:
+    with ExitStack() as opened:
         for each in closed:
+            opened.callback(site.kubectl, "uncordon", each)
             site.kubectl("cordon", each)
         site.kubectl("delete", "pod", operator.pod, *OPERATOR)
         site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
-    finally:
-        for each in closed:
-            site.kubectl("uncordon", each)
 
 
 def bring_operator_off(site: Site, node: str) -> None:
@@ -89,6 +90,33 @@ def bring_operator_off(site: Site, node: str) -> None:
             site.kubectl("delete", "pod", leader.pod, *OPERATOR)  # it gives its Lease back, to one that waits elsewhere
         time.sleep(2)
     site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
+
+
+def change_spec(site: Site, change: Mapping[str, Any]) -> None:
+    """Patch the stack's spec; the way back is kept on the stack, for whoever comes after a run that was killed."""
+    back = json.dumps(way_back(site.stack()["spec"], change))
+    patch_stack(site, {"metadata": {"annotations": {SPEC: back}}, "spec": change})
+
+
+def restore_spec(site: Site) -> bool:
+    """The spec is as before it was changed; whether it had been. Harmless otherwise."""
+    back = site.stack()["metadata"].get("annotations", {}).get(SPEC)
+    if back is None:
+        return False
+    patch_stack(site, {"metadata": {"annotations": {SPEC: None}}, "spec": json.loads(back)})
+    return True
+
+
+def patch_stack(site: Site, patch: Mapping[str, Any]) -> None:
+    site.kubectl("patch", "appstack", site.name, "-n", site.namespace, "--type=merge", "-p", json.dumps(patch))
+
+
+def way_back(now: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that undoes another one."""
+    return {
+        key: way_back(now.get(key) or {}, value) if isinstance(value, dict) else now.get(key)
+        for key, value in change.items()
+    }
 
 
 def bring_together(site: Site) -> None:

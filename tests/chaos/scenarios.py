@@ -44,8 +44,7 @@ class Scenario:
     needs_limited_volumes: bool = False
     zero_failed: bool = False  # no request of a user may fail
     is_core: bool = False
-    spec: dict[str, Any] = field(default_factory=dict)  # the stack's spec meanwhile, as a merge patch ...
-    spec_before: dict[str, Any] = field(default_factory=dict)  # ... and the patch that takes it back
+    spec: dict[str, Any] = field(default_factory=dict)  # the stack's spec meanwhile, as a merge patch
     is_control: bool = False  # no row: the harness has to find what is lost
 
     @property
@@ -159,13 +158,12 @@ def node_faults() -> list[Scenario]:
         made(
             "node-cut-three", *cuts[""], role="node of the primary of three", isolated=INSIDE,
             aims={**GONE, "postgres": POSTGRES_EXPIRED, "api": POSTGRES_EXPIRED},
-            spec={"postgres": {"instances": 3}}, spec_before={"postgres": {"instances": 2}},
+            spec={"postgres": {"instances": 3}},
         ),
         made(
             "control-asynchronous", "node cut off for 45 s, synchronous replication off", faults.partition(),
             isolated=INSIDE, is_control=True,
             spec={"postgres": {"synchronousReplication": "Off"}},
-            spec_before={"postgres": {"synchronousReplication": "Preferred"}},
         ),
     ]  # fmt: skip
 

@@ -153,7 +153,7 @@ class Site:
 
     def operator_pods(self) -> list[Object]:
         pods: list[Object] = self.get("pods", *OPERATOR, "-l", f"app.kubernetes.io/name={OPERATOR_NAME}")["items"]
-        return pods
+        return [pod for pod in pods if "nodeName" in pod["spec"]]
 
     def leading_operator(self) -> Victim | None:
         """The operator's pod that holds its Lease; None where nobody does, or somebody outside. Raises Unanswered."""

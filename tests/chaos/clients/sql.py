@@ -118,7 +118,7 @@ class Writer:
         keep, self.server = False, ""
         try:
             self._connection = self._connection or Connection(self.place, self.host, self.answer_seconds)
-            self.server = str(self._connection.run(APPEND, (self.key(number), number))[0][0])
+            self.server = str(self._connection.run(APPEND, (self.key(number), number))[0][0] or "")
             outcome = outcome_of_commit([sqlstate for sqlstate, _ in self._connection.notices])
             keep = self.is_held
             words = "; ".join(str(said) for _, said in self._connection.notices)

@@ -13,7 +13,6 @@ import pytest
 from tests.chaos import processes
 from tests.chaos.__main__ import why_not
 from tests.chaos.faults import (
-    SOME_CPU,
     are_others,
     are_replaced,
     drain,
@@ -96,19 +95,24 @@ def test_pods_are_others_when_each_is_and_all_are_ready(now: list[dict[str, Any]
     assert are_others([pod("a", "p"), pod("b", "p")], now) is is_done
 
 
-@pytest.mark.parametrize("has_some", [False, True])
-def test_the_resources_of_postgresql_become_others_each_time(has_some: bool) -> None:
+@pytest.mark.parametrize(("now", "then"), [("100m", "110m"), ("110m", "120m"), ("120m", "110m"), (None, "110m")])
+def test_postgresql_asks_for_another_part_of_a_processor_each_time(now: str | None, then: str) -> None:
+    def asking(uid: str, cpu: str | None) -> dict[str, Any]:
+        found = pod(uid, "p")
+        found["spec"]["containers"][0]["resources"] = {"requests": {"cpu": cpu} if cpu else {}, "limits": {}}
+        return found
+
     said: list[tuple[str, ...]] = []
-    stack = {"spec": {"postgres": {"resources": SOME_CPU} if has_some else {"instances": 2}}}
+    there = [asking("a", now), asking("b", now)]
     site = SimpleNamespace(
-        name="shop",
-        namespace="shop",
-        pods=lambda _: [],
-        get=lambda *_: stack,
-        kubectl=lambda *words: said.append(words),
+        name="shop", namespace="shop", pods=lambda _: list(there), kubectl=lambda *words: said.append(words)
     )
-    resize_postgres(cast("Any", site), Victim("", "", "", (), ""))
-    assert json.loads(said[0][-1]) == {"spec": {"postgres": {"resources": None if has_some else SOME_CPU}}}
+    proof = resize_postgres(cast("Any", site), Victim("", "", "", (), ""))
+    assert json.loads(said[0][-1]) == {"spec": {"postgres": {"resources": {"requests": {"cpu": then}}}}}
+    there[:] = [asking("c", now), asking("d", now)]
+    assert not proof.holds(), "others, of before"
+    there[:] = [asking("c", then), asking("d", then)]
+    assert proof.holds()
 
 
 def member(name: str, uid: str) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def test_a_write_that_began_before_the_cut_and_was_acknowledged_late_is_isolated
 def test_an_answer_that_was_under_way_as_the_cut_came_is_not_isolated() -> None:
     """But one to a write that began after the cut is, however soon it came."""
     asked = write(20.0, Outcome.UNKNOWN)
-    assert isolated_acknowledgement([write(10.2, took=0.3), asked], WINDOW) == 0.0
-    assert isolated_acknowledgement([write(10.3, took=0.4), asked], WINDOW) == pytest.approx(0.3)
+    assert isolated_acknowledgement([write(10.4, took=0.5), asked], WINDOW) == 0.0
+    assert isolated_acknowledgement([write(10.6, took=0.7), asked], WINDOW) == pytest.approx(0.6)
     assert isolated_acknowledgement([write(10.1, took=0.05), asked], WINDOW) == pytest.approx(0.1)
 
 

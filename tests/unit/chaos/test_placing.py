@@ -1,13 +1,14 @@
-"""Where the operator that leads stands as a node is lost: as the row says, or nothing is measured."""
+"""Where things stand as a fault strikes: as the row says, or nothing is measured; and as before when it is over."""
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from tests.chaos.placing import bring_operator_off, bring_operator_to
+from tests.chaos.placing import SPEC, bring_operator_off, bring_operator_to, change_spec, restore_spec
 from tests.chaos.site import Site, Trouble, Victim
 
 
@@ -120,3 +121,45 @@ def test_where_things_were_as_the_fault_struck_is_told(holder: str, node: str) -
         "redis": "of redis",
         "rabbitmq": "of rabbitmq",
     }
+
+
+class Patched:
+    """A stack that takes merge patches."""
+
+    name = namespace = "shop"
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.kept = {"metadata": {"annotations": {"theirs": "1"}}, "spec": spec}
+
+    def stack(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", json.loads(json.dumps(self.kept)))
+
+    def kubectl(self, *words: str) -> None:
+        self.kept = merged(self.kept, json.loads(words[-1]))
+
+
+def merged(now: Any, change: Any) -> Any:
+    if not isinstance(change, dict):
+        return change
+    found = {**(now if isinstance(now, dict) else {})}
+    for key, value in change.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = merged(found.get(key), value)
+    return found
+
+
+@pytest.mark.parametrize("postgres", [{"instances": 2, "storage": {}}, {"instances": 3}, {"storage": {}}, None])
+def test_a_spec_that_was_changed_is_taken_back_as_it_was_also_by_the_next_run(postgres: dict[str, Any] | None) -> None:
+    spec = {"redis": {"replicas": 3}, **({} if postgres is None else {"postgres": postgres})}
+    stack = Patched(spec)
+    before = stack.stack()
+    change_spec(cast("Site", stack), {"postgres": {"instances": 3}})
+    assert stack.stack()["spec"]["postgres"]["instances"] == 3
+    assert SPEC in stack.stack()["metadata"]["annotations"]
+    assert restore_spec(cast("Site", stack))
+    after = stack.stack()
+    assert {**after["spec"].get("postgres", {})} == {**before["spec"].get("postgres", {})}
+    assert after["metadata"] == before["metadata"]
+    assert not restore_spec(cast("Site", stack)), "twice is once"
