@@ -40,7 +40,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "Service": {"spec": {"selector": {"app": "stolen"}}},
     "PodDisruptionBudget": {"spec": {"maxUnavailable": 7}},
     "NetworkPolicy": {"spec": {"ingress": []}},
-    "StatefulSet": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
+    "StatefulSet": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 601}}}},
     "Deployment": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 600}}}},
     "HorizontalPodAutoscaler": {"spec": {"maxReplicas": 9}},
     "CronJob": {"spec": {"schedule": "@yearly"}},

@@ -100,22 +100,23 @@ async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monk
             assert after["metadata"]["resourceVersion"] == deployment["metadata"]["resourceVersion"], "it was no move"
             await let_go(stage, 1)
             assert (await look_later(stage, seconds=50))[1]
-            assert (await noted(stage)).endswith(pod["metadata"]["uid"])
+            assert (await noted(stage)).split()[1:] == [pod["metadata"]["uid"], "1"]
             events: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
             notes = [each["note"] for each in events if each["reason"] == "PodMoved"]
             assert len(notes) == 1
             assert POD in notes[0]
             assert NODES[2] in notes[0]
 
-            # It lands on the same node again: for an hour it stays there, and nothing is written.
+            # It lands on the same node again: for five minutes it stays there, and nothing is written.
             await come_back(stage, pod)
             await let_go(stage, 1)
             await look_later(stage, seconds=55)
             before = await noted(stage)
-            for minutes in (2, 30, 59):
+            for minutes in (2, 3, 4):
                 assert not (await look_later(stage, minutes=minutes))[1]
             assert await noted(stage) == before
-            assert (await look_later(stage, minutes=62))[1]
+            assert (await look_later(stage, minutes=7))[1]
+            assert (await noted(stage)).endswith(" 2"), "it stays for longer the next time"
             await come_back(stage, pod)
 
 

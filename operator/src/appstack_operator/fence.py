@@ -104,8 +104,11 @@ class FencedLoop(asyncio.SelectorEventLoop):
     def _make_socket_transport(self, *arguments: Any, **options: Any) -> Any:
         return self._fenced(super()._make_socket_transport(*arguments, **options))  # type: ignore[misc]
 
-    def _make_ssl_transport(self, *arguments: Any, **options: Any) -> Any:
-        return self._fenced(super()._make_ssl_transport(*arguments, **options))  # type: ignore[misc]
+    def _make_ssl_transport(self, rawsock: Any, *arguments: Any, **options: Any) -> Any:
+        transport = super()._make_ssl_transport(rawsock, *arguments, **options)  # type: ignore[misc]
+        # Below it, too: what is written is encrypted first, and a busy processor may make that long.
+        self._fenced(self._transports[rawsock.fileno()])  # type: ignore[attr-defined]
+        return self._fenced(transport)
 
     def _fenced(self, transport: Any) -> Any:
         """The same transport, of a kind that looks at the Lease before it sends.

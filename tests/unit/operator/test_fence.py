@@ -7,7 +7,9 @@ import gc
 import socket
 import ssl
 import weakref
+from asyncio.sslproto import SSLProtocol
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,52 @@ def test_what_was_allowed_to_be_sent_is_not_sent_after_the_lease(doors: Doors, *
         with asyncio.Runner(loop_factory=fence.loop_factory) as runner:
             runner.run(send(server.getsockname()[1]))
         assert heard.result(60) == b"in time"
+
+
+def test_what_was_encrypted_in_time_is_not_sent_after_the_lease(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process was stopped while it encrypted a write, and sent it as it went on, beside its successor's."""
+    breaches: list[str] = []
+
+    def note(why: str) -> None:
+        breaches.append(why)
+        raise Breach(why)
+
+    fence, encrypt = Fence(note), SSLProtocol._do_write  # type: ignore[attr-defined]
+    is_stopped = False
+
+    def encrypt_late(protocol: SSLProtocol) -> None:
+        if is_stopped:
+            fence.hold_until(clock() - 1)
+        encrypt(protocol)
+
+    monkeypatch.setattr(SSLProtocol, "_do_write", encrypt_late)
+
+    async def send(port: int) -> None:
+        nonlocal is_stopped
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=doors.trust)
+        fence.hold_until(clock() + 600)
+        writer.write(b"in time")
+        is_stopped = True
+        writer.write(b"too late")
+        is_stopped = False
+        fence.close()
+        writer.transport.abort()
+
+    def serve(server: socket.socket) -> bytes:
+        with server.accept()[0] as plain:
+            plain.settimeout(20)
+            connection = doors.own.wrap_socket(plain, server_side=True)
+            heard = connection.recv(100)
+            with suppress(OSError):  # its end may come without a word
+                heard += connection.recv(100)
+            return heard
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(serve, server)
+        with asyncio.Runner(loop_factory=fence.loop_factory) as runner:
+            runner.run(send(server.getsockname()[1]))
+        assert heard.result(60) == b"in time"
+    assert len(breaches) == 1
 
 
 def test_a_closed_encrypted_connection_waits_for_no_garbage_collector(doors: Doors) -> None:
