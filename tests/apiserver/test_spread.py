@@ -120,6 +120,28 @@ async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monk
             await come_back(stage, pod)
 
 
+async def test_another_drain_soon_after_a_move_is_answered_at_once(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken for what the move had led to, and the stack stayed without its spread for five minutes."""
+    monkeypatch.setattr(converge, "datetime", Clock)
+    async with staging(world, api, "spread-again") as stage:
+        await stage.make_stack(SPEC)
+        await stage.reach_health()
+        await stage.settle_on_nodes()
+        async with a_shared_node(stage), a_free_node(stage):
+            pod = await stage.get("Pod", POD)
+            await let_go(stage, 1)
+            assert (await look_later(stage, seconds=50))[1]
+            await come_back(stage, {**pod, "spec": {**pod["spec"], "nodeName": NODES[2]}})
+            assert (await look_later(stage, seconds=55))[0]["HighlyAvailable"]["status"] == "True"
+            await come_back(stage, pod)
+            await let_go(stage, 1)
+            assert (await look_later(stage, seconds=60))[1]
+            assert (await noted(stage)).endswith(" 1"), "a row of moves begins anew"
+            await come_back(stage, pod)
+
+
 async def test_without_the_right_to_list_nodes_the_condition_says_so(
     world: World, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

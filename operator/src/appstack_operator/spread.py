@@ -28,18 +28,6 @@ REPELLING = {"NoSchedule", "NoExecute"}
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A pod that shares its node with others of which too few would be left without it."""
-
-    pod: Object
-    owner: Object  # its StatefulSet or Deployment
-    component: str
-    node: str
-    sharing: int  # how many pods of the component this node carries
-    due: datetime  # from when on it may be moved
-
-
-@dataclass(frozen=True, slots=True)
 class Moved:
     """What the note on a workload says."""
 
@@ -55,6 +43,19 @@ class Moved:
         grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
         is_of_that_time = self.at - RETRY <= created(pod) <= self.at + RETRY + grace
         return self.uid != pod["metadata"]["uid"] and is_of_that_time
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pod that shares its node with others of which too few would be left without it."""
+
+    pod: Object
+    owner: Object  # its StatefulSet or Deployment
+    component: str
+    node: str
+    sharing: int  # how many pods of the component this node carries
+    led_by: Moved | None  # the move that brought it here
+    due: datetime  # from when on it may be moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,8 @@ def candidates(stack: AppStack, seen: Observed) -> Iterator[Candidate]:
         owner = seen.get("StatefulSet", name) or seen.get("Deployment", name)
         if len(pods) - sharing < group.needed and free and owner:
             pod = max(free, key=lambda each: (created(each), each["metadata"]["name"]))
-            yield Candidate(pod, owner, group.component, node, sharing, due_at(pod, owner))
+            led_by = move_that_led_to(pod, owner, stack)
+            yield Candidate(pod, owner, group.component, node, sharing, led_by, due_at(pod, led_by))
 
 
 def is_due(candidate: Candidate, seen: Observed) -> bool:
@@ -130,13 +132,18 @@ def is_due(candidate: Candidate, seen: Observed) -> bool:
     return candidate.due <= seen.now
 
 
-def due_at(pod: Object, owner: Object) -> datetime:
+def due_at(pod: Object, led_by: Moved | None) -> datetime:
     """From when on a pod may be moved: once it has settled; what a move led to is left alone for longer each time."""
     settled = created(pod) + SETTLED
+    return max(settled, led_by.at + AGAIN[min(led_by.times, len(AGAIN)) - 1]) if led_by else settled
+
+
+def move_that_led_to(pod: Object, owner: Object, stack: AppStack) -> Moved | None:
+    """The last move, if this pod is where it is because of it; not if all was well in between, as before a new drain."""
     last = last_move(owner)
-    if last is None or not last.led_to(pod):
-        return settled
-    return max(settled, last.at + AGAIN[min(last.times, len(AGAIN)) - 1])
+    told = next((each for each in stack.status.conditions if each.type == "HighlyAvailable"), None)
+    was_well = told is not None and last is not None and datetime.fromisoformat(told.last_transition_time) > last.at
+    return last if last and last.led_to(pod) and not was_well else None
 
 
 def last_move(owner: Object) -> Moved | None:
@@ -156,8 +163,8 @@ def note_of(candidate: Candidate, seen: Observed) -> str:
     moved = Moved(seen.now, pod["metadata"]["uid"], 1)
     if last and last.uid == moved.uid:
         moved = last if seen.now < last.at + RETRY else replace(moved, times=last.times)
-    elif last and last.led_to(pod):
-        moved = replace(moved, times=last.times + 1)
+    elif candidate.led_by:
+        moved = replace(moved, times=candidate.led_by.times + 1)
     return f"{moved.at.isoformat(timespec='seconds')} {moved.uid} {moved.times}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from appstack_operator.api.status import Condition
 from appstack_operator.kinds import Ref
 from appstack_operator.observed import Node, Observed
 from appstack_operator.plan import Verb, plan_move
@@ -213,6 +214,27 @@ def test_who_lands_on_a_shared_node_in_another_drain_starts_anew() -> None:
     move = next_move(a_stack(), placed(a_stack(), ages=(9000, 60, 9000), note=f"{ago(minutes=5)} another 4"))
     assert move is not None
     assert move.note.endswith(" redis-sentinel-1 1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "times"),
+    [
+        pytest.param(100, 5, id="the whole time since the last move"),
+        pytest.param(90, 5, id="since the very second of it"),
+        pytest.param(80, 1, id="not since then: a new drain"),
+    ],
+)
+def test_moves_are_in_a_row_while_the_stack_is_not_highly_available(changed: float, times: int) -> None:
+    """A drain within a minute of a move was taken for what the move had led to: 5 minutes in the wrong place, then 10."""
+    told = {"type": "HighlyAvailable", "status": "False", "reason": "SharedNode", "message": "two on one node"}
+    condition = Condition.model_validate({**told, "lastTransitionTime": ago(seconds=changed)})
+    stack = a_stack()
+    stack = stack.model_copy(update={"status": stack.status.model_copy(update={"conditions": [condition]})})
+    seen = placed(stack, ages=(9000, 70, 9000), note=f"{ago(seconds=90)} another 4")
+    assert (moved(seen, stack) is None) is (times > 1)
+    move = next_move(stack, replace(seen, now=NOW + timedelta(hours=1)))
+    assert move is not None
+    assert move.note.endswith(f" redis-sentinel-1 {times}")
 
 
 def test_a_note_of_an_older_operator_counts_as_one_move() -> None:
