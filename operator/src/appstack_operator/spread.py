@@ -139,7 +139,7 @@ def due_at(pod: Object, led_by: Moved | None) -> datetime:
 
 
 def move_that_led_to(pod: Object, owner: Object, stack: AppStack) -> Moved | None:
-    """The last move, if this pod is where it is because of it; not if all was well in between, as before a new drain."""
+    """The last move, if this pod is where it is because of it; not if all was well since then, until a new drain."""
     last = last_move(owner)
     told = next((each for each in stack.status.conditions if each.type == "HighlyAvailable"), None)
     was_well = told is not None and last is not None and datetime.fromisoformat(told.last_transition_time) > last.at

@@ -225,7 +225,7 @@ def test_who_lands_on_a_shared_node_in_another_drain_starts_anew() -> None:
     ],
 )
 def test_moves_are_in_a_row_while_the_stack_is_not_highly_available(changed: float, times: int) -> None:
-    """A drain within a minute of a move was taken for what the move had led to: 5 minutes in the wrong place, then 10."""
+    """A drain within a minute of a move was taken for what the move had led to: in the wrong place for 5 minutes."""
     told = {"type": "HighlyAvailable", "status": "False", "reason": "SharedNode", "message": "two on one node"}
     condition = Condition.model_validate({**told, "lastTransitionTime": ago(seconds=changed)})
     stack = a_stack()
