@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from appstack_lab.failures import LabError
-from tests.chaos import comparing, page, plots, scorecard
+from tests.chaos import brief, comparing, page, plots, scorecard
 from tests.chaos.faults import mend_leftovers
 from tests.chaos.run import TROUBLE, clean_up, commit, execute, foreign_products, in_a_line, patiently
 from tests.chaos.scenarios import CORE, SCENARIOS
@@ -239,7 +239,7 @@ def compare(names: list[str]) -> bool:
 
 
 def publish() -> None:
-    """docs/scorecard.json, docs/scorecard.md and the timelines; rows that were published before and not run stay."""
+    """docs/scorecard.json, its two pages and the timelines; rows that were published before and not run stay."""
     fresh, before = runs(), json.loads((DOCS / "scorecard.json").read_text())
     for row in before:
         if not scorecard.scenario_of(row):
@@ -255,7 +255,8 @@ def publish() -> None:
     )
     (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
     card = DOCS / "scorecard.md"
-    card.write_text(page.page(rows, names, machine, page.notes_of(card.read_text())))
+    card.write_text(brief.brief(rows, names, machine, brief.notes_of(card.read_text())))
+    (DOCS / "scorecard-rows.md").write_text(page.page(rows, names, machine))
     (DOCS / "scorecard").mkdir(exist_ok=True)
     for plot in (DOCS / "scorecard").glob("*.svg"):
         if plot.stem not in names:

@@ -1,11 +1,10 @@
-"""What a person reads on the page of the scorecard."""
+"""What a person reads on the page that tells all rows of the scorecard."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tests.chaos.page import notes_of, page
+from tests.chaos.page import page
 from tests.chaos.scorecard import mixed, provenance, rows_of_runs
 from tests.unit.chaos.made_runs import OLD, RUNS, a_run
 
@@ -56,14 +55,17 @@ def test_the_page_tells_what_the_histories_say_of_redis_masters() -> None:
 QUIET = {"reigns": 1, "lost": 0, "beside": 0, "stale_reads": 0}
 
 
-def test_what_people_wrote_on_the_page_outlives_the_next_run() -> None:
-    rows, names = rows_of_runs(RUNS)
-    assert notes_of(page(rows, names, "")) == ""
-    written = page(rows, names, "", "- A stale read is no lost write.\n\n- Control: 106 lost.")
-    assert notes_of(written) == "- A stale read is no lost write.\n\n- Control: 106 lost."
-    again = page(rows[:2], names[:2], "later", notes_of(written))
-    assert notes_of(again) == notes_of(written)
-    assert again.index("## Notes") < again.index("- Control") < again.index("## Fault by fault")
+def test_the_page_quotes_what_kubectl_said_meanwhile() -> None:
+    conditions = [
+        *([0.0, kind, "True", "Healthy"] for kind in ("Ready", "HighlyAvailable", "PostgresReady")),
+        [1.1, "Ready", "False", "NoPrimary"],
+        [1.1, "HighlyAvailable", "False", "NoPrimary"],
+        [1.1, "PostgresReady", "False", "NoPrimary"],
+        [4.3, "Ready", "True", "Healthy"],
+    ]
+    text = page(*rows_of_runs([a_run(3.0, "2026-11-24T10:00", conditions=conditions)]), "")
+    assert "\nReady: True, 1.1 s False NoPrimary, 4.3 s True; HighlyAvailable: True, 1.1 s False NoPrimary.\n" in text
+    assert text.count("### postgres-primary-sigkill") == 1
 
 
 def test_the_page_says_of_which_build_its_runs_are() -> None:
@@ -80,13 +82,3 @@ def test_the_page_tells_of_each_row_when_and_of_which_commits_it_is() -> None:
     dirty = [{**row, "repeats": [{**row["repeats"][0], "commit": "0123456789ab-dirty"}]} for row in rows]
     assert "| 11-24, 0123456-dirty |" in page(dirty, names, "")
     assert "| 4 s | 2 | 11-24, 0ld, d0c5 |" in page(rows, names, "").replace(" **missed**", "")
-
-
-def test_the_page_tells_how_many_messages_were_delivered_again_in_the_worst_run() -> None:
-    def told(run: dict[str, Any], count: int) -> dict[str, Any]:
-        return {**run, "rows": [{**row, "redelivered": count} for row in run["rows"]]}
-
-    runs = [told(run, count) for run, count in zip(RUNS, (0, 7, 3), strict=True)]
-    rows, names = rows_of_runs(runs)
-    assert "Messages that the broker delivered again, and said so: 7 in the worst run." in page(rows, names, "")
-    assert "delivered again" not in page(*rows_of_runs(RUNS), ""), "older runs do not tell"

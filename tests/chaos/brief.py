@@ -1,0 +1,188 @@
+"""The scorecard as a person reads it in a minute: each kind of fault against its aim and against others. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.chaos.judgements import worst_of
+from tests.chaos.page import spread
+from tests.chaos.scenarios import OPERATORS, SCENARIOS, SERVICES
+from tests.chaos.scorecard import rank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.chaos.scenarios import Scenario
+    from tests.chaos.scorecard import Row
+
+NOTES = "## What is missed, and why"
+TIMELINES = "## Timelines"
+NAMES = {"postgres": "PostgreSQL", "redis": "Redis", "rabbitmq": "RabbitMQ", "api": "API"}
+
+
+class Floor(NamedTuple):
+    """What was measured of a fault elsewhere: single-row writes by one client, n mostly 1, nodes as those here."""
+
+    scenario: str
+    service: str
+    best: str  # seconds without a write, of the best set-up known
+    others: str = ""
+
+
+CLOUDNATIVEPG = "CloudNativePG 1.30"
+FLOORS = (
+    Floor("postgres-primary-deleted", "postgres", "2.4, bare Patroni", f"{CLOUDNATIVEPG}: 191 beside a held client"),
+    Floor("postgres-primary-sigkill", "postgres", "3.9, bare Patroni", f"{CLOUDNATIVEPG}: 7.5"),
+    Floor("postgres-primary-no-grace", "postgres", "1.7 to 2.3, bare Patroni", f"{CLOUDNATIVEPG}: 18 to 20"),
+    Floor(
+        "node-cut",
+        "postgres",
+        "6.2, bare Patroni with its lock released by hand; else 22 to 23",
+        f"{CLOUDNATIVEPG}: 51 to over 100, 22 and more acknowledged inside the cut, 364 and 4,701 lost; tuned: 46, 0",
+    ),
+    Floor("redis-master-deleted", "redis", "0.7 to 1.1, once 4.0", "Sentinels with host names: 17"),
+    Floor("redis-master-no-grace", "redis", "1.1 to 1.4", "Sentinels with host names: 17"),
+    Floor("node-cut-two", "redis", "5.1", "Sentinels with host names: 7, and 41 with the name server"),
+    Floor("rabbitmq-leader-deleted", "rabbitmq", "0.3 to 0.5"),
+    Floor("rabbitmq-leader-no-grace", "rabbitmq", "0.3 to 0.5"),
+    Floor("node-cut", "rabbitmq", "9.9, publisher on the lost node", "net tick time of 60 s: 67"),
+)
+
+HEAD = """# Chaos scorecard
+Written by `make chaos` ([how](../tests/chaos/)). Every row, what its words mean, and what `kubectl get appstack` said
+meanwhile: [scorecard-rows.md](scorecard-rows.md); every repeat: [scorecard.json](scorecard.json).
+{machine}
+"""
+KINDS_HEAD = """## Seconds without an acknowledged write
+Of each kind of fault the worst one: the median of its repeats, by clients that hold their connection or reconnect,
+whichever waited for longer (in brackets the aim; **bold** where it is missed). *Reads* are the API's, *failed* its
+requests in the worst repeat. *Rows*: how many of the kind keep every aim that they have, of how many.
+"""
+FLOORS_HEAD = """## Beside what was measured elsewhere
+Median (worst) here; the others on the prototype of this lab, n mostly 1, so a second more or less says little.
+"""
+
+
+def brief(rows: Sequence[Row], names: Sequence[str], machine: str, notes: str = "") -> str:
+    """docs/scorecard.md: `names` are the scenarios of the rows, in the same order; `notes` are kept as they are."""
+    lines = [HEAD.format(machine=machine), verdict(rows), "", KINDS_HEAD, *kinds(rows, names), ""]
+    if floors := floor_lines(rows, names):
+        lines += [FLOORS_HEAD, *floors, ""]
+    if notes:
+        lines += [NOTES, notes, ""]
+    links = [f"[{name}](scorecard/{name}.svg)" for name in dict.fromkeys(names)]
+    return "\n".join([*lines, TIMELINES, *(f"{link}," for link in links[:-1]), *links[-1:]]) + "\n"
+
+
+def notes_of(page_before: str) -> str:
+    """What people have written on the page."""
+    _, found, rest = page_before.partition(f"\n{NOTES}\n")
+    return rest.partition(f"\n{TIMELINES}")[0].strip() if found else ""
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """What was lost and how many rows miss an aim."""
+    durable = [row for row in rows if row["service"] != "redis"]
+    lost = sum(row["lost_acked"] for row in durable)
+    twice = sum(row["duplicated"] for row in durable)
+    keys = sum(row["lost_acked"] for row in rows if row["service"] == "redis")
+    runs = sum(len(row["repeats"]) for row in rows if row["client"] == "held" and row["service"] == "postgres")
+    isolated = max((rank(row["isolated_ack_s"] or 0) for row in durable), default=0.0)
+    kept = sum(row["passed"] for row in rows)
+    again = [count for row in rows if (count := worst_of(row, "redelivered")) is not None]
+    told = (
+        f" Messages that the broker delivered again, and said so: {max(again):.0f} in the worst run." if again else ""
+    )
+    return (
+        f"**{runs} runs: {lost} acknowledged PostgreSQL writes, confirmed messages and accepted rows lost, {twice} "
+        f"done twice; a cut-off PostgreSQL or RabbitMQ acknowledged for {isolated:.1f} s.** "
+        f"Redis, whose replication is asynchronous, lost {keys} keys ([within what bound](scorecard-rows.md)).{told} "
+        f"{kept} of {len(rows)} rows keep their aim."
+    )
+
+
+def kinds(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """One line for each kind of fault."""
+    found: dict[str, list[tuple[Scenario, Row]]] = defaultdict(list)
+    for name, row in zip(names, rows, strict=True):
+        if name in SCENARIOS:
+            found[kind_of(SCENARIOS[name])].append((SCENARIOS[name], row))
+    head = ("fault", *(NAMES[service] for service in SERVICES), "reads", "failed", "rows", "n")
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    for kind in KINDS:
+        if members := found[kind]:
+            own = [row for _, row in members]
+            reads = cell([row for row in own if row["service"] == "api"], "read_gap_s")
+            counts = sorted({len(row["repeats"]) for row in own})
+            cells = (
+                kind,
+                *(cell([row for each, row in members if service in each.aims and row["service"] == service],
+                       "write_gap_s") for service in SERVICES),
+                reads,
+                str(max(row["failed_requests"] for row in own)),
+                f"{sum(row['passed'] for row in own)} of {len(own)}",
+                "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))),
+            )  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def cell(rows: Sequence[Row], figure: str) -> str:
+    """The worst median of these rows and its aim, bold where it is missed: **8.2** (8)."""
+    taken = [row for row in rows if figure in row["aim"] and has_figure(row, figure)]
+    if not taken:
+        return "-"
+    # Who is furthest beyond its own aim.
+    worst = max(taken, key=lambda row: (rank(row[figure]) / row["aim"][figure], rank(row[figure])))
+    gap, aim = worst[figure], worst["aim"][figure]
+    words = "never" if gap is None else f"{gap:.1f}"
+    return f"**{words}** ({aim:g})" if rank(gap) > aim else f"{words} ({aim:g})"
+
+
+def has_figure(row: Row, figure: str) -> bool:
+    """Whether anybody measured it: the API's clients that reconnect wrote nothing once."""
+    return row[figure] is not None or any(repeat[figure] is not None for repeat in row["repeats"])
+
+
+PLANNED, DRAINED = "planned: a pod deleted, another image, other resources", "planned: nodes drained"
+KILLED, FROZEN = "a server killed, a pod deleted with no grace", "a pod or its server frozen for 30 s"
+LOST = "a node cut off (one way, both) or crashed"
+TWO = "the node of both leaders, of PostgreSQL and of Redis"
+MORE = "a node cut off under ten times the load, or with two standbys"
+CLUSTER, DISK = "API server or name servers away", "the disk full"
+PLACES = {operator: "" if operator == "alive" else f", operator {operator}" for operator in OPERATORS.values()}
+KINDS = (
+    *(PLANNED, DRAINED, KILLED, FROZEN),
+    *(f"{kind}{place}" for kind in (LOST, TWO) for place in PLACES.values()),
+    *(MORE, CLUSTER, DISK),
+)
+
+
+def kind_of(scenario: Scenario) -> str:
+    """What sort of fault it is."""
+    if scenario.tenfold or scenario.spec:
+        return MORE
+    if scenario.is_planned:
+        return DRAINED if scenario.is_of_node else PLANNED
+    if scenario.is_of_node:
+        return f"{TWO if scenario.together else LOST}{PLACES[scenario.operator]}"
+    if scenario.needs_limited_volumes:
+        return DISK
+    if scenario.name.endswith(("-sigkill", "-no-grace")):
+        return KILLED
+    return FROZEN if scenario.name.endswith(("-frozen", "-frozen-server")) else CLUSTER
+
+
+def floor_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """One line for each fault that somebody has measured before."""
+    found = {(name, row["service"], row["client"]): row for name, row in zip(names, rows, strict=True)}
+    lines = []
+    for each in FLOORS:
+        held, other = (found.get((each.scenario, each.service, client)) for client in ("held", "reconnecting"))
+        if held and other:
+            here = f"{spread(held, 'write_gap_s')} | {spread(other, 'write_gap_s')}"
+            about = f"[{each.scenario}](scorecard/{each.scenario}.svg), {NAMES[each.service]}"
+            lines.append(f"| {about} | {here} | {each.best} | {each.others} |")
+    head = ["| fault | here, held | reconnecting | best known, s | others, s |", "| --- | --- | --- | --- | --- |"]
+    return [*head, *lines] if lines else []
