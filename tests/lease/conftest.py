@@ -125,13 +125,18 @@ RECEIVED = "requestReceivedTimestamp"
 
 
 def install(cluster: Cluster) -> None:
-    """The CRD and the chart: the rights are the real ones; nothing here starts the Deployment's pods."""
+    """The CRD and the chart: the rights are the real ones.
+
+    Without its Deployment: nothing here starts pods, and `kubectl appstack` of later tests would take it for the
+    operator of every stack, and its images for what that wants.
+    """
     cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     cluster.kubectl("create", "namespace", NAMESPACE)
     values = [word for name in IMAGES for word in ("--set", f"images.{name}=appstack.dev/{name}:1")]
     command = [str(cluster.bin / "helm"), "template", "appstack-operator", str(CHART), "-n", NAMESPACE, *values]
     rendered = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
-    cluster.kubectl("apply", "-f", "-", stdin=rendered)
+    kept = [each for each in yaml.safe_load_all(rendered) if each and each["kind"] != "Deployment"]
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(kept))
     cluster.kubectl("wait", "--for=condition=Established", "crd/appstacks.appstack.dev", "--timeout=120s")
 
 
