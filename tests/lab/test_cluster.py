@@ -102,6 +102,15 @@ def test_only_root_can_read_its_keys(cluster: LabCluster) -> None:
     assert [key for key in keys if is_open(key) and is_open(key.parent)] == []
 
 
+@pytest.mark.parametrize("name", ["kube-controller-manager", "kube-scheduler"])
+def test_who_decides_for_all_holds_a_lease_and_so_ends_when_it_cannot_know_what_others_do(
+    cluster: LabCluster, name: str
+) -> None:
+    """One that went on through an outage of the API server took every node for lost afterwards."""
+    holder = cluster.kubectl("get", "lease", "-n", "kube-system", name, "-o", "jsonpath={.spec.holderIdentity}")
+    assert holder
+
+
 def is_open(path: Path) -> bool:
     return path.stat().st_mode & 0o077 != 0
 

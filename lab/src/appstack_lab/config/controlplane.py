@@ -84,7 +84,12 @@ def build_api_server(bin_: Path, cluster: Cluster) -> list[str]:
 
 
 def build_controller_manager(bin_: Path, cluster: Cluster) -> list[str]:
-    """The controllers; pods' ranges are fixed per node, so none are allotted."""
+    """The controllers; pods' ranges are fixed per node, so none are allotted.
+
+    As kubeadm has it, it holds a Lease though it is alone: whoever cannot renew it ends. One that goes on through an
+    outage of the API server takes all nodes for lost when that is back, for their last word is older than it allows:
+    their pods leave their Services, and a kubelet, whose own watch may wait for a minute, puts it right late.
+    """
     kubeconfig = f"{cluster.config}/controller-manager.kubeconfig"
     return [
         f"{bin_}/kube-controller-manager",
@@ -94,7 +99,7 @@ def build_controller_manager(bin_: Path, cluster: Cluster) -> list[str]:
         f"--bind-address={cluster.loopback}",
         f"--tls-cert-file={cluster.pki}/controller-manager.crt",
         f"--tls-private-key-file={cluster.pki}/controller-manager.key",
-        "--leader-elect=false",
+        "--leader-elect=true",
         "--use-service-account-credentials",
         f"--service-account-private-key-file={cluster.pki}/service-accounts.key",
         f"--root-ca-file={cluster.pki}/ca.crt",
@@ -120,7 +125,7 @@ def build_scheduler(bin_: Path, cluster: Cluster) -> list[str]:
         f"--bind-address={cluster.loopback}",
         f"--tls-cert-file={cluster.pki}/scheduler.crt",
         f"--tls-private-key-file={cluster.pki}/scheduler.key",
-        "--leader-elect=false",
+        "--leader-elect=true",
         "--v=1",
     ]
 
