@@ -12,10 +12,11 @@ from tests.chaos.clients.redis import fail_over
 from tests.chaos.site import OPERATOR, OPERATOR_NAME, Site, Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 PATRONI = "/etc/patroni/patroni.yml"
 KEPT = "chaos.appstack.dev/replicas"  # on the operator's Deployment while it is away: how many there were
+LEAD_ALL = """[rabbit_quorum_queue:transfer_leadership(Q, node()) || Q <- rabbit_amqqueue:list_by_type(quorum)]."""
 SPEC = "chaos.appstack.dev/spec"  # on a stack whose spec is changed: the patch that takes it back
 
 
@@ -63,21 +64,46 @@ def bring_operator_to(site: Site, node: str) -> None:
             raise Trouble(f"of {len(pods)} operators none leads on {node} while another one waits elsewhere")
         waiting = next((pod for pod in pods if leader and pod.pod != leader.pod), None)
         if leader and there and elsewhere:
-            replace_operator(site, leader)  # it gives its Lease back, to the one that waits on the node
+            replace(site, leader.pod, OPERATOR_NAME, OPERATOR)  # it gives its Lease back, to the one that waits there
         elif waiting:
-            others = [each.name for each in site.cluster.nodes if each.name != node]
-            replace_operator(site, waiting, closed=[node] if there else others)
+            closed = [node] if there else others_than(site, node)
+            replace(site, waiting.pod, OPERATOR_NAME, OPERATOR, closed)
         time.sleep(2)
 
 
-def replace_operator(site: Site, operator: Victim, closed: Collection[str] = ()) -> None:
-    """Have another pod in place of this one, on a node that is not closed to it."""
+def others_than(site: Site, node: str) -> list[str]:
+    """All nodes but one."""
+    return [each.name for each in site.cluster.nodes if each.name != node]
+
+
+def replace(site: Site, pod: str, deployment: str, where: Sequence[str], closed: Collection[str] = ()) -> None:
+    """Have another pod of a Deployment in place of this one, on a node that is not closed to it."""
     with ExitStack() as opened:
         for each in closed:
             opened.callback(site.kubectl, "uncordon", each)
             site.kubectl("cordon", each)
-        site.kubectl("delete", "pod", operator.pod, *OPERATOR)
-        site.kubectl("rollout", "status", f"deployment/{OPERATOR_NAME}", *OPERATOR, "--timeout=120s")
+        site.kubectl("delete", "pod", pod, *where)
+        site.kubectl("rollout", "status", f"deployment/{deployment}", *where, "--timeout=120s")
+
+
+def bring_api_to(site: Site, node: str) -> None:
+    """Have a pod of the API on this node, and another one elsewhere: what users notice would else be luck."""
+    pods = site.pods("api")
+    if all(pod["spec"]["nodeName"] != node for pod in pods):
+        replace(site, pods[0]["metadata"]["name"], f"{site.name}-api", ("-n", site.namespace), others_than(site, node))
+    elif all(pod["spec"]["nodeName"] == node for pod in pods):
+        replace(site, pods[0]["metadata"]["name"], f"{site.name}-api", ("-n", site.namespace), [node])
+
+
+def bring_queues_to(site: Site, node: str) -> None:
+    """Have every quorum queue led by the pod on this node: where they are led decides for how long publishers wait."""
+    pod = next(each["metadata"]["name"] for each in site.pods("rabbitmq") if each["spec"]["nodeName"] == node)
+    deadline = time.monotonic() + 120
+    while site.queue_leader() != pod:
+        if time.monotonic() > deadline:
+            raise Trouble(f"the queues are not led by {pod}")
+        site.kubectl("exec", "-n", site.namespace, pod, "--", "rabbitmqctl", "eval", LEAD_ALL)
+        time.sleep(1)
 
 
 def bring_operator_off(site: Site, node: str) -> None:

@@ -127,6 +127,9 @@ def perform(
     victim = victim_of(scenario, site)
     if scenario.apart:
         placing.bring_apart(site, victim.node)
+    if scenario.is_of_node:
+        placing.bring_api_to(site, victim.node)
+        placing.bring_queues_to(site, victim.node)
     restore = prepare_operator(scenario, site, victim)
     cleanup.callback(restore)
     load = Load(site, directory)

@@ -8,7 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from tests.chaos.placing import SPEC, bring_operator_off, bring_operator_to, change_spec, restore_spec
+from tests.chaos.placing import (
+    SPEC,
+    bring_api_to,
+    bring_operator_off,
+    bring_operator_to,
+    bring_queues_to,
+    change_spec,
+    restore_spec,
+)
 from tests.chaos.site import Site, Trouble, Victim
 
 
@@ -26,6 +34,7 @@ class Cluster:
         self.closed: set[str] = set()
         self.prefers: tuple[str, ...] = ("n3", "n2", "n1")  # where the scheduler would have the next one
         self.replaces = False
+        self.at_deletion: list[tuple[str, set[str]]] = []  # which pod was deleted, and the nodes that were closed then
 
     def get(self, kind: str, *_: str) -> dict[str, Any]:
         if kind == "leases":
@@ -36,6 +45,7 @@ class Cluster:
     def kubectl(self, *words: str) -> str:
         self.said.append(words)
         if words[0] == "delete":
+            self.at_deletion.append((words[2], set(self.closed)))
             led = self.holder.startswith(f"{words[2]}_")
             self.operators = [each for each in self.operators if each["metadata"]["name"] != words[2]]
             if led:
@@ -101,6 +111,55 @@ def test_the_operator_that_leads_is_brought_to_the_node_that_will_be_lost_and_an
     assert leader.node == "n1"
     assert [pod["spec"]["nodeName"] for pod in cluster.operators if pod["metadata"]["name"] != leader.pod] != ["n1"]
     assert cluster.closed == set(), "nodes are open again"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "closed"),
+    [
+        pytest.param(("n1", "n2"), None, id="as it is to be"),
+        pytest.param(("n2", "n3"), {"n2", "n3"}, id="none is there"),
+        pytest.param(("n1", "n1"), {"n1"}, id="all are there"),
+    ],
+)
+def test_a_pod_of_the_api_is_on_the_node_that_will_be_lost_and_another_one_elsewhere(
+    nodes: tuple[str, ...], closed: set[str] | None
+) -> None:
+    """Where none was, no request failed; and whether one was, had been luck."""
+    cluster = Cluster()
+    site = cluster.site()
+    object.__setattr__(site, "pods", lambda _: [standing(f"api-{n}", node) for n, node in enumerate(nodes)])
+    bring_api_to(site, "n1")
+    assert cluster.at_deletion == ([] if closed is None else [("api-0", closed)])
+    assert cluster.closed == set(), "nodes are open again"
+
+
+def test_every_queue_is_led_from_the_node_that_will_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.placing.time.sleep", lambda _: None)
+    cluster, led = Cluster(), ["shop-rabbitmq-n3"]
+    site = cluster.site()
+
+    def kubectl(*words: str) -> str:
+        cluster.said.append(words)
+        led.append(words[3] if len(cluster.said) > 1 else led[0])  # the first time it is not up to date
+        return ""
+
+    object.__setattr__(site, "kubectl", kubectl)
+    object.__setattr__(site, "queue_leader", lambda: led[-1])
+    bring_queues_to(site, "n1")
+    assert [words[3] for words in cluster.said] == ["shop-rabbitmq-n1"] * 2
+    assert all("transfer_leadership" in words[-1] for words in cluster.said)
+    bring_queues_to(site, "n1")
+    assert len(cluster.said) == 2, "they are there"
+
+
+def test_queues_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 50))
+    told = SimpleNamespace(sleep=lambda _: None, monotonic=lambda: next(clock))
+    monkeypatch.setattr("tests.chaos.placing.time", told)
+    site = Cluster().site()
+    object.__setattr__(site, "queue_leader", lambda: "")
+    with pytest.raises(Trouble, match="not led by shop-rabbitmq-n1"):
+        bring_queues_to(site, "n1")
 
 
 def test_one_operator_alone_cannot_be_lost_with_another_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
