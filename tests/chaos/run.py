@@ -153,6 +153,7 @@ def perform(
     except (Trouble, *TROUBLE) as error:
         trouble = trouble or in_a_line(error)
     (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
+    time.sleep(scenario.rest_seconds)
     return read_histories(load.histories()), final, watch, marks, victim, where, trouble
 
 

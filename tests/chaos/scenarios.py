@@ -16,6 +16,9 @@ PLANNED, KILLED = 2.0, 4.0
 # Freeze, node loss, partition. PostgreSQL's early failover is the agents', and needs no operator.
 POSTGRES_GONE, REDIS_GONE, RABBITMQ_GONE, RABBITMQ_POD = 8.0, 6.0, 10.0, 1.0
 POSTGRES_EXPIRED = 25.0  # with two standbys recorded nobody releases the lock of a lost primary early
+# Who watched an API server that was away looks again after 30 s, and as much again by chance, at most: client-go's
+# reflectors. Until then a kube-proxy does not know of changes.
+WATCHERS_SECONDS = 60.0
 # Whose data and whose service a fault does not touch should not feel it; a client's own rhythm and a slow answer fit.
 UNTOUCHED = 2.0
 SERVICES = ("postgres", "redis", "rabbitmq", "api")
@@ -33,6 +36,7 @@ class Scenario:
     aims: dict[str, float] = field(default_factory=dict)  # service -> seconds; others are held to UNTOUCHED
     hold_seconds: float = 0.0  # until it is mended, where somebody must mend it
     watch_seconds: float = 20.0
+    rest_seconds: float = 0.0  # afterwards, before anything else is measured
     operator: str = "alive"
     isolated: tuple[str, ...] = ()  # services that have clients inside the cut-off node
     is_planned: bool = False  # nobody fails: what was acknowledged has to be there
@@ -180,7 +184,7 @@ def other_faults() -> list[Scenario]:
     upgrade = faults.upgrade
     return [
         made("api-server-down", "API server down for 60 s", "api", "control plane", faults.stop_api_server,
-             is_core=True, **minute),
+             is_core=True, rest_seconds=WATCHERS_SECONDS, **minute),
         made("dns-down", "name servers SIGSTOPped for 30 s", "api", "name servers", faults.freeze_dns, **half),
         made("disk-full", "disk of the node full for 30 s", "postgres", "node of the primary, every volume on it",
              faults.fill_disk, aims=GONE, needs_limited_volumes=True, **half),
