@@ -30,6 +30,7 @@ STEADY = (
     "rabbitmq-reconnecting",
     "rabbitmq-reader",
     "api-writer",
+    "api-reconnecting-writer",
     "api-held",
     "api-reconnecting",
     "api-import",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = {"postgres": "sql", "redis": "redis", "rabbitmq": "rabbitmq", "api": "api"}
 CLIENTS = ("held", "reconnecting")
+API_WRITERS = {"held": "api-writer", "reconnecting": "api-reconnecting-writer"}  # its other clients are named by kind
 # A cut-off primary may show what was true before the cut until it demotes itself (docs/early-failover.md).
 POSTGRES_STALE_SECONDS = 8.0
 OLD_INSIDE = "the cut-off side showed old rows"
@@ -75,7 +76,7 @@ def rows_of(
         isolated = isolation(ours, marks) if is_cut else None
         stale = reigns.stale_inside_seconds(ours, marks.struck, until_mended(marks)) if is_cut else None
         for client in CLIENTS:
-            mine = [finding for finding in findings if belongs(finding, service, client)]
+            mine = [finding for finding in findings if belongs(finding, client)]
             whole = judged if client == "held" else None  # of both kinds of client together
             aim = aim_of(scenario, service, client)
             told = [
@@ -159,28 +160,25 @@ def users_requests(history: Iterable[Operation]) -> list[Operation]:
 
 def writers(history: Iterable[Operation], service: str, client: str) -> list[Operation]:
     """The writing clients of a row. Feeds are too far apart to tell a gap by."""
-    name = {"held": "api-writer", "reconnecting": "none"}[client] if service == "api" else f"{PREFIX[service]}-{client}"
-    return of_clients(history, name)
+    return of_clients(history, API_WRITERS[client] if service == "api" else f"{PREFIX[service]}-{client}")
 
 
 def readers(history: Iterable[Operation], service: str, client: str) -> list[Operation]:
     """The reading clients of a row. From PostgreSQL: of a replica."""
     if service == "api":
-        return of_clients(history, f"api-{client}")
+        return [o for o in of_clients(history, f"api-{client}") if o.action in READS]
     reads = of_clients(history, f"{PREFIX[service]}-reader")
     return [o for o in reads if o.action is not Action.READ_LIST]
 
 
 def failed_reads(history: Iterable[Operation], client: str, marks: Marks) -> int:
     """The reads of users (GET) of a row that were under way in the fault and not answered."""
-    return gaps.failed((o for o in readers(history, "api", client) if o.action in READS), marks.window)
+    return gaps.failed(readers(history, "api", client), marks.window)
 
 
-def belongs(finding: Finding, service: str, client: str) -> bool:
-    """Whose promise was broken: clients on the cut-off side hold their connections; the API's writers too."""
-    if client == "reconnecting":
-        return "-reconnecting" in finding.key
-    return service == "api" or "-reconnecting" not in finding.key
+def belongs(finding: Finding, client: str) -> bool:
+    """Whose promise was broken: clients on the cut-off side hold their connections, and so does who sends feeds."""
+    return ("-reconnecting" in finding.key) is (client == "reconnecting")
 
 
 def isolation(history: Sequence[Operation], marks: Marks) -> float | None:
@@ -195,9 +193,7 @@ def until_mended(marks: Marks) -> float:
 
 def aim_of(scenario: Scenario, service: str, client: str) -> dict[str, float]:
     """What a row is held to: figures that must be there, and within these limits."""
-    aim = {}
-    if (service, client) != ("api", "reconnecting"):  # those only read
-        aim["write_gap_s"] = scenario.aim(service)
+    aim = {"write_gap_s": scenario.aim(service)}
     # Consumers and readers wait no longer than writers may; users read what the fault leaves alone.
     aim["read_gap_s"] = UNTOUCHED if service == "api" else scenario.aim(service)
     if service == "api" and not scenario.is_of_two:

@@ -1,4 +1,4 @@
-"""Users of the API: a writer and readers of products, and a supplier who sends feeds."""
+"""Users of the API: writers and readers of products, and a supplier who sends feeds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 RHYTHM_SECONDS = 0.2
 ANSWER_SECONDS = 10.0  # a user's patience; slow is counted apart
 SKU = "CHAOS-REGISTER"
+# Who writes which register: nobody else does, and by its name a broken promise is told of its kind of client.
+REGISTERS = {"api-writer": SKU, "api-reconnecting-writer": f"{SKU}-reconnecting"}
 FEED_ROWS = 2000
 HEADER = "sku,name,category,supplier,price,currency,quantity,warehouse\n"
 FINAL_STATES = {"succeeded", "failed", "cancelled"}
@@ -33,9 +35,19 @@ def client_of(target: Target, *, is_held: bool) -> httpx.Client:
     )
 
 
-def write(recorder: Recorder, target: Target) -> None:
+def write_held(recorder: Recorder, target: Target) -> None:
+    """Over one connection."""
+    write(recorder, client_of(target, is_held=True))
+
+
+def write_reconnecting(recorder: Recorder, target: Target) -> None:
+    """Over a new connection each time."""
+    write(recorder, client_of(target, is_held=False))
+
+
+def write(recorder: Recorder, http: httpx.Client) -> None:
     """Set the price of one product to 1, 2, 3, …: a register, which nobody else writes."""
-    http, sku = client_of(target, is_held=True), sku_of(recorder.client)
+    sku = sku_of(recorder.client)
 
     def put(number: int) -> Result:
         value = number + 1
@@ -52,8 +64,8 @@ def write(recorder: Recorder, target: Target) -> None:
 
 def sku_of(client: str) -> str:
     """The register of a writer; copies have one each."""
-    _, _, number = client.partition(".")
-    return f"{SKU}-{number}" if number else SKU
+    kind, _, number = client.partition(".")
+    return f"{REGISTERS[kind]}-{number}" if number else REGISTERS[kind]
 
 
 def product(value: int) -> dict[str, Any]:
@@ -77,20 +89,22 @@ def read_reconnecting(recorder: Recorder, target: Target) -> None:
 
 
 def read(recorder: Recorder, http: httpx.Client) -> None:
-    """In turn: the register, which must be fresh, and a page of products."""
+    """In turn: a register, which must be fresh, and a page of products; of the registers one after the other."""
+    registers = list(REGISTERS.values())
 
     def step(number: int) -> bool:
         if number % 2:
             return recorder.attempt(Action.PROBE, "page", lambda: get_page(http))
-        return recorder.attempt(Action.READ, SKU, lambda: get_register(http))
+        sku = registers[number // 2 % len(registers)]
+        return recorder.attempt(Action.READ, sku, lambda: get_register(http, sku))
 
     recorder.every(RHYTHM_SECONDS, step)
 
 
-def get_register(http: httpx.Client) -> Result:
+def get_register(http: httpx.Client, sku: str) -> Result:
     """The register's value; None while it was never written."""
     try:
-        answer = http.get(f"/v1/products/{SKU}")
+        answer = http.get(f"/v1/products/{sku}")
     except httpx.HTTPError as error:
         return None, Outcome.FAILED, f"{type(error).__name__}: {error}"
     if answer.status_code == httpx.codes.NOT_FOUND:
@@ -161,5 +175,6 @@ def wait_for_end(recorder: Recorder, http: httpx.Client, key: str, job: str, lim
 def prepare(target: Target) -> None:
     """Remove the registers of an earlier run."""
     with client_of(target, is_held=False) as http:
-        for number in ("", *range(2, 11)):
-            http.delete(f"/v1/products/{sku_of(f'api-writer.{number}')}")
+        for kind in REGISTERS:
+            for number in ("", *range(2, 11)):
+                http.delete(f"/v1/products/{sku_of(f'{kind}.{number}')}")

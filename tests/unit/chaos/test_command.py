@@ -172,7 +172,7 @@ def test_a_catalogue_that_others_have_filled_is_not_emptied_unasked(
 def test_the_demo_and_what_the_clients_wrote_are_nobodys_catalogue() -> None:
     assert all(re.fullmatch(run.DEMO, demo.sku(number)) for number in (1, demo.ROWS))
     assert not re.search(run.DEMO, "DEMO-SHOE")
-    assert api.sku_of("api-writer.7").startswith(api.SKU)
+    assert all(api.sku_of(f"{kind}.7").startswith(api.SKU) for kind in ("api-writer", "api-reconnecting-writer"))
     assert "api-import" in STEADY, "which names its feeds' rows after itself"
 
 

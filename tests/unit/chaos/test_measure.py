@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.chaos.history import Action, Operation, Outcome
-from tests.chaos.measure import Marks, Row, conditions, recovered, role_changes, rows_of, timelines
+from tests.chaos.load import STEADY
+from tests.chaos.measure import CLIENTS, Marks, Row, conditions, recovered, role_changes, rows_of, timelines, writers
 from tests.chaos.page import page
-from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.scenarios import SCENARIOS, SERVICES
 from tests.chaos.scorecard import rows_of_runs
 from tests.chaos.site import Unanswered, wait_until
 from tests.chaos.watch import Change, Watch, conditions_of
@@ -23,6 +24,7 @@ MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
 CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
 SIGKILL = SCENARIOS["postgres-primary-sigkill"]
 NODE_CUT = SCENARIOS["node-cut"]
+RECONNECTING = "CHAOS-REGISTER-reconnecting"
 
 
 def steady(client: str, action: Action, key: str, outage: float = 0.0, until: float = 175.0) -> list[Operation]:
@@ -43,6 +45,7 @@ def run(outages: dict[str, float] | None = None) -> list[Operation]:
         **{name: (Action.PUBLISH, name) for name in ("rabbitmq-held", "rabbitmq-reconnecting")},
         **dict.fromkeys(("sql-reader", "redis-reader", "api-held", "api-reconnecting"), (Action.PROBE, "any")),
         "api-writer": (Action.WRITE, "CHAOS-REGISTER"),
+        "api-reconnecting-writer": (Action.WRITE, RECONNECTING),
     }
     history = [o for name, (what, key) in plan.items() for o in steady(name, what, key, (outages or {}).get(name, 0))]
     deliveries = [
@@ -58,8 +61,8 @@ def final(history: list[Operation], without: set[tuple[str, int]] = frozenset())
         if o.action is Action.APPEND and isinstance(o.value, int) and (o.key, o.value) not in without:
             lists.setdefault(o.key, []).append(o.value)
     last = [Operation("final", Action.READ_LIST, key, items, 200, 200, Outcome.OK) for key, items in lists.items()]
-    newest = max(o.value for o in history if o.action is Action.WRITE and isinstance(o.value, int))
-    return [*last, Operation("final", Action.READ, "CHAOS-REGISTER", newest, 200, 200, Outcome.OK)]
+    newest = {o.key: o.value for o in history if o.action is Action.WRITE}
+    return [*last, *(Operation("final", Action.READ, key, end, 200, 200, Outcome.OK) for key, end in newest.items())]
 
 
 def row(rows: list[Row], service: str, client: str = "held") -> Row:
@@ -78,6 +81,37 @@ def test_an_outage_beyond_the_aim_fails_its_row_alone() -> None:
     history = run({"sql-held": 5.0})
     rows = rows_of(SIGKILL, history, final(history), [], MARKS)
     assert [(each["service"], each["client"]) for each in rows if not each["passed"]] == [("postgres", "held")]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_of_each_service_one_client_writes_that_holds_its_connection_and_another_one_that_reconnects(
+    service: str, client: str
+) -> None:
+    load = [Operation(name, Action.WRITE, "any", 1, 1, 2, Outcome.OK) for name in STEADY]
+    assert len(writers(load, service, client)) == 1
+    rows = rows_of(SIGKILL, run(), final(run()), [], MARKS)
+    assert row(rows, service, client)["write_gap_s"] == pytest.approx(0.2)
+    assert row(rows, service, client)["aim"]["write_gap_s"] == row(rows, service)["aim"]["write_gap_s"]
+
+
+@pytest.mark.parametrize(("writer", "client"), [("api-writer", "held"), ("api-reconnecting-writer", "reconnecting")])
+def test_a_writer_of_the_api_that_is_not_served_fails_the_row_of_its_kind_of_client_alone(
+    writer: str, client: str
+) -> None:
+    history = run({writer: 5.0})
+    rows = rows_of(SIGKILL, history, final(history), [], MARKS)
+    assert [(each["service"], each["client"]) for each in rows if not each["passed"]] == [("api", client)]
+    assert row(rows, "api", client)["write_gap_s"] == pytest.approx(5.2)
+
+
+@pytest.mark.parametrize(("key", "client"), [("CHAOS-REGISTER", "held"), (RECONNECTING, "reconnecting")])
+def test_a_write_over_the_api_that_is_lost_is_told_of_the_kind_of_client_that_wrote_it(key: str, client: str) -> None:
+    history = run()
+    end = [replace(o, value=3) if o.key == key else o for o in final(history)]
+    rows = rows_of(SIGKILL, history, end, [], MARKS)
+    assert [(each["service"], each["client"]) for each in rows if each["lost_acked"]] == [("api", client)]
+    assert not row(rows, "api", client)["passed"]
 
 
 @pytest.mark.parametrize(("reader", "service"), [("sql", "postgres"), ("redis", "redis"), ("rabbitmq", "rabbitmq")])
