@@ -70,8 +70,9 @@ def order(scenario: str) -> int:
 def combined(members: Sequence[tuple[Run, Row]]) -> Row:
     """The repeats of one row as one: it has passed if its medians keep the aim and every repeat kept its promises."""
     rows = [row for _, row in members]
+    aim = rows[-1]["aim"]
     middle = sorted(rows, key=lambda row: rank(row["write_gap_s"]))[len(rows) // 2]
-    figures = {key: middle_of(row[key] for row in rows) for key in TIMES}
+    figures = {key: middle_of(row[key] for row in rows if key not in not_asked(row, aim)) for key in TIMES}
     figures |= {key: max(row[key] for row in rows) for key in COUNTS}
     reads = [row["failed_reads"] for row in rows if row.get("failed_reads") is not None]
     whole = {
@@ -90,11 +91,17 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
                 **{key: row[key] for key in OF_REPEAT},
                 **{key: row[key] for key in OF_NEWER_REPEAT if key in row},
                 **{key: run[key] for key in OF_NEWER_RUN if key in run},
+                **({"not_asked": missing} if (missing := not_asked(row, aim)) else {}),
             }
             for number, (run, row) in enumerate(members, 1)
         ],
     }
     return {key: whole[key] for key in KEYS}
+
+
+def not_asked(row: Row, aim: Collection[str]) -> list[str]:
+    """The figures of an aim of today that an older repeat could not tell: nobody had asked for them."""
+    return [key for key in aim if key in row and row[key] is None and key not in row["aim"]]
 
 
 def rank(value: float | None) -> float:
@@ -171,12 +178,13 @@ def published(rows: Iterable[Row]) -> list[Run]:
     for row in rows:
         if not (name := scenario_of(row)):
             continue
-        own = {key: row[key] for key in (*IDENTITY, "aim", "conditions")}
+        own = {key: row[key] for key in (*IDENTITY, "conditions")}
         for repeat in row["repeats"]:
+            aim = {key: limit for key, limit in row["aim"].items() if key not in repeat.get("not_asked", ())}
             about = {key: repeat.get(key, "") for key in ("date", "load_average", "commit", "images")}
             about |= {key: repeat[key] for key in OF_NEWER_RUN if key in repeat}
             run = runs.setdefault((name, repeat["date"]), {"scenario": name, **about, "rows": []})
-            run["rows"].append({**own, **repeat})
+            run["rows"].append({**own, **repeat, "aim": aim})
     return list(runs.values())
 
 

@@ -50,6 +50,18 @@ def test_a_figure_that_most_repeats_could_not_take_is_missed_and_told() -> None:
         assert ("write_gap_s None > 4" in page(rows, names, "")) is not passed
 
 
+def test_a_figure_that_nobody_asked_older_repeats_for_is_the_median_of_the_others() -> None:
+    """The API had no writer that reconnects: its gap was no part of the aim, and nobody's failure."""
+    older = [a_run(3.0, f"2026-11-24T1{n}:00", write_gap_s=None, aim={"lost_acked": 0.0}) for n in range(3)]
+    newer = [a_run(gap, f"2026-12-01T1{n}:00") for n, gap in enumerate((3.0, 3.5))]
+    rows, names = rows_of_runs([*older, *newer])
+    assert (rows[0]["write_gap_s"], rows[0]["passed"]) == (3.25, True)
+    assert [repeat.get("not_asked") for repeat in rows[0]["repeats"]] == [["write_gap_s"]] * 3 + [None] * 2
+    assert rows_of_runs(published(rows)) == (rows, names)
+    failed = a_run(3.0, "2026-12-01T13:00", write_gap_s=None)
+    assert rows_of_runs([*older, failed])[0][0]["passed"] is False, "asked for, and never served"
+
+
 def test_a_failed_read_of_one_repeat_fails_the_row_also_beside_repeats_that_did_not_tell() -> None:
     aim = {"write_gap_s": 4.0, "failed_reads": 0.0}
     reads = [a_run(3.0, f"2026-11-30T1{n}:00", aim=aim, failed_reads=n) for n in range(2)]
