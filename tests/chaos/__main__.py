@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from appstack_lab.failures import LabError
-from tests.chaos import brief, comparing, page, plots, scorecard
+from tests.chaos import begun, brief, comparing, page, plots, scorecard
 from tests.chaos.faults import mend_leftovers
 from tests.chaos.run import TROUBLE, clean_up, commit, execute, foreign_products, in_a_line, patiently
 from tests.chaos.scenarios import CORE, SCENARIOS
@@ -78,6 +78,7 @@ def main() -> int:
     if refusal:
         print(f"make chaos: {refusal}", file=sys.stderr)
         return 1
+    tell_unended()
     try:
         for words in mend_leftovers(site):
             print(f"mended what an earlier run had left: {words}", flush=True)
@@ -213,6 +214,14 @@ def runs() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(BUILD.glob("runs/*/*/result.json"))]
 
 
+def tell_unended() -> list[begun.Begun]:
+    """Tell, and return, which repeats began and did not end: done again or not, they were begun."""
+    found = begun.unended(BUILD / "runs", runs())
+    for each in found:
+        print(f"begun, not ended: {begun.in_words(each)}", flush=True)
+    return found
+
+
 def write_scorecard() -> tuple[list[dict[str, Any]], list[str]]:
     """build/chaos/scorecard.json of all runs so far; the rows, and the scenario of each."""
     rows, names = scorecard.rows_of_runs(runs())
@@ -239,8 +248,16 @@ def compare(names: list[str]) -> bool:
 
 
 def publish() -> None:
-    """docs/scorecard.json, its two pages and the timelines; rows that were published before and not run stay."""
+    """docs/scorecard*.json, its two pages and the timelines; rows that were published before and not run stay."""
     fresh, before = runs(), json.loads((DOCS / "scorecard.json").read_text())
+    # A list of its own: the keys of a row are a contract, and a repeat without figures is in no row.
+    list_ = DOCS / "scorecard-broken.json"
+    broken = begun.beside(
+        json.loads(list_.read_text()) if list_.exists() else [],
+        tell_unended(),
+        [*scorecard.published(before), *fresh],
+    )
+    list_.write_text(json.dumps(broken, indent=1) + "\n")
     for row in before:
         if not scorecard.scenario_of(row):
             print(f"left out, there is no such fault any more: {', '.join(row[key] for key in scorecard.IDENTITY)}")
@@ -252,6 +269,7 @@ def publish() -> None:
         f"Measured on the three-node lab on one machine with {os.cpu_count()} processors, "
         f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, at load averages of {min(loads):.0f} to {max(loads):.0f} "
         f"(the load itself, the whole stack and its cluster included). {scorecard.provenance(found)}"
+        f"{begun.in_short(broken)}"
     )
     (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
     card = DOCS / "scorecard.md"

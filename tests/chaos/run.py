@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from appstack_lab.failures import LabError
 from tests.chaos import faults, measure, placing
+from tests.chaos.begun import Trace, write_whole
 from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.history import Action, Operation, Outcome, read_histories, to_line
 from tests.chaos.load import ISOLATED, LAST, ROOT, STEADY, Load
@@ -47,24 +48,38 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
     """Run a scenario once; what it found is returned and kept as `result.json` in the directory.
 
     From the strike on a repeat counts, however it ends: what never came back is said, and fails its rows. Raises
-    Trouble where it did not come to a strike.
+    Trouble where it did not come to a strike. One that has no result for whatever reason leaves its trace.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.iterdir():
         old.unlink()
-    began, started = datetime.now(UTC), time.monotonic()
+    trace = Trace(directory, scenario.name, datetime.now(UTC), commit())
+    try:
+        result: dict[str, Any] = {**trace.about, **carry_out(scenario, site, directory, trace)}
+        write_whole(directory / "result.json", json.dumps(result) + "\n")
+    except BaseException as error:
+        trace.note(why=in_a_line(error) if isinstance(error, Exception) else "interrupted")
+        raise
+    trace.end()
+    return result
+
+
+def carry_out(scenario: Scenario, site: Site, directory: Path, trace: Trace) -> dict[str, Any]:
+    """What came of it."""
+    started = time.monotonic()
     wait_until(site.is_whole, "the stack is highly available and at rest", WHOLE_SECONDS, 1.0)
     target = patiently(site.target)
     target.save(directory / "target.json")
     note_before, images = patiently(site.release_note), patiently(site.images)
+    trace.note(images=images)
     with ExitStack() as cleanup:
         cleanup.push(partial(mend_after_an_error, site))
         cleanup.callback((directory / "target.json").unlink)
-        history, final, watch, marks, victim, where, trouble = perform(scenario, site, target, directory, cleanup)
+        history, final, watch, marks, victim, where, trouble = perform(
+            scenario, site, target, directory, cleanup, trace
+        )
     note = note_of(site)
-    result = {
-        "scenario": scenario.name,
-        "date": began.isoformat(timespec="seconds"),
+    return {
         "victim": victim.pod,
         "node": victim.node,
         "where": where,
@@ -74,14 +89,11 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
         "roles": measure.role_changes(watch.changes, marks),
         "trouble": trouble,
         "early_failover": "" if note == note_before else note,
-        "commit": commit(),
         "images": images,
         "took_s": round(time.monotonic() - started, 1),
         "rows": measure.rows_of(scenario, history, final, watch.changes, marks, trouble),
         "timelines": measure.timelines(history, marks),
     }
-    (directory / "result.json").write_text(json.dumps(result) + "\n")
-    return result
 
 
 def mend_after_an_error(site: Site, kind: type[BaseException] | None, *_: object) -> None:
@@ -113,7 +125,7 @@ def commit() -> str:
 
 
 def perform(
-    scenario: Scenario, site: Site, target: Target, directory: Path, cleanup: ExitStack
+    scenario: Scenario, site: Site, target: Target, directory: Path, cleanup: ExitStack, trace: Trace
 ) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim, dict[str, Any], str]:
     """The run itself; whatever happens, the load ends and the fault is mended."""
     prepare(target)
@@ -145,6 +157,7 @@ def perform(
     check_operator(scenario, where)
     with Watch(site, target.amqp_url) as watch:
         time.sleep(BASELINE_SECONDS)
+        trace.note(struck=True)
         marks, trouble = strike_and_mend(scenario, site, victim, load, watch, bystander, cleanup, restore)
     final: list[Operation] = []
     try:

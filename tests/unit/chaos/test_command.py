@@ -183,6 +183,17 @@ def test_what_the_clients_wrote_is_removed_in_the_end(
     assert (catalogue["runs"], catalogue["cleaned"]) == ([("node-cut", 1)], ["target"])
 
 
+def test_what_was_begun_and_did_not_end_is_told_and_done_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalogue: dict[str, Any]
+) -> None:
+    with pytest.raises(AttributeError):  # this site has nothing that could be whole
+        run.execute(SCENARIOS["node-cut"], cast("Site", None), chaos.place("node-cut", 1))
+    command(monkeypatch)
+    told = capsys.readouterr().out
+    assert re.search("^begun, not ended: node-cut of .*, before its strike: AttributeError: ", told, re.MULTILINE)
+    assert catalogue["runs"] == [("node-cut", 1)]
+
+
 def test_all_that_the_clients_wrote_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Any] = []
 
