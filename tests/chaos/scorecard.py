@@ -46,6 +46,7 @@ OF_NEWER_REPEAT = (
     "masters",
     "failed_reads",
     "redelivered",
+    "conditions",
 )  # not in runs that are older than these figures
 OF_NEWER_RUN = ("where",)  # on which nodes things were as the fault struck
 
@@ -78,7 +79,7 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
     whole = {
         **{key: rows[-1][key] for key in ("fault", "service", "role", "operator", "client", "aim")},
         **figures,
-        "conditions": middle["conditions"],
+        "conditions": middle["conditions"] if "conditions" in middle else middle["conditions_of_row"],
         "passed": keeps_aim({**figures, **({"failed_reads": max(reads)} if reads else {})}, rows[-1])
         and all(keeps_promises(row) for row in rows),
         "repeats": [
@@ -178,7 +179,8 @@ def published(rows: Iterable[Row]) -> list[Run]:
     for row in rows:
         if not (name := scenario_of(row)):
             continue
-        own = {key: row[key] for key in (*IDENTITY, "conditions")}
+        # Of older repeats the median's conditions alone were kept: whose they were is not known any more.
+        own = {**{key: row[key] for key in IDENTITY}, "conditions_of_row": row["conditions"]}
         for repeat in row["repeats"]:
             aim = {key: limit for key, limit in row["aim"].items() if key not in repeat.get("not_asked", ())}
             about = {key: repeat.get(key, "") for key in ("date", "load_average", "commit", "images")}

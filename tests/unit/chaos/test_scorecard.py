@@ -115,6 +115,28 @@ def test_where_things_were_is_kept_with_each_repeat_that_says_so() -> None:
     assert rows_of_runs(published(rows)) == (rows, names)
 
 
+def test_each_repeat_keeps_its_own_conditions_and_the_row_those_of_the_median() -> None:
+    told = [[[float(n), "Ready", "False", "NoPrimary"]] for n in range(3)]
+    runs = [
+        {**run, "rows": [{**row, "conditions": mine} for row in run["rows"]]}
+        for run, mine in zip(RUNS, told, strict=True)
+    ]
+    rows, names = rows_of_runs(runs)
+    assert tuple(rows[0]) == KEYS
+    assert [repeat["conditions"] for repeat in rows[0]["repeats"]] == told
+    assert rows[0]["conditions"] == told[2], "3.5 s are the median"
+    assert rows_of_runs(published(rows)) == (rows, names)
+
+
+def test_a_repeat_that_was_published_without_its_conditions_is_not_given_those_of_another_one() -> None:
+    rows, names = rows_of_runs(RUNS)
+    older = [{**row, "repeats": [without(each, "conditions") for each in row["repeats"]]} for row in rows]
+    assert rows_of_runs(published(older)) == (older, names)
+    newer = a_run(3.4, "2026-12-01T10:00", conditions=[[1.0, "Ready", "False", "NoPrimary"]])
+    first = rows_of_runs([*published(older), newer])[0][0]
+    assert [repeat.get("conditions") for repeat in first["repeats"]] == [None] * 3 + [newer["rows"][0]["conditions"]]
+
+
 def test_a_published_row_stands_until_it_is_run_with_other_images() -> None:
     before = published(rows_of_runs([{**run, **OLD} for run in RUNS])[0])
     more = {**a_run(3.0, "2026-11-30T10:00"), **OLD, "commit": "d0c5"}
