@@ -76,7 +76,7 @@ def pod_faults(
     core: Collection[str] = (),
     **more: Any,
 ) -> list[Scenario]:
-    """What can befall a pod; `aims`: service -> graceful, killed, frozen. Managed: something looks after its server."""
+    """What can befall a pod; `aims`: service -> graceful, killed, frozen. Managed: some other process lives on."""
 
     def made(fault: str, words: str, strike: Strike, kind: str, **how: Any) -> Scenario:
         allowed = {each: aim[kind] for each, aim in aims.items()}
@@ -104,7 +104,7 @@ def roles() -> list[Scenario]:
     of_redis = {"redis": aims_of(PLANNED, KILLED, REDIS_GONE)}
     of_rabbitmq = {"rabbitmq": aims_of(RABBITMQ_POD, RABBITMQ_POD, RABBITMQ_GONE)}
     core = ("deleted", "sigkill", "frozen")
-    alone: dict[str, Any] = {"aims": {}, "is_managed": False}
+    alone: dict[str, Any] = {"aims": {}, "is_managed": False}  # the server is all that runs there
     return [
         *pod_faults("postgres-primary", "postgres", "primary", of_postgres, core=core),
         *pod_faults("redis-master", "redis", "master", of_redis, core=core),
@@ -112,7 +112,7 @@ def roles() -> list[Scenario]:
         *pod_faults("postgres-replica", "postgres", "replica", of_postgres, follower=True),
         *pod_faults("redis-replica", "redis", "replica of Redis", {}, follower=True),
         *pod_faults("rabbitmq-follower", "rabbitmq", "follower", of_rabbitmq, follower=True),
-        *pod_faults("sentinel", "redis-sentinel", "Sentinel", **alone),
+        *pod_faults("sentinel", "redis-sentinel", "Sentinel", {}),  # beside it: the agent `roles`, which asks it
         *pod_faults("api-pod", "api", "API pod", **alone),
         *pod_faults("worker", "worker-bulk", "worker", **alone),
     ]

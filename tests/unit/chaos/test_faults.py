@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from types import SimpleNamespace
@@ -20,9 +21,11 @@ from tests.chaos.faults import (
     resize_postgres,
     upgrade_operator,
 )
+from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Trouble, Victim, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -158,6 +161,35 @@ def test_processes_that_a_killed_run_left_stopped_are_found_and_go_on() -> None:
             wait_until(lambda: not processes.stopped([process.pid]), "it goes on", 10, 0.01)
         finally:
             process.kill()
+
+
+@pytest.fixture
+def sentinel_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """What runs in a pod of a Sentinel: Debian has three names for its one program; the agent beside it is Python."""
+    running = {}
+    for name in ("redis-check-rdb", "python3"):
+        shutil.copy(str(shutil.which("sleep")), tmp_path / name)
+        running[name] = subprocess.Popen([tmp_path / name, "60"])
+    wait_until(lambda: all(processes.program_of(each.pid) == name for name, each in running.items()), "all run", 10)
+    monkeypatch.setattr(processes, "pids_of", lambda _: [each.pid for each in running.values()])
+    yield running
+    for each in running.values():
+        each.kill()
+        each.wait()
+
+
+def test_a_sentinel_alone_is_stopped_and_the_agent_beside_it_goes_on(
+    sentinel_pod: dict[str, subprocess.Popen[bytes]],
+) -> None:
+    server, agent = sentinel_pod["redis-check-rdb"].pid, sentinel_pod["python3"].pid
+    victim = Victim("shop-redis-sentinel-0", "n1", "", ("a", "b"), "")
+    mend = SCENARIOS["sentinel-frozen-server"].strike(cast("Any", None), victim)
+    wait_until(lambda: processes.state_of(server) == "T", "it is stopped", 10, 0.01)
+    assert processes.state_of(agent) != "T"
+    mend()
+    wait_until(lambda: processes.state_of(server) != "T", "it goes on", 10, 0.01)
+    SCENARIOS["sentinel-frozen"].strike(cast("Any", None), victim)
+    wait_until(lambda: processes.state_of(agent) == "T", "with the whole pod it is stopped as well", 10, 0.01)
 
 
 def test_a_disk_without_a_limit_is_not_filled_and_the_way_out_is_told() -> None:

@@ -33,8 +33,8 @@ def test_no_two_rows_look_alike_on_the_scorecard() -> None:
 def test_each_role_of_each_service_is_deleted_killed_and_frozen(role: str) -> None:
     faults = {name.removeprefix(f"{role}-") for name in SCENARIOS if name.startswith(f"{role}-")}
     assert {"deleted", "no-grace", "sigkill", "frozen"} <= faults
-    # Only what something looks after can be stopped under it.
-    assert ("frozen-server" in faults) is role.startswith(("postgres", "redis", "rabbitmq"))
+    # Only what something looks after, or asks from beside it, can be stopped without it.
+    assert ("frozen-server" in faults) is role.startswith(("postgres", "redis", "rabbitmq", "sentinel"))
 
 
 @pytest.mark.parametrize("suffix", ["", "-no-operator", "-with-operator"])
