@@ -161,7 +161,7 @@ KINDS = (
 
 def kind_of(scenario: Scenario) -> str:
     """What sort of fault it is."""
-    if scenario.tenfold or scenario.spec:
+    if scenario.tenfold or (scenario.spec and scenario.is_of_node):
         return MORE
     if scenario.is_planned:
         return DRAINED if scenario.is_of_node else PLANNED

@@ -18,6 +18,7 @@ SERVERS = {
     "redis": "redis-server",
     "redis-sentinel": "redis-sentinel",
     "rabbitmq": "beam.smp",
+    "postgres-pooler": "pgbouncer",
 }
 
 

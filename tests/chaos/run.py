@@ -68,12 +68,17 @@ def carry_out(scenario: Scenario, site: Site, directory: Path, trace: Trace) -> 
     """What came of it."""
     started = time.monotonic()
     wait_until(site.is_whole, "the stack is highly available and at rest", WHOLE_SECONDS, 1.0)
-    target = patiently(site.target)
-    target.save(directory / "target.json")
     note_before, images = patiently(site.release_note), patiently(site.images)
     trace.note(images=images)
     with ExitStack() as cleanup:
         cleanup.push(partial(mend_after_an_error, site))
+        if scenario.spec:
+            cleanup.callback(take_back, site)
+            placing.change_spec(site, scenario.spec)
+            time.sleep(SPEC_SECONDS)
+            wait_until(site.is_whole, "the changed spec is followed", WHOLE_SECONDS, 1.0)
+        target = patiently(lambda: site.target(is_pooled=scenario.is_pooled))
+        target.save(directory / "target.json")
         cleanup.callback((directory / "target.json").unlink)
         history, final, watch, marks, victim, where, trouble = perform(
             scenario, site, target, directory, cleanup, trace
@@ -129,11 +134,6 @@ def perform(
 ) -> tuple[Sequence[Operation], Sequence[Operation], Watch, Marks, Victim, dict[str, Any], str]:
     """The run itself; whatever happens, the load ends and the fault is mended."""
     prepare(target)
-    if scenario.spec:
-        cleanup.callback(take_back, site)
-        placing.change_spec(site, scenario.spec)
-        time.sleep(SPEC_SECONDS)
-        wait_until(site.is_whole, "the changed spec is followed", WHOLE_SECONDS, 1.0)
     if scenario.together:
         placing.bring_together(site)
     victim = victim_of(scenario, site)

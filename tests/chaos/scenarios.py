@@ -22,6 +22,7 @@ WATCHERS_SECONDS = 60.0
 # Whose data and whose service a fault does not touch should not feel it; a client's own rhythm and a slow answer fit.
 UNTOUCHED = 2.0
 SERVICES = ("postgres", "redis", "rabbitmq", "api")
+POOLED: dict[str, Any] = {"postgres": {"pooler": {"enabled": True}}}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Scenario:
     def is_of_two(self) -> bool:
         """Whether two leaders fail at once: reads over the API survive any single fault, and need not survive this."""
         return self.together and not self.is_planned
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the clients of PostgreSQL's primary come through the pooler, as the API does then."""
+        return self.spec == POOLED
 
     @property
     def spares_operator(self) -> bool:
@@ -115,7 +121,10 @@ def roles() -> list[Scenario]:
         *pod_faults("sentinel", "redis-sentinel", "Sentinel", {}),  # beside it: the agent `roles`, which asks it
         *pod_faults("api-pod", "api", "API pod", **alone),
         *pod_faults("worker", "worker-bulk", "worker", **alone),
-    ]
+        *pod_faults("pooler", "postgres-pooler", "pooler", of_postgres, is_managed=False, spec=POOLED),
+        *(one for one in pod_faults("pooled-primary", "postgres", "primary, behind a pooler", of_postgres, spec=POOLED)
+          if one.name in ("pooled-primary-deleted", "pooled-primary-frozen")),
+    ]  # fmt: skip
 
 
 GONE = {"postgres": POSTGRES_GONE, "redis": REDIS_GONE, "rabbitmq": RABBITMQ_GONE, "api": RABBITMQ_GONE}

@@ -183,15 +183,15 @@ class Site:
         data = self.get("secret", name, "-n", self.namespace)["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
-    def target(self) -> Target:
-        """What clients need, by address."""
+    def target(self, *, is_pooled: bool = False) -> Target:
+        """What clients need, by address; those of PostgreSQL's primary come through the pooler, or past it."""
         app, redis, rabbit = (
             self.secret(f"{self.name}-{each}") for each in ("postgres-app", "redis-auth", "rabbitmq-auth")
         )
         sentinels = [pod["metadata"]["name"] for pod in self.pods("redis-sentinel")]
         return Target(
             postgres=Postgres(
-                host=self.address_of(f"{self.name}-postgres-rw"),
+                host=self.address_of(f"{self.name}-postgres-{'pooler' if is_pooled else 'rw'}"),
                 replica_host=self.address_of(f"{self.name}-postgres-ro"),
                 user=app["username"],
                 password=app["password"],

@@ -62,6 +62,7 @@ class Connection:
                 dbname=place.dbname,
                 connect_timeout=2,
                 autocommit=True,
+                prepare_threshold=None,  # behind a pooler the next statement may meet another server process
                 application_name="chaos",
             )
         except (OSError, psycopg.Error) as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.chaos.begun import Trace
+    from tests.chaos.scenarios import Scenario
     from tests.chaos.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,10 +36,16 @@ SIGKILL = SCENARIOS["postgres-primary-sigkill"]
 IMAGES = {"redis": "r:1"}
 TARGET = Target(Postgres("", "", "", "", ""), Redis([], "", "", ""), "", "", "")
 MARKS = Marks(100.0, 100.2, None, 130.0)
+SITE = SimpleNamespace(is_whole=lambda: True, target=lambda **_: TARGET, release_note=str, images=lambda: IMAGES)
 
 
 def begin(
-    directory: Path, work: Callable[[Trace], object], monkeypatch: pytest.MonkeyPatch, minute: int = 0
+    directory: Path,
+    work: Callable[[Trace], object],
+    monkeypatch: pytest.MonkeyPatch,
+    minute: int = 0,
+    scenario: Scenario = SIGKILL,
+    site: SimpleNamespace = SITE,
 ) -> dict[str, Any]:
     """A repeat on a stack that does no more than this."""
 
@@ -52,8 +59,8 @@ def begin(
     monkeypatch.setattr(
         run, "datetime", SimpleNamespace(now=lambda zone: datetime(2026, 12, 1, 2, minute, tzinfo=zone))
     )
-    site = SimpleNamespace(is_whole=lambda: True, target=lambda: TARGET, release_note=str, images=lambda: IMAGES)
-    return run.execute(SIGKILL, cast("Site", site), directory)
+    told = SimpleNamespace(**{**vars(SITE), **vars(site)})
+    return run.execute(scenario, cast("Site", told), directory)
 
 
 def strike(trace: Trace) -> None:
@@ -73,6 +80,21 @@ def test_a_repeat_that_ends_leaves_its_result_and_no_trace(tmp_path: Path, monke
     place = tmp_path / SIGKILL.name / "1"
     assert begin(place, strike, monkeypatch) == json.loads((place / "result.json").read_text())
     assert unended(tmp_path, []) == []
+
+
+def test_clients_are_told_of_the_pooler_once_the_stack_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+
+    def target(*, is_pooled: bool) -> Target:
+        done.append(is_pooled)
+        return TARGET
+
+    monkeypatch.setattr(run.placing, "change_spec", lambda _, spec: done.append(spec))
+    monkeypatch.setattr(run, "take_back", lambda _: done.append("taken back"))
+    monkeypatch.setattr(run, "SPEC_SECONDS", 0)
+    site = SimpleNamespace(is_whole=lambda: True, target=target)
+    begin(tmp_path / "row" / "1", strike, monkeypatch, scenario=SCENARIOS["pooler-sigkill"], site=site)
+    assert done == [{"postgres": {"pooler": {"enabled": True}}}, True, "taken back"]
 
 
 @pytest.mark.parametrize(("work", "error", "struck", "why"), [

@@ -27,7 +27,7 @@ def test_no_two_rows_look_alike_on_the_scorecard() -> None:
             "rabbitmq-leader",
             "rabbitmq-follower",
         ),
-        *("sentinel", "api-pod", "worker"),
+        *("sentinel", "api-pod", "worker", "pooler"),
     ],
 )
 def test_each_role_of_each_service_is_deleted_killed_and_frozen(role: str) -> None:
@@ -95,3 +95,14 @@ def test_every_image_is_upgraded_under_load() -> None:
         path.parent.name for path in ROOT.glob("images/*/Dockerfile")
     }
     assert all(SCENARIOS[f"upgrade-{name}"].is_planned for name in upgraded), "nothing may be lost"
+
+
+def test_clients_come_through_the_pooler_where_it_or_the_primary_behind_it_is_struck() -> None:
+    pooled = {name for name, each in SCENARIOS.items() if each.is_pooled}
+    poolers = {f"pooler-{fault}" for fault in ("deleted", "no-grace", "sigkill", "frozen")}
+    assert pooled == poolers | {"pooled-primary-deleted", "pooled-primary-frozen"}
+
+
+def test_watchers_have_a_minute_after_an_outage_of_the_api_server() -> None:
+    """A kube-proxy that did not follow yet failed requests of the next row, an upgrade."""
+    assert SCENARIOS["api-server-down"].rest_seconds == 60
