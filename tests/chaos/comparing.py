@@ -86,7 +86,8 @@ def pairs(rows: Iterable[Row], committed: Iterable[Row]) -> list[Pair]:
         for figure in TIMES if key in before else ():
             one, other = before[key][figure], row[figure]
             whose, least = (key[:3], RECOVERY_SECONDS) if figure == "recovered_s" else (key, GAP_SECONDS)
-            if (one, other) != (None, None):
+            was_asked = figure in before[key]["aim"] or figure not in row["aim"]
+            if was_asked and (one, other) != (None, None):
                 found.append(Pair(whose, figure, one, other, least))
     return list(dict.fromkeys(found))
 

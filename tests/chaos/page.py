@@ -119,7 +119,7 @@ def measured(row: Row) -> str:
 
 def spread(row: Row, key: str) -> str:
     """Median, and the worst where it differs: 2.1 (3.4) s."""
-    taken = [repeat[key] for repeat in row["repeats"]]
+    taken = [repeat[key] for repeat in row["repeats"] if key not in repeat.get("not_asked", ())]
     if all(figure is None for figure in taken):
         return "-"
     if None in taken:  # the stack did not come back, or nobody was served any more

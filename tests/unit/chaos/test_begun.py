@@ -16,7 +16,7 @@ import pytest
 
 from tests.chaos import __main__ as chaos
 from tests.chaos import run
-from tests.chaos.begun import beside, in_words, unended
+from tests.chaos.begun import beside, in_words, unended, write_whole
 from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.measure import Marks
 from tests.chaos.scenarios import SCENARIOS
@@ -89,7 +89,7 @@ def test_clients_are_told_of_the_pooler_once_the_stack_has_one(tmp_path: Path, m
         done.append(is_pooled)
         return TARGET
 
-    monkeypatch.setattr(run.placing, "change_spec", lambda _, spec: done.append(spec))
+    monkeypatch.setattr("tests.chaos.placing.change_spec", lambda _, spec: done.append(spec))
     monkeypatch.setattr(run, "take_back", lambda _: done.append("taken back"))
     monkeypatch.setattr(run, "SPEC_SECONDS", 0)
     site = SimpleNamespace(is_whole=lambda: True, target=target)
@@ -143,7 +143,7 @@ def test_a_result_that_is_kept_is_whole(tmp_path: Path, monkeypatch: pytest.Monk
     written: list[Path] = []
     monkeypatch.setattr(Path, "write_text", lambda path, _: written.append(path))
     monkeypatch.setattr(Path, "replace", lambda path, _: None)
-    run.write_whole(tmp_path / "result.json", "{}")
+    write_whole(tmp_path / "result.json", "{}")
     assert written == [tmp_path / "result.new"]
 
 

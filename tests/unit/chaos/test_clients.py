@@ -74,7 +74,9 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     server.server_close()
 
 
-def work(name: str, directory: Path, target: Target, requests: int = 8) -> list[Operation]:
+def work(
+    name: str, directory: Path, target: Target, monkeypatch: pytest.MonkeyPatch, requests: int = 8
+) -> list[Operation]:
     """What a client of the API writes down of its first requests."""
     _, _, function = CLIENTS[name].partition(".")
     recorder = Recorder(name, directory / f"{name}.jsonl")
@@ -85,16 +87,16 @@ def work(name: str, directory: Path, target: Target, requests: int = 8) -> list[
             recorder.stop.set()
         return attempt(*words)
 
-    recorder.attempt = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(recorder, "attempt", counted)
     getattr(api, function)(recorder, target)
     return list(read_history(recorder.path))
 
 
 @pytest.mark.parametrize(("name", "connections"), [("api-writer", 1), ("api-reconnecting-writer", 8)])
 def test_a_writer_of_the_api_holds_its_connection_or_opens_a_new_one_for_each_write(
-    name: str, connections: int, recorder: Recorder, shop: Target
+    name: str, connections: int, recorder: Recorder, shop: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = work(name, recorder.path.parent, shop)
+    told = work(name, recorder.path.parent, shop, monkeypatch)
     assert [(o.client, o.action, o.key, o.value, o.outcome) for o in told] == [
         (name, Action.WRITE, api.sku_of(name), number, Outcome.OK) for number in range(1, 9)
     ]
@@ -103,8 +105,10 @@ def test_a_writer_of_the_api_holds_its_connection_or_opens_a_new_one_for_each_wr
 
 
 @pytest.mark.parametrize("name", ["api-held", "api-reconnecting"])
-def test_a_reader_of_the_api_reads_what_both_writers_write(name: str, recorder: Recorder, shop: Target) -> None:
-    told = work(name, recorder.path.parent, shop)
+def test_a_reader_of_the_api_reads_what_both_writers_write(
+    name: str, recorder: Recorder, shop: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = work(name, recorder.path.parent, shop, monkeypatch)
     read = Counter(o.key for o in told if o.action is Action.READ)
     assert read == {api.sku_of("api-writer"): 2, api.sku_of("api-reconnecting-writer"): 2}
 
