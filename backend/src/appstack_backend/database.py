@@ -4,13 +4,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.errors import Diagnostic, StatementCompletionUnknown
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -26,7 +27,7 @@ Rows = list[dict[str, Any]]
 
 # A server whose node is gone is noticed by the client's kernel within five seconds, whether it owes us an
 # acknowledgement or an answer: no later than another one is elected. There is deliberately no statement_timeout
-# here: a timeout ends COMMIT's wait for the synchronous standby with a mere warning.
+# here: work may take its time, and COMMIT's wait for the synchronous standby is not ended by it (PostgreSQL 17).
 CONNECT: dict[str, Any] = {
     "connect_timeout": 2,
     "keepalives_idle": 2,
@@ -51,6 +52,11 @@ LOCK_TIMEOUT = "55P03"
 LASTING = ("53400", "54", "55")
 ENDED = ("57P01", "57P02", "57P03")  # the server stops, has crashed, or is starting
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.4
+# Which function of PostgreSQL tells that COMMIT's wait was ended. Its words are in the server's language, and its state
+# is that of any warning.
+COMMIT_WAIT = "SyncRepWaitForLSN"
+# Writes a record that means nothing, so that its commit waits until this one, and all before it, is replicated.
+BARRIER = "SELECT pg_logical_emit_message(true, 'appstack', '')"
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
 # The name of a WAL file begins with its timeline.
 TIMELINE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
@@ -93,6 +99,32 @@ async def refuse_follower(conn: Connection) -> None:
         row = await (await conn.execute(IN_RECOVERY)).fetchone()
         if row and row[0]:
             raise psycopg.OperationalError("the server follows another one, so it is not the primary")
+
+
+@contextmanager
+def refuse_unreplicated(conn: Connection) -> Iterator[None]:
+    """Raise StatementCompletionUnknown where the wait of a commit within was ended: whether it will last, nobody knows.
+
+    To PostgreSQL that is no error, or the end of the session like any other. The commit stands, perhaps on the primary
+    alone, and then a failover takes it away.
+    """
+    ended: list[str] = []
+
+    def note(told: Diagnostic) -> None:
+        if told.source_function == COMMIT_WAIT:  # read at once: it is empty after its handler
+            ended.append(told.message_primary or COMMIT_WAIT)
+
+    conn.add_notice_handler(note)
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        if ended:
+            raise StatementCompletionUnknown(ended[0]) from error
+        raise
+    finally:
+        conn.remove_notice_handler(note)
+    if ended:
+        raise StatementCompletionUnknown(ended[0])
 
 
 def hang_up(conn: Connection | psycopg.Connection) -> None:
@@ -224,7 +256,8 @@ class Database:
             try:
                 if not self._may_follow:
                     await refuse_follower(conn)
-                yield conn
+                with refuse_unreplicated(conn):
+                    yield conn
             finally:
                 self._busy.discard(conn)
                 if not conn.closed:
@@ -239,8 +272,8 @@ class Database:
     async def run(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float | None = None) -> T:
         """Do the work in one transaction, again on a transient failure until patience ends.
 
-        The work must be idempotent: a commit whose answer was lost is repeated too. Raises
-        DatabaseUnavailable when patience ends, anything else at once.
+        The work must be idempotent: a commit whose answer was lost is repeated too, and one that is not known to be
+        replicated. Raises DatabaseUnavailable when patience ends, anything else at once.
         """
         patience = self.patience_seconds if patience_seconds is None else patience_seconds
 
@@ -253,13 +286,18 @@ class Database:
     async def _patiently(self, work: Callable[[Connection], Awaitable[T]], patience_seconds: float) -> T:
         """Do the work on a connection, again on a transient failure until patience ends."""
         give_up_at, pause = time.monotonic() + patience_seconds, FIRST_PAUSE_SECONDS
+        is_in_doubt = False
         while True:
             try:
                 async with self._connection() as conn:
-                    return await work(conn)
+                    done = await work(conn)
+                    if is_in_doubt:  # work that finds itself done writes nothing, and its commit waits for nobody
+                        await conn.execute(BARRIER)
+                    return done
             except psycopg.Error as error:
                 if not is_transient(error):
                     raise
+                is_in_doubt = is_in_doubt or isinstance(error, StatementCompletionUnknown)
                 await self.forget_server(error)
                 if time.monotonic() + pause > give_up_at:
                     raise DatabaseUnavailable() from error
