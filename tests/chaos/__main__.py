@@ -226,7 +226,7 @@ def write_scorecard() -> tuple[list[dict[str, Any]], list[str]]:
     """build/chaos/scorecard.json of all runs so far; the rows, and the scenario of each."""
     rows, names = scorecard.rows_of_runs(runs())
     BUILD.mkdir(parents=True, exist_ok=True)
-    (BUILD / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (BUILD / "scorecard.json").write_text(scorecard.as_text(rows))
     return rows, names
 
 
@@ -271,7 +271,7 @@ def publish() -> None:
         f"(the load itself, the whole stack and its cluster included). {scorecard.provenance(found)}"
         f"{begun.in_short(broken)}"
     )
-    (DOCS / "scorecard.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (DOCS / "scorecard.json").write_text(scorecard.as_text(rows))
     card = DOCS / "scorecard.md"
     card.write_text(brief.brief(rows, names, machine, brief.notes_of(card.read_text())))
     (DOCS / "scorecard-rows.md").write_text(page.page(rows, names, machine))

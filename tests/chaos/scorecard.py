@@ -167,6 +167,11 @@ def mixed(runs: Sequence[Run]) -> str:
     return f"{others} kept runs are of another commit or other images: FRESH=1 forgets them.\n" if others else ""
 
 
+def as_text(rows: Iterable[Row]) -> str:
+    """scorecard.json: a list of objects, one to a line, so that a difference shows which rows have changed."""
+    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n"
+
+
 # What was published before
 
 

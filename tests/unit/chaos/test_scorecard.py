@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.chaos.plots import plot
 from tests.chaos.scenarios import CORE, SCENARIOS
 from tests.chaos.scorecard import (
     KEYS,
+    as_text,
     published,
     rows_of_runs,
     scenario_of,
@@ -29,6 +31,13 @@ def test_a_row_has_exactly_the_keys_of_the_contract_the_median_and_every_repeat(
     assert first["write_gap_s"] == 3.5
     assert first["passed"]
     assert [(repeat["n"], repeat["write_gap_s"]) for repeat in first["repeats"]] == [(1, 3.0), (2, 9.0), (3, 3.5)]
+
+
+def test_the_file_is_a_list_with_a_row_to_a_line() -> None:
+    rows, _ = rows_of_runs(RUNS)
+    text = as_text(rows)
+    assert json.loads(text) == rows
+    assert len(text.splitlines()) == len(rows) + 2
 
 
 def test_one_repeat_that_lost_something_fails_the_row() -> None:
