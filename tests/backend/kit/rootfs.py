@@ -29,13 +29,14 @@ mount --rbind /dev "$2/root/dev"
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$2/root/dev/shm"
 mkdir -p "$2/root/scratch"
 mount --bind "$2/scratch" "$2/root/scratch"
-echo "127.0.0.1 localhost" > "$2/root/etc/hosts"
+cat "$2/hosts" > "$2/root/etc/hosts"
 user=$3 root=$2/root; shift 3
 chroot --userspec="$user" "$root" "$@" &
 # This shell stays as the namespace's first process: a change of user would lose the order to die.
 wait $!
 """
 
+LOCALHOST = "127.0.0.1 localhost\n"
 LOWEST_PORT = 16_000  # above what the machine's own services are likely to have
 BLOCK, CLAIM = 128, "appstack-tests-ports"
 _left: list[int] = []  # of the blocks that this process has claimed
@@ -90,18 +91,29 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def enter_network(pid: int) -> list[str]:
+    """What a command begins with that is to have the network of a process."""
+    return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+
+
 @dataclass(slots=True)
 class Box:
-    """A place to run one image: its own scratch folder, seen as /scratch, and its numeric user."""
+    """A place to run one image: its own scratch folder, seen as /scratch, and its numeric user.
+
+    It has the machine's network, or that of the process `network`, and knows the names in `hosts`.
+    """
 
     image: str
     user: int
     folder: Path
+    network: int = 0
+    hosts: str = LOCALHOST
 
     def __post_init__(self) -> None:
         for name in ("upper", "work", "root", "scratch"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         shutil.chown(self.folder / "scratch", self.user, self.user)
+        (self.folder / "hosts").write_text(self.hosts)
 
     def write(self, name: str, text: str) -> str:
         """A file under /scratch that the server may read and write."""
@@ -117,9 +129,10 @@ class Box:
 
     def command(self, args: Sequence[str]) -> list[str]:
         # The server dies with the process that started it, even if that is killed.
-        enter = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
+        network = enter_network(self.network) if self.network else []
         return [
-            *enter,
+            *("setpriv", "--pdeathsig", "KILL", *network),
+            *("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"),
             *("sh", "-c", ENTER, "sh", str(rootfs(self.image)), str(self.folder)),
             f"{self.user}:{self.user}",
             *args,
