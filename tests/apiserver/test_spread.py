@@ -77,47 +77,53 @@ async def come_back(stage: Stage, pod: Object) -> None:
     await stage.put_status("Pod", POD, pod["status"])
 
 
-async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converge, "datetime", Clock)
-    async with staging(world, api, "spread") as stage:
+@asynccontextmanager
+async def sharing_a_node(world: World, api: Api, name: str) -> AsyncIterator[tuple[Stage, Object]]:
+    """A healthy stack of which one pod of the API has just come to the node of the other; a third node is free."""
+    async with staging(world, api, name) as stage:
         await stage.make_stack(SPEC)
         await stage.reach_health()
         await stage.settle_on_nodes()
         async with a_shared_node(stage), a_free_node(stage):
-            pod = await stage.get("Pod", POD)
             await let_go(stage, 1)
-            # It has just come; then a budget has its word.
-            conditions, is_sent = await look_later(stage)
-            assert (conditions["HighlyAvailable"]["reason"], is_sent) == ("SharedNode", False)
-            await let_go(stage, 0)
-            deployment = await stage.get("Deployment", API)
-            for seconds in (40, 100, 1000):
-                conditions, is_sent = await look_later(stage, seconds=seconds)
-                assert not is_sent
-                assert "Reconciling" not in conditions
-                assert stage.delay_seconds == LOOK_SECONDS, "soon, and no hammering"
-            after = await stage.get("Deployment", API)
-            assert after["metadata"]["resourceVersion"] == deployment["metadata"]["resourceVersion"], "it was no move"
-            await let_go(stage, 1)
-            assert (await look_later(stage, seconds=50))[1]
-            assert (await noted(stage)).split()[1:] == [pod["metadata"]["uid"], "1"]
-            events: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
-            notes = [each["note"] for each in events if each["reason"] == "PodMoved"]
-            assert len(notes) == 1
-            assert POD in notes[0]
-            assert NODES[2] in notes[0]
+            yield stage, await stage.get("Pod", POD)
 
-            # It lands on the same node again: for five minutes it stays there, and nothing is written.
-            await come_back(stage, pod)
-            await let_go(stage, 1)
-            await look_later(stage, seconds=55)
-            before = await noted(stage)
-            for minutes in (2, 3, 4):
-                assert not (await look_later(stage, minutes=minutes))[1]
-            assert await noted(stage) == before
-            assert (await look_later(stage, minutes=7))[1]
-            assert (await noted(stage)).endswith(" 2"), "it stays for longer the next time"
-            await come_back(stage, pod)
+
+async def test_a_pod_on_a_shared_node_is_moved_once(world: World, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converge, "datetime", Clock)
+    async with sharing_a_node(world, api, "spread") as (stage, pod):
+        # It has just come; then a budget has its word.
+        conditions, is_sent = await look_later(stage)
+        assert (conditions["HighlyAvailable"]["reason"], is_sent) == ("SharedNode", False)
+        await let_go(stage, 0)
+        deployment = await stage.get("Deployment", API)
+        for seconds in (40, 100, 1000):
+            conditions, is_sent = await look_later(stage, seconds=seconds)
+            assert not is_sent
+            assert "Reconciling" not in conditions
+            assert stage.delay_seconds == LOOK_SECONDS, "soon, and no hammering"
+        after = await stage.get("Deployment", API)
+        assert after["metadata"]["resourceVersion"] == deployment["metadata"]["resourceVersion"], "it was no move"
+        await let_go(stage, 1)
+        assert (await look_later(stage, seconds=50))[1]
+        assert (await noted(stage)).split()[1:] == [pod["metadata"]["uid"], "1"]
+        events: list[Object] = (await stage.ask("GET", EVENT.path(stage.namespace)))["items"]
+        notes = [each["note"] for each in events if each["reason"] == "PodMoved"]
+        assert len(notes) == 1
+        assert POD in notes[0]
+        assert NODES[2] in notes[0]
+
+        # It lands on the same node again: for five minutes it stays there, and nothing is written.
+        await come_back(stage, pod)
+        await let_go(stage, 1)
+        await look_later(stage, seconds=55)
+        before = await noted(stage)
+        for minutes in (2, 3, 4):
+            assert not (await look_later(stage, minutes=minutes))[1]
+        assert await noted(stage) == before
+        assert (await look_later(stage, minutes=7))[1]
+        assert (await noted(stage)).endswith(" 2"), "it stays for longer the next time"
+        await come_back(stage, pod)
 
 
 async def test_another_drain_soon_after_a_move_is_answered_at_once(
@@ -125,21 +131,15 @@ async def test_another_drain_soon_after_a_move_is_answered_at_once(
 ) -> None:
     """It was taken for what the move had led to, and the stack stayed without its spread for five minutes."""
     monkeypatch.setattr(converge, "datetime", Clock)
-    async with staging(world, api, "spread-again") as stage:
-        await stage.make_stack(SPEC)
-        await stage.reach_health()
-        await stage.settle_on_nodes()
-        async with a_shared_node(stage), a_free_node(stage):
-            pod = await stage.get("Pod", POD)
-            await let_go(stage, 1)
-            assert (await look_later(stage, seconds=50))[1]
-            await come_back(stage, {**pod, "spec": {**pod["spec"], "nodeName": NODES[2]}})
-            assert (await look_later(stage, seconds=55))[0]["HighlyAvailable"]["status"] == "True"
-            await come_back(stage, pod)
-            await let_go(stage, 1)
-            assert (await look_later(stage, seconds=60))[1]
-            assert (await noted(stage)).endswith(" 1"), "a row of moves begins anew"
-            await come_back(stage, pod)
+    async with sharing_a_node(world, api, "spread-again") as (stage, pod):
+        assert (await look_later(stage, seconds=50))[1]
+        await come_back(stage, {**pod, "spec": {**pod["spec"], "nodeName": NODES[2]}})
+        assert (await look_later(stage, seconds=55))[0]["HighlyAvailable"]["status"] == "True"
+        await come_back(stage, pod)
+        await let_go(stage, 1)
+        assert (await look_later(stage, seconds=60))[1]
+        assert (await noted(stage)).endswith(" 1"), "a row of moves begins anew"
+        await come_back(stage, pod)
 
 
 async def test_without_the_right_to_list_nodes_the_condition_says_so(
