@@ -121,7 +121,7 @@ pytest:
 	@PATH="$$($(BIN)/lab bin):$$PATH" $(BIN)/pytest $(TESTS) --cluster-name appstack-test $(KIND_OPTIONS) $(PYTEST_ARGS)
 
 chaos: lab-only venv ## Faults under load on the cluster of `make up`, whose catalogue it empties: ROWS=a,b REPEATS=3 (resumes); FRESH=1 forgets old runs; CHAOS_ARGS=--compare
-	@$(if $(FRESH),rm -rf build/chaos/runs,:)
+	@$(if $(FRESH),rm -rf build/chaos/runs/*/*/,:)
 	@$(BIN)/python -m tests.chaos --cluster-name=$(call quoted,$(KIND_NAME)) --namespace=$(call quoted,$(NAMESPACE)) --rows "$(ROWS)" --repeats $(or $(REPEATS),3) $(CHAOS_ARGS)
 
 soak: lab-only venv ## Is a healthy primary ever taken for a lost one? MINUTES=60 of load, pauses and slow nodes: build/soak.json

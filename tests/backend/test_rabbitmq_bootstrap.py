@@ -145,7 +145,7 @@ def test_an_emptied_first_node_is_forgotten_and_joins_the_cluster_that_runs(node
     first.lose_volume()
     first.begin()
     first.wait_until_it_says(STARTED)
-    assert clusters(nodes) == before
+    wait_until(lambda: clusters(nodes) == before, "all three are in the one cluster of before", START_SECONDS)
     assert first.has_said(FORGETS), "it would be refused as the node that it was"
 
 
@@ -166,4 +166,4 @@ def test_an_emptied_first_node_that_reaches_nobody_founds_no_cluster_and_joins_o
     finally:
         hosts.mend(first.address)
     first.wait_until_it_says(STARTED)
-    assert clusters(nodes) == before
+    wait_until(lambda: clusters(nodes) == before, "all three are in the one cluster of before", START_SECONDS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,7 +13,7 @@ import pytest
 from psycopg.errors import StatementCompletionUnknown
 
 from appstack_backend import schema
-from appstack_backend.database import Database
+from appstack_backend.database import BARRIER, Database
 from appstack_backend.errors import DatabaseUnavailable
 from tests.backend.kit import servers
 from tests.backend.kit.processes import wait_until
@@ -47,9 +49,27 @@ class Primary:
         """Commits wait meanwhile."""
         self._set("SET synchronous_standby_names = 'nobody'")
         try:
+            self._wait_until_commits_wait()
             yield
         finally:
             self.let_go()
+
+    def _wait_until_commits_wait(self) -> None:
+        """A changed setting is in force once a process beside has read it, which takes its time."""
+        with psycopg.connect(self.dsn, autocommit=True) as probe, ThreadPoolExecutor(1) as pool:
+
+            def commit() -> None:
+                while not is_waiting.is_set():
+                    probe.execute(BARRIER)
+
+            is_waiting = Event()
+            committing = pool.submit(commit)
+            try:
+                wait_until(lambda: self.has_waiting, "a commit waits", HANG_SECONDS)
+            finally:
+                is_waiting.set()
+            wait_until(lambda: self.end_wait(CANCEL), "it is ended", HANG_SECONDS)
+            committing.result(HANG_SECONDS)
 
     def let_go(self) -> None:
         """What waits is acknowledged, as when the standby is back."""

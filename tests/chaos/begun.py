@@ -61,10 +61,10 @@ def key_of(each: Begun) -> tuple[str, str]:
 
 
 def in_words(each: Begun) -> str:
-    """node-cut of 2026-12-01T02:46, after its strike: interrupted."""
-    when = "after" if each["struck"] else "before"
+    """node-cut of 2026-12-01T02:46, whose strike had begun: interrupted."""
+    when = "whose strike had begun" if each["struck"] else "before its strike"
     why = each["why"] or "killed, or still under way"
-    return f"{each['scenario']} of {each['date'][:16]}, {when} its strike: {why}"
+    return f"{each['scenario']} of {each['date'][:16]}, {when}: {why}"
 
 
 def in_short(found: Iterable[Begun]) -> str:

@@ -99,10 +99,12 @@ def bring_queues_to(site: Site, node: str) -> None:
     """Have every quorum queue led by the pod on this node: where they are led decides for how long publishers wait."""
     pod = next(each["metadata"]["name"] for each in site.pods("rabbitmq") if each["spec"]["nodeName"] == node)
     deadline = time.monotonic() + 120
-    while site.queue_leader() != pod:
+    while True:
+        site.kubectl("exec", "-n", site.namespace, pod, "--", "rabbitmqctl", "eval", LEAD_ALL)
+        if site.queue_leader() == pod:
+            return
         if time.monotonic() > deadline:
             raise Trouble(f"the queues are not led by {pod}")
-        site.kubectl("exec", "-n", site.namespace, pod, "--", "rabbitmqctl", "eval", LEAD_ALL)
         time.sleep(1)
 
 

@@ -154,7 +154,7 @@ def perform(
     load.wait_until_steady()
     check_victim(victim, scenario, site)
     where = patiently(lambda: site.places(victim))
-    check_operator(scenario, where)
+    check_places(scenario, where)
     with Watch(site, target.amqp_url) as watch:
         time.sleep(BASELINE_SECONDS)
         trace.note(struck=True)
@@ -181,8 +181,12 @@ def check_victim(victim: Victim, scenario: Scenario, site: Site) -> None:
         raise Trouble(f"not {victim.pod} but {now.pod} would be struck since the load has started: run it again")
 
 
-def check_operator(scenario: Scenario, where: dict[str, Any]) -> None:
-    """Raise Trouble if the operator that leads is not where its row says: a Lease moves, too."""
+def check_places(scenario: Scenario, where: dict[str, Any]) -> None:
+    """Raise Trouble if somebody is not where the row says: a Lease moves, too, and a pod may have been made anew."""
+    if scenario.is_of_node and (where["rabbitmq"] != where["victim"] or where["victim"] not in where["api"]):
+        raise Trouble(
+            f"the queue is led on {where['rabbitmq']}, the API is on {' and '.join(where['api'])}: run it again"
+        )
     is_on_it = where["operator"] == where["victim"]
     if (scenario.spares_operator and (is_on_it or not where["operator"])) or (
         scenario.operator == "on the lost node" and not is_on_it

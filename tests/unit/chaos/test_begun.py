@@ -110,8 +110,8 @@ def test_a_repeat_without_a_result_tells_what_it_was_of_and_outlives_the_one_tha
     found = unended(tmp_path, [])
     about = {"scenario": SIGKILL.name, "date": "2026-12-01T02:00:00+00:00", "commit": "abc"}
     assert found == [{**about, "images": mark_of({"images": IMAGES}), "struck": struck, "why": why}]
-    when = "after" if struck else "before"
-    assert in_words(found[0]) == f"{SIGKILL.name} of 2026-12-01T02:00, {when} its strike: {why}"
+    when = "whose strike had begun" if struck else "before its strike"
+    assert in_words(found[0]) == f"{SIGKILL.name} of 2026-12-01T02:00, {when}: {why}"
 
     again = begin(place, strike, monkeypatch, minute=5)
     assert json.loads((place / "result.json").read_text()) == again

@@ -40,20 +40,40 @@ def test_who_was_never_served_again_is_said_to_be() -> None:
     assert "| **never** (4) |" in told(*runs)
 
 
-def test_a_client_that_nobody_measured_is_left_out() -> None:
+def test_a_figure_that_could_not_be_taken_is_no_figure_that_nobody_asked_for() -> None:
     run = a_run(3.0, "2026-11-24T10:00")
-    run["rows"][3]["write_gap_s"] = None
+    run["rows"][3] |= {"write_gap_s": None, "aim": {"lost_acked": 0.0}}
     assert "| 3.0 (4) | - | - | 3.0 (4) |" in told(run)
+    run["rows"][3]["aim"] = run["rows"][0]["aim"]
+    assert "| 3.0 (4) | - | - | **never** (4) |" in told(run)
 
 
-def test_the_verdict_counts_what_was_lost() -> None:
-    bad = a_run(3.0, "2026-11-24T10:00", lost_acked=2, duplicated=1, isolated_ack_s=3.61)
-    redis = {**bad["rows"][0], "service": "redis", "lost_acked": 7}
-    text = told({**bad, "rows": [*bad["rows"], redis, {**redis, "client": "reconnecting", "lost_acked": 0}]})
-    # Of PostgreSQL and the API, by both kinds of client.
-    assert "**1 runs: 8 acknowledged PostgreSQL writes, confirmed messages and accepted rows lost, 4 done twice" in text
-    assert "acknowledged for 3.6 s.**" in text
-    assert "lost 7 keys" in text
+def test_a_service_that_the_fault_should_leave_alone_is_shown_where_it_did_not() -> None:
+    run = a_run(3.0, "2026-11-24T10:00")
+    for gap, cell in ((1.9, "-"), (26.6, "**26.6** (2)")):
+        redis = {**run["rows"][0], "service": "redis", "write_gap_s": gap, "aim": {"write_gap_s": 2.0}}
+        rows = [*run["rows"], redis, {**redis, "client": "reconnecting"}]
+        assert f"{KILLED} 3.0 (4) | {cell} | - | 3.0 (4) |" in told({**run, "rows": rows})
+
+
+def test_the_verdict_counts_what_was_lost_in_all_repeats_together() -> None:
+    """A row itself tells of its worst repeat."""
+    runs = []
+    for number, isolated in enumerate((0.0, 3.61, 0.0)):
+        bad = a_run(3.0, f"2026-11-24T1{number}:00", lost_acked=2, duplicated=1, isolated_ack_s=isolated)
+        redis = {**bad["rows"][0], "service": "redis", "lost_acked": 7}
+        runs.append({**bad, "rows": [*bad["rows"], redis, {**redis, "client": "reconnecting", "lost_acked": 0}]})
+    text = told(*runs)
+    # In three runs, of PostgreSQL and the API, by both kinds of client.
+    assert (
+        "**3 runs: 24 acknowledged PostgreSQL writes, confirmed messages and accepted rows lost, 12 done twice" in text
+    )
+    assert "acknowledged for 3.6 s at most.**" in text
+    assert "lost 21 keys" in text
+
+
+def test_that_nobody_was_inside_a_cut_is_not_said_to_be_no_acknowledgement() -> None:
+    assert "a cut-off" not in told(*RUNS)
 
 
 def test_it_tells_how_many_messages_were_delivered_again_in_the_worst_run() -> None:

@@ -19,7 +19,7 @@ from tests.chaos import __main__ as chaos
 from tests.chaos import run, scorecard
 from tests.chaos.clients import api, rabbitmq, redis, sql
 from tests.chaos.load import STEADY
-from tests.chaos.run import check_operator, check_victim, prepare_operator
+from tests.chaos.run import check_places, check_victim, prepare_operator
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Site, Trouble, Victim
 
@@ -121,7 +121,19 @@ def test_an_operator_that_leads_elsewhere_than_its_row_says_is_no_repeat_of_it(
     name: str, operator: str, is_refused: bool
 ) -> None:
     with pytest.raises(Trouble, match="run it again") if is_refused else nullcontext():
-        check_operator(SCENARIOS[name], {"victim": "n1", "operator": operator})
+        check_places(SCENARIOS[name], {"victim": "n1", "operator": operator, "rabbitmq": "n1", "api": ["n1", "n2"]})
+
+
+@pytest.mark.parametrize(("name", "rabbitmq", "api", "is_refused"), [
+    ("node-cut", "n1", ["n1", "n2"], False), ("node-cut", "n2", ["n1", "n2"], True),
+    ("node-cut", "n1", ["n2", "n3"], True), ("redis-master-frozen", "n2", ["n2", "n3"], False),
+])  # fmt: skip
+def test_an_api_or_a_queue_that_is_not_on_the_lost_node_is_no_repeat_either(
+    name: str, rabbitmq: str, api: list[str], is_refused: bool
+) -> None:
+    where = {"victim": "n1", "operator": "n2", "rabbitmq": rabbitmq, "api": api}
+    with pytest.raises(Trouble, match="run it again") if is_refused else nullcontext():
+        check_places(SCENARIOS[name], where)
 
 
 @pytest.mark.parametrize(("name", "is_moved"), [("node-cut", True), ("redis-master-frozen", False)])
