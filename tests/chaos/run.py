@@ -61,6 +61,7 @@ def execute(scenario: Scenario, site: Site, directory: Path) -> dict[str, Any]:
         trace.note(why=in_a_line(error) if isinstance(error, Exception) else "interrupted")
         raise
     trace.end()
+    time.sleep(scenario.rest_seconds)  # what was found is kept by now
     return result
 
 
@@ -166,7 +167,6 @@ def perform(
     except (Trouble, *TROUBLE) as error:
         trouble = trouble or in_a_line(error)
     (directory / "final.txt").write_text("".join(to_line(operation) + "\n" for operation in final))
-    time.sleep(scenario.rest_seconds)
     return read_histories(load.histories()), final, watch, marks, victim, where, trouble
 
 

@@ -82,6 +82,18 @@ def test_a_repeat_that_ends_leaves_its_result_and_no_trace(tmp_path: Path, monke
     assert unended(tmp_path, []) == []
 
 
+def test_a_repeat_rests_once_its_result_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "api-server-down" / "1"
+    rested: list[tuple[float, bool, list[Any]]] = []
+
+    def sleep(seconds: float) -> None:
+        rested.append((seconds, (place / "result.json").exists(), unended(tmp_path, [])))
+
+    monkeypatch.setattr("tests.chaos.run.time.sleep", sleep)
+    begin(place, strike, monkeypatch, scenario=SCENARIOS["api-server-down"])
+    assert rested == [(60.0, True, [])]
+
+
 def test_clients_are_told_of_the_pooler_once_the_stack_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[object] = []
 
