@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.chaos.judgements import worst_of
-from tests.chaos.scorecard import IDENTITY, TIMES, keeps_promises, rank, scenario_of
+from tests.chaos.scorecard import IDENTITY, NEWER_COUNTS, TIMES, keeps_promises, rank, scenario_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,8 +108,8 @@ def is_near(one: float | None, other: float | None, least_seconds: float) -> boo
 def missed(row: Row) -> dict[str, str]:
     """Which limits a row is beyond, each with its figure in words."""
     figures = {key: row[key] for key in (*TIMES, "failed_requests")}
-    if (reads := worst_of(row, "failed_reads")) is not None:  # told apart in newer repeats alone
-        figures["failed_reads"] = reads
+    newer = {key: worst_of(row, key) for key in NEWER_COUNTS}  # not told by older repeats
+    figures |= {key: worst for key, worst in newer.items() if worst is not None}
     limits = {key: limit for key, limit in row["aim"].items() if key in figures}
     return {key: f"{key} {figures[key]} > {limit:g}" for key, limit in limits.items() if rank(figures[key]) > limit}
 

@@ -33,6 +33,7 @@ STEADY = (
     "api-reconnecting-writer",
     "api-held",
     "api-reconnecting",
+    "api-retrying",
     "api-import",
 )
 # Inside a node that is cut off, each held to a server there.

@@ -92,6 +92,7 @@ def rows_of(
                 "write_gap_s": gaps.write_gap(writers(ours, service, client), marks.window),
                 "read_gap_s": gaps.read_gap(readers(ours, service, client), marks.window),
                 "failed_reads": failed_reads(ours, client, marks) if service == "api" else None,
+                **(retrying(ours, marks) if (service, client) == ("api", "reconnecting") else {}),
                 "redelivered": redelivered(ours) if (service, client) == ("rabbitmq", "held") else None,
                 "lost_acked": size(mine, Fault.LOST),
                 "duplicated": size(mine, Fault.DUPLICATED),
@@ -176,6 +177,14 @@ def failed_reads(history: Iterable[Operation], client: str, marks: Marks) -> int
     return gaps.failed(readers(history, "api", client), marks.window)
 
 
+def retrying(history: Iterable[Operation], marks: Marks) -> Row:
+    """What a reader of the API meets that tries again over new connections, as docs/api.md tells clients to."""
+    return {
+        "retrying_read_gap_s": gaps.read_gap(readers(history, "api", "retrying"), marks.window),
+        "retrying_failed_reads": failed_reads(history, "retrying", marks),
+    }
+
+
 def belongs(finding: Finding, client: str) -> bool:
     """Whose promise was broken: clients on the cut-off side hold their connections, and so does who sends feeds."""
     return ("-reconnecting" in finding.key) is (client == "reconnecting")
@@ -198,6 +207,8 @@ def aim_of(scenario: Scenario, service: str, client: str) -> dict[str, float]:
     aim["read_gap_s"] = UNTOUCHED if service == "api" else scenario.aim(service)
     if service == "api" and not scenario.is_of_two:
         aim["failed_reads"] = 0.0
+        if client == "reconnecting":
+            aim["retrying_failed_reads"] = 0.0
     if service == "api" and scenario.zero_failed:
         aim["failed_requests"] = 0.0
     if client == "held" and service in scenario.isolated:

@@ -41,10 +41,12 @@ COUNTS = ("failed_requests", "lost_acked", "duplicated", "slow_requests")
 IDENTITY = ("fault", "role", "operator", "service", "client")
 SCENARIO_OF = {(each.fault, each.role, each.operator): name for name, each in SCENARIOS.items()}
 OF_REPEAT = (*TIMES, *COUNTS, "passed", "promises_kept", "other_findings")
+NEWER_COUNTS = ("failed_reads", "retrying_failed_reads")  # of users of the API, where the repeats tell them
 OF_NEWER_REPEAT = (
     "isolated_stale_s",
     "masters",
-    "failed_reads",
+    *NEWER_COUNTS,
+    "retrying_read_gap_s",
     "redelivered",
     "conditions",
 )  # not in runs that are older than these figures
@@ -75,13 +77,13 @@ def combined(members: Sequence[tuple[Run, Row]]) -> Row:
     middle = sorted(rows, key=lambda row: rank(row["write_gap_s"]))[len(rows) // 2]
     figures = {key: middle_of(row[key] for row in rows if key not in not_asked(row, aim)) for key in TIMES}
     figures |= {key: max(row[key] for row in rows) for key in COUNTS}
-    reads = [row["failed_reads"] for row in rows if row.get("failed_reads") is not None]
+    told = {key: [row[key] for row in rows if row.get(key) is not None] for key in NEWER_COUNTS}
+    newer = {key: max(counts) for key, counts in told.items() if counts}
     whole = {
         **{key: rows[-1][key] for key in ("fault", "service", "role", "operator", "client", "aim")},
         **figures,
         "conditions": middle["conditions"] if "conditions" in middle else middle["conditions_of_row"],
-        "passed": keeps_aim({**figures, **({"failed_reads": max(reads)} if reads else {})}, rows[-1])
-        and all(keeps_promises(row) for row in rows),
+        "passed": keeps_aim({**figures, **newer}, rows[-1]) and all(keeps_promises(row) for row in rows),
         "repeats": [
             {
                 "date": run["date"],

@@ -42,6 +42,7 @@ CLIENTS = {
     "api-reconnecting-writer": "api.write_reconnecting",
     "api-held": "api.read_held",
     "api-reconnecting": "api.read_reconnecting",
+    "api-retrying": "api.read_retrying",
     "api-import": "api.send_feeds",
 }
 

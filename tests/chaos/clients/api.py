@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 RHYTHM_SECONDS = 0.2
 ANSWER_SECONDS = 10.0  # a user's patience; slow is counted apart
+# What docs/api.md tells clients to do about a lost node: hang up soon, and try anew, over a connection of its own.
+RETRYING = httpx.Timeout(2.0, connect=0.5)
+BETWEEN_ATTEMPTS_SECONDS = 0.05
 SKU = "CHAOS-REGISTER"
 # Who writes which register: nobody else does, and by its name a broken promise is told of its kind of client.
 REGISTERS = {"api-writer": SKU, "api-reconnecting-writer": f"{SKU}-reconnecting"}
@@ -33,6 +36,35 @@ def client_of(target: Target, *, is_held: bool) -> httpx.Client:
         timeout=httpx.Timeout(ANSWER_SECONDS, connect=2.0),
         limits=httpx.Limits(max_keepalive_connections=1 if is_held else 0),
     )
+
+
+class Retrying(httpx.BaseTransport):
+    """Asks anew for as long as a user waits, whenever nobody answers, or somebody that cannot (5xx).
+
+    For what may be repeated alone; `inner` keeps no connection. Raises what the last attempt raised.
+    """
+
+    def __init__(self, inner: httpx.BaseTransport, patience_seconds: float = ANSWER_SECONDS) -> None:
+        self.inner, self.patience_seconds = inner, patience_seconds
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """One request of a user; each attempt has the limits of the client."""
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                answer = self.inner.handle_request(request)
+                answer.read()
+            except httpx.TransportError:
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                if not answer.is_server_error or time.monotonic() >= deadline:
+                    return answer
+                answer.close()
+            time.sleep(BETWEEN_ATTEMPTS_SECONDS)
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 def write_held(recorder: Recorder, target: Target) -> None:
@@ -86,6 +118,18 @@ def read_held(recorder: Recorder, target: Target) -> None:
 def read_reconnecting(recorder: Recorder, target: Target) -> None:
     """Over a new connection each time."""
     read(recorder, client_of(target, is_held=False))
+
+
+def read_retrying(recorder: Recorder, target: Target) -> None:
+    """As docs/api.md tells clients to."""
+    no_pool = httpx.Limits(max_keepalive_connections=0)
+    http = httpx.Client(
+        base_url=target.api_url,
+        headers={"Authorization": f"Bearer {target.api_token}"},
+        timeout=RETRYING,
+        transport=Retrying(httpx.HTTPTransport(limits=no_pool)),
+    )
+    read(recorder, http)
 
 
 def read(recorder: Recorder, http: httpx.Client) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.chaos.watch import Change
+
 
 def a_run(gap: float, date: str, **changes: Any) -> dict[str, Any]:
     figures = {
@@ -47,3 +49,13 @@ OLD, NEW = {"commit": "0ld", "images": {"redis": "r:1"}}, {"commit": "n3w", "ima
 
 def without(found: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in keys}
+
+
+# A stack that was whole, and is again 20 s after a fault at 100.
+CHANGES = [
+    Change(90, "HighlyAvailable", "True", "Healthy"),
+    Change(91, "primary", "shop-postgres-0", "role"),
+    Change(104, "HighlyAvailable", "False", "NoPrimary"),
+    Change(106, "primary", "shop-postgres-1", "role"),
+    Change(120, "HighlyAvailable", "True", "Healthy"),
+]

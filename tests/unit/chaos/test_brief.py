@@ -21,7 +21,14 @@ def told(*runs: dict[str, Any]) -> str:
 def test_a_kind_of_fault_shows_its_worst_median_and_the_aim() -> None:
     aim = {"write_gap_s": 4.0, "read_gap_s": 2.0, "lost_acked": 0.0}
     runs = [a_run(3.0, "2026-11-24T10:00", aim=aim), a_run(3.4, "2026-11-24T11:00", aim=aim)]
-    assert f"{KILLED} 3.2 (4) | - | - | 3.2 (4) | 0.1 (2) | 2 | 4 of 4 | 2 |" in told(*runs)
+    assert f"{KILLED} 3.2 (4) | - | - | 3.2 (4) | 0.1 (2) | 2 | - | 4 of 4 | 2 |" in told(*runs)
+
+
+def test_who_tried_again_is_shown_by_the_worst_repeat() -> None:
+    runs = [a_run(3.0, f"2026-11-24T1{number}:00") for number in range(3)]  # the last one had nobody who did
+    for run, gap, failed in zip(runs, (1.2, 0.4), (0, 1), strict=False):
+        run["rows"][0] |= {"retrying_read_gap_s": gap, "retrying_failed_reads": failed}
+    assert "| 2 | 1.2 s, 1 failed | 4 of 4 | 3 |" in told(*runs)
 
 
 def test_what_misses_its_aim_is_bold_and_counted() -> None:
@@ -29,7 +36,7 @@ def test_what_misses_its_aim_is_bold_and_counted() -> None:
     slow["rows"] = [row if row["client"] == "held" else {**row, "write_gap_s": 3.0} for row in slow["rows"]]
     slow["rows"] = [{**row, "passed": row["write_gap_s"] <= 4} for row in slow["rows"]]
     text = told(slow)
-    assert f"{KILLED} **9.0** (4) | - | - | **9.0** (4) | - | 2 | 2 of 4 | 1 |" in text
+    assert f"{KILLED} **9.0** (4) | - | - | **9.0** (4) | - | 2 | - | 2 of 4 | 1 |" in text
     assert "2 of 4 rows keep their aim." in text
 
 

@@ -12,112 +12,28 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.chaos.clients import api, rabbitmq, redis, sql
+from tests.chaos.clients import rabbitmq, redis, sql
 from tests.chaos.clients.__main__ import CLIENTS
 from tests.chaos.clients.lists import LIST_LENGTH, TICK_SECONDS
-from tests.chaos.clients.record import Recorder
 from tests.chaos.clients.sql import outcome_of_commit
 from tests.chaos.clients.target import Postgres, Redis, Target
-from tests.chaos.history import Action, Operation, Outcome, read_history
+from tests.chaos.history import Action, Outcome, read_history
 from tests.chaos.load import ISOLATED, STEADY
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
-    from tests.chaos.clients.record import Result
+    from tests.chaos.clients.record import Recorder, Result
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = Postgres("10.0.0.1", "10.0.0.2", "", "", "")
-
-
-def test_each_writer_of_the_api_has_a_register_of_its_own() -> None:
-    writers = [f"{kind}{copy}" for kind in ("api-writer", "api-reconnecting-writer") for copy in ("", ".2", ".10")]
-    assert len({api.sku_of(name) for name in writers}) == 6
-
-
-class Shop(BaseHTTPRequestHandler):
-    """An API that keeps its connections, and notes over which one each request came."""
-
-    protocol_version = "HTTP/1.1"
-    asked: ClassVar[list[tuple[str, str, int]]] = []
-
-    def answer(self) -> None:
-        self.asked.append((self.command, self.path, self.client_address[1]))
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = b'{"price": "1.00"}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_PUT = do_DELETE = answer
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@pytest.fixture
-def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    monkeypatch.setattr(api, "RHYTHM_SECONDS", 0.01)
-    Shop.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
-    threading.Thread(target=server.serve_forever).start()
-    yield Target(PLACE, Redis([], "", "", ""), "", f"http://127.0.0.1:{server.server_port}", "token")
-    server.shutdown()
-    server.server_close()
-
-
-def work(
-    name: str, directory: Path, target: Target, monkeypatch: pytest.MonkeyPatch, requests: int = 8
-) -> list[Operation]:
-    """What a client of the API writes down of its first requests."""
-    _, _, function = CLIENTS[name].partition(".")
-    recorder = Recorder(name, directory / f"{name}.jsonl")
-    attempt = recorder.attempt
-
-    def counted(*words: Any) -> bool:
-        if len(Shop.asked) == requests - 1:
-            recorder.stop.set()
-        return attempt(*words)
-
-    monkeypatch.setattr(recorder, "attempt", counted)
-    getattr(api, function)(recorder, target)
-    return list(read_history(recorder.path))
-
-
-@pytest.mark.parametrize(("name", "connections"), [("api-writer", 1), ("api-reconnecting-writer", 8)])
-def test_a_writer_of_the_api_holds_its_connection_or_opens_a_new_one_for_each_write(
-    name: str, connections: int, recorder: Recorder, shop: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = work(name, recorder.path.parent, shop, monkeypatch)
-    assert [(o.client, o.action, o.key, o.value, o.outcome) for o in told] == [
-        (name, Action.WRITE, api.sku_of(name), number, Outcome.OK) for number in range(1, 9)
-    ]
-    assert {(method, path) for method, path, _ in Shop.asked} == {("PUT", f"/v1/products/{api.sku_of(name)}")}
-    assert len({port for _, _, port in Shop.asked}) == connections
-
-
-@pytest.mark.parametrize("name", ["api-held", "api-reconnecting"])
-def test_a_reader_of_the_api_reads_what_both_writers_write(
-    name: str, recorder: Recorder, shop: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = work(name, recorder.path.parent, shop, monkeypatch)
-    read = Counter(o.key for o in told if o.action is Action.READ)
-    assert read == {api.sku_of("api-writer"): 2, api.sku_of("api-reconnecting-writer"): 2}
-
-
-def test_a_run_begins_with_no_register_of_an_earlier_one(shop: Target) -> None:
-    api.prepare(shop)
-    kinds = ("api-writer", "api-reconnecting-writer")
-    written = {api.sku_of(f"{kind}{copy}") for kind in kinds for copy in ("", *(f".{n}" for n in range(2, 11)))}
-    assert {(method, path) for method, path, _ in Shop.asked} == {("DELETE", f"/v1/products/{sku}") for sku in written}
 
 
 def test_every_client_of_the_load_is_known() -> None:
@@ -241,15 +157,6 @@ def test_a_writer_numbers_its_elements_by_the_clock_that_its_readers_see(
     write(cast("Recorder", Thrice()), Target(PLACE, Redis([], "", "", ""), "", "", ""))
     assert [key.rpartition("/")[2] for key in keys] == ["1", "3", "3"]
     assert numbers == [120, 345, 346], "and none of them twice"
-
-
-@pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    """A client's history in this process, which ends on signals as before."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield Recorder("client", tmp_path / "client.jsonl")
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("silent", ["primary", "replica"])

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.chaos.history import Action, Operation, Outcome
 from tests.chaos.load import STEADY
-from tests.chaos.measure import CLIENTS, Marks, Row, conditions, recovered, role_changes, rows_of, timelines, writers
+from tests.chaos.measure import CLIENTS, Marks, Row, rows_of, timelines, writers
 from tests.chaos.page import page
 from tests.chaos.scenarios import SCENARIOS, SERVICES
-from tests.chaos.scorecard import rows_of_runs
-from tests.chaos.site import Unanswered, wait_until
-from tests.chaos.watch import Change, Watch, conditions_of
-
-if TYPE_CHECKING:
-    from tests.chaos.site import Site
+from tests.chaos.scorecard import NEWER_COUNTS, rows_of_runs
+from tests.unit.chaos.made_runs import CHANGES
 
 MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
 CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
 SIGKILL = SCENARIOS["postgres-primary-sigkill"]
 NODE_CUT = SCENARIOS["node-cut"]
+READERS = ("sql-reader", "redis-reader", "api-held", "api-reconnecting", "api-retrying")
 RECONNECTING = "CHAOS-REGISTER-reconnecting"
 
 
@@ -43,7 +38,7 @@ def run(outages: dict[str, float] | None = None) -> list[Operation]:
         **{name: (Action.APPEND, f"{name}/0") for name in ("sql-held", "sql-reconnecting")},
         **{name: (Action.APPEND, f"chaos/{name}/0") for name in ("redis-held", "redis-reconnecting")},
         **{name: (Action.PUBLISH, name) for name in ("rabbitmq-held", "rabbitmq-reconnecting")},
-        **dict.fromkeys(("sql-reader", "redis-reader", "api-held", "api-reconnecting"), (Action.PROBE, "any")),
+        **dict.fromkeys(READERS, (Action.PROBE, "any")),
         "api-writer": (Action.WRITE, "CHAOS-REGISTER"),
         "api-reconnecting-writer": (Action.WRITE, RECONNECTING),
     }
@@ -277,16 +272,35 @@ def test_users_requests_that_failed_or_were_slow_are_counted() -> None:
     assert (found["failed_requests"], found["slow_requests"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("reader", "client", "figure"),
+    [
+        ("api-held", "held", "failed_reads"),
+        ("api-reconnecting", "reconnecting", "failed_reads"),
+        ("api-retrying", "reconnecting", "retrying_failed_reads"),
+    ],
+)
 @pytest.mark.parametrize(("name", "allowed"), [
     ("postgres-primary-sigkill", False), ("node-cut", False), ("node-drained", False), ("nodes-drained", False),
     ("upgrade-redis", False), ("node-cut-two", True), ("node-cut-two-no-operator", True), ("node-crashed-two", True),
 ])  # fmt: skip
-def test_one_read_of_a_user_that_failed_fails_the_row_of_a_single_fault(name: str, allowed: bool) -> None:
-    bad = Operation("api-held", Action.READ, "CHAOS-REGISTER", None, 101.0, 101.1, Outcome.FAILED)
+def test_one_read_of_a_user_that_failed_fails_the_row_of_a_single_fault(
+    name: str, allowed: bool, reader: str, client: str, figure: str
+) -> None:
+    bad = Operation(reader, Action.READ, "CHAOS-REGISTER", None, 101.0, 101.1, Outcome.FAILED)
     rows = rows_of(SCENARIOS[name], [*run(), bad], final(run()), [], MARKS)
-    assert (row(rows, "api")["failed_reads"], row(rows, "api")["passed"]) == (1, allowed)
-    assert (row(rows, "api", "reconnecting")["failed_reads"], row(rows, "api", "reconnecting")["passed"]) == (0, True)
+    counts = {(each["client"], key): each.get(key) for each in rows if each["service"] == "api" for key in NEWER_COUNTS}
+    assert {place for place, count in counts.items() if count} == {(client, figure)}
+    failed = {each["client"] for each in rows if each["service"] == "api" and not each["passed"]}
+    assert failed == (set() if allowed else {client})
     assert row(rows, "postgres")["failed_reads"] is None
+
+
+def test_a_reader_that_tries_again_has_a_gap_of_its_own() -> None:
+    rows = rows_of(SIGKILL, run({"api-retrying": 3.0}), final(run()), [], MARKS)
+    found = row(rows, "api", "reconnecting")
+    assert (found["retrying_read_gap_s"], found["read_gap_s"]) == (pytest.approx(3.2), pytest.approx(0.2))
+    assert (found["retrying_failed_reads"], found["passed"]) == (0, True)
 
 
 def test_a_write_of_a_user_that_failed_is_no_failed_read() -> None:
@@ -294,97 +308,6 @@ def test_a_write_of_a_user_that_failed_is_no_failed_read() -> None:
     feed = Operation("api-import", Action.IMPORT, "api-import-1", 2000, 101.0, 101.1, Outcome.UNKNOWN)
     found = row(rows_of(SIGKILL, [*run(), bad, feed], final(run()), [], MARKS), "api")
     assert (found["failed_requests"], found["failed_reads"], found["passed"]) == (2, 0, True)
-
-
-CHANGES = [
-    Change(90, "HighlyAvailable", "True", "Healthy"),
-    Change(91, "primary", "shop-postgres-0", "role"),
-    Change(104, "HighlyAvailable", "False", "NoPrimary"),
-    Change(106, "primary", "shop-postgres-1", "role"),
-    Change(120, "HighlyAvailable", "True", "Healthy"),
-]
-
-
-def test_recovery_is_counted_from_the_mending_where_it_came_after_that() -> None:
-    assert recovered(CHANGES, MARKS) == 20.0
-    assert recovered(CHANGES, replace(MARKS, mended=115.0)) == 5.0
-    assert recovered(CHANGES, replace(MARKS, mended=125.0)) == 20.0
-
-
-def test_recovery_without_an_operator_is_counted_from_its_return_not_from_how_long_it_was_kept_away() -> None:
-    assert recovered(CHANGES, replace(MARKS, mended=105.0, returned=112.0)) == 8.0
-    assert recovered(CHANGES, replace(MARKS, returned=112.0)) == 8.0
-
-
-def test_a_stack_that_never_called_itself_otherwise_recovered_at_once_and_one_that_still_does_not_at_all() -> None:
-    assert recovered(CHANGES[:2], MARKS) == 0.0
-    assert recovered(CHANGES[:3], MARKS) is None
-
-
-def test_what_nobody_looked_at_has_no_time_of_recovery() -> None:
-    assert recovered(CHANGES[:2], MARKS, is_watched=False) is None
-    assert recovered(CHANGES, MARKS, is_watched=False) == 20.0
-    quiet = rows_of(SCENARIOS["node-cut-no-operator"], [], [], [], MARKS)
-    assert {row["recovered_s"] for row in quiet} == {None}
-
-
-def test_what_it_called_itself_after_the_end_of_the_run_is_no_part_of_it() -> None:
-    late = Change(MARKS.ended + 1, "HighlyAvailable", "False", "PodsNotReady")
-    assert recovered([*CHANGES, late], MARKS) == 20.0
-
-
-def test_what_came_and_went_while_nobody_could_look_shows_by_its_time_of_transition() -> None:
-    def stack(since: str) -> dict[str, Any]:
-        told = {"type": "HighlyAvailable", "status": "True", "reason": "Healthy", "lastTransitionTime": since}
-        return {"status": {"conditions": [told]}}
-
-    watch = Watch(cast("Site", None))
-    watch.note(90, conditions_of(stack("12:00:00")))
-    watch.note(100.5, conditions_of(stack("12:00:00")))
-    assert recovered(watch.changes, MARKS) == 0.0
-    watch.note(107, None)
-    assert watch.now("HighlyAvailable") == "Unknown"
-    watch.note(110, conditions_of(stack("12:10:04")))
-    assert (recovered(watch.changes, MARKS), watch.now("HighlyAvailable")) == (10.0, "True")
-
-
-def test_who_leads_the_queue_is_marked_as_it_moves_and_no_answer_is_no_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter(["shop-rabbitmq-0", "shop-rabbitmq-0", None, "", "shop-rabbitmq-2"])
-
-    def ask(*_: object) -> str:
-        if (answer := next(answers)) is None:
-            raise Unanswered("timed out")
-        return answer
-
-    monkeypatch.setattr("tests.chaos.watch.queue_leader", ask)
-    watch = Watch(cast("Site", None), "amqp://user:word@10.0.0.1:5672/")
-    for _ in range(5):
-        watch.look_at_queue()
-    assert [(each.kind, each.status) for each in watch.changes] == [
-        ("leader", "shop-rabbitmq-0"), ("leader", "nobody"), ("leader", "shop-rabbitmq-2")]  # fmt: skip
-    marks = replace(MARKS, told=watch.changes[0].at)
-    assert [pod for _, _, pod in role_changes(watch.changes, marks)] == ["nobody", "shop-rabbitmq-2"]
-    assert conditions(watch.changes, marks) == []
-
-
-def test_the_stack_is_looked_at_also_while_rabbitmq_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, is_over = [], threading.Event()
-    monkeypatch.setattr("tests.chaos.watch.EVERY_SECONDS", 0.01)
-    monkeypatch.setattr("tests.chaos.watch.queue_leader", lambda *_: str(is_over.wait(60)))
-    monkeypatch.setattr(Watch, "_look", lambda _: looks.append(1))
-    with Watch(cast("Site", None), "amqp://user:word@10.0.0.1:5672/"):
-        wait_until(lambda: len(looks) > 5, "it is looked at", 30, 0.01)
-        is_over.set()
-
-
-def test_conditions_begin_with_how_it_was_and_roles_are_told_apart() -> None:
-    expected: list[list[Any]] = [
-        [0.0, "HighlyAvailable", "True", "Healthy"],
-        [4, "HighlyAvailable", "False", "NoPrimary"],
-        [20, "HighlyAvailable", "True", "Healthy"],
-    ]
-    assert conditions(CHANGES, MARKS) == expected
-    assert role_changes(CHANGES, MARKS) == [[6, "primary", "shop-postgres-1"]]
 
 
 def test_timelines_have_a_lane_for_each_service() -> None:

@@ -6,11 +6,14 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.page import page
 from tests.chaos.plots import plot
 from tests.chaos.scenarios import CORE, SCENARIOS
 from tests.chaos.scorecard import (
     KEYS,
+    NEWER_COUNTS,
     as_text,
     published,
     rows_of_runs,
@@ -71,13 +74,14 @@ def test_a_figure_that_nobody_asked_older_repeats_for_is_the_median_of_the_other
     assert rows_of_runs([*older, failed])[0][0]["passed"] is False, "asked for, and never served"
 
 
-def test_a_failed_read_of_one_repeat_fails_the_row_also_beside_repeats_that_did_not_tell() -> None:
-    aim = {"write_gap_s": 4.0, "failed_reads": 0.0}
-    reads = [a_run(3.0, f"2026-11-30T1{n}:00", aim=aim, failed_reads=n) for n in range(2)]
+@pytest.mark.parametrize("count", NEWER_COUNTS)
+def test_a_failed_read_of_one_repeat_fails_the_row_also_beside_repeats_that_did_not_tell(count: str) -> None:
+    aim = {"write_gap_s": 4.0, count: 0.0}
+    reads = [a_run(3.0, f"2026-11-30T1{n}:00", aim=aim, **{count: n}) for n in range(2)]
     rows, names = rows_of_runs([*RUNS, *reads])
     assert not rows[0]["passed"]
     assert tuple(rows[0]) == KEYS
-    assert "postgres, held: failed_reads 1 > 0" in page(rows, names, "")
+    assert f"postgres, held: {count} 1 > 0" in page(rows, names, "")
     assert rows_of_runs(published(rows)) == (rows, names)
     assert rows_of_runs([*RUNS, reads[0]])[0][0]["passed"]
     assert rows_of_runs(RUNS)[0][0]["passed"]
