@@ -49,7 +49,7 @@ victim's, over connections that they *hold*, or *reconnecting* for every operati
 - **Gap**: the longest time between two acknowledged writes (reads) around the fault: median, and the worst in brackets.
 - **User**: API requests that failed / took over 1 s, in the worst repeat. A read that failed fails its row, unless two
   leaders are lost at once (rows until 59fa782 did not tell reads from writes, and did not fail); so does one of a
-  client that tries again, as [api.md](api.md#when-a-node-is-lost) tells clients to (`retrying_failed_reads`, newer rows).
+  client that tries again, as [api.md](api.md#when-a-node-is-lost) tells clients to (newer rows tell).
 - **Isolated**: for how long the cut-off side acknowledged to a client inside it that had connected before the cut.
 - **Lost**: acknowledged writes, confirmed messages and accepted rows that are gone, and rows that a fresh read had
   shown, in the worst repeat.
