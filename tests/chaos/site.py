@@ -13,6 +13,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from appstack_lab import binaries, state
+from appstack_lab.failures import LabError
 from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.waits import answered
 
@@ -78,8 +79,14 @@ class Site:
 
     @staticmethod
     def at(cluster_name: str, kubeconfig: Path, namespace: str) -> Site:
-        """The stack on a cluster that runs."""
-        return Site(state.require_cluster(cluster_name), kubeconfig.resolve(), namespace)
+        """The stack on a cluster that runs. Raises LabError where there is none, or no access to it."""
+        cluster = state.require_cluster(cluster_name)
+        if not kubeconfig.is_file():
+            raise LabError(
+                f"there is no {kubeconfig}, which tells how to reach cluster {cluster_name}. `make up "
+                f"KIND_NAME={cluster_name}` writes it, and goes on from what is there."
+            )
+        return Site(cluster, kubeconfig.resolve(), namespace)
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """kubectl WORDS; its standard output. Raises Unanswered."""

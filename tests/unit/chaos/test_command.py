@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from appstack_lab.failures import LabError
 from appstack_lab.up import demo
 from tests.chaos import __main__ as chaos
 from tests.chaos import run, scorecard
@@ -45,6 +46,15 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(words: list[str], sentence
     assert done.returncode in (1, 2)
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_the_access_that_make_up_writes_a_cluster_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another clone than the one it was made from, say: kubectl would ask localhost."""
+    monkeypatch.setattr("tests.chaos.site.state.require_cluster", lambda _: None)
+    with pytest.raises(LabError, match="`make up KIND_NAME=other` writes it"):
+        Site.at("other", tmp_path / "kubeconfig", "shop")
 
 
 def a_row(name: str, gap: float, **more: Any) -> dict[str, Any]:
