@@ -28,13 +28,14 @@ FINAL_STATES = {"succeeded", "failed", "cancelled"}
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
-def client_of(target: Target, *, is_held: bool) -> httpx.Client:
+def client_of(target: Target, *, is_held: bool, tries_again: bool = False) -> httpx.Client:
     """A user's HTTP client; held: it keeps its connection between requests."""
+    once = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=1 if is_held else 0))
     return httpx.Client(
         base_url=target.api_url,
         headers={"Authorization": f"Bearer {target.api_token}"},
-        timeout=httpx.Timeout(ANSWER_SECONDS, connect=2.0),
-        limits=httpx.Limits(max_keepalive_connections=1 if is_held else 0),
+        timeout=RETRYING if tries_again else httpx.Timeout(ANSWER_SECONDS, connect=2.0),
+        transport=Retrying(once) if tries_again else once,
     )
 
 
@@ -122,14 +123,7 @@ def read_reconnecting(recorder: Recorder, target: Target) -> None:
 
 def read_retrying(recorder: Recorder, target: Target) -> None:
     """As docs/api.md tells clients to."""
-    no_pool = httpx.Limits(max_keepalive_connections=0)
-    http = httpx.Client(
-        base_url=target.api_url,
-        headers={"Authorization": f"Bearer {target.api_token}"},
-        timeout=RETRYING,
-        transport=Retrying(httpx.HTTPTransport(limits=no_pool)),
-    )
-    read(recorder, http)
+    read(recorder, client_of(target, is_held=False, tries_again=True))
 
 
 def read(recorder: Recorder, http: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.chaos.measure import Marks
 from tests.chaos.watch import Change
 
 
@@ -51,6 +52,7 @@ def without(found: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in keys}
 
 
+MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
 # A stack that was whole, and is again 20 s after a fault at 100.
 CHANGES = [
     Change(90, "HighlyAvailable", "True", "Healthy"),

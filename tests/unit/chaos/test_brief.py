@@ -26,8 +26,8 @@ def test_a_kind_of_fault_shows_its_worst_median_and_the_aim() -> None:
 
 def test_who_tried_again_is_shown_by_the_worst_repeat() -> None:
     runs = [a_run(3.0, f"2026-11-24T1{number}:00") for number in range(3)]  # the last one had nobody who did
-    for run, gap, failed in zip(runs, (1.2, 0.4), (0, 1), strict=False):
-        run["rows"][0] |= {"retrying_read_gap_s": gap, "retrying_failed_reads": failed}
+    for number, row, gap, failed in ((0, 0, 1.2, 0), (1, 0, 0.3, 0), (1, 3, 0.4, 1)):
+        runs[number]["rows"][row] |= {"retrying_read_gap_s": gap, "retrying_failed_reads": failed}
     assert "| 2 | 1.2 s, 1 failed | 4 of 4 | 3 |" in told(*runs)
 
 

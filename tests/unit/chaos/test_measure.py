@@ -12,9 +12,8 @@ from tests.chaos.measure import CLIENTS, Marks, Row, rows_of, timelines, writers
 from tests.chaos.page import page
 from tests.chaos.scenarios import SCENARIOS, SERVICES
 from tests.chaos.scorecard import NEWER_COUNTS, rows_of_runs
-from tests.unit.chaos.made_runs import CHANGES
+from tests.unit.chaos.made_runs import CHANGES, MARKS
 
-MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
 CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
 SIGKILL = SCENARIOS["postgres-primary-sigkill"]
 NODE_CUT = SCENARIOS["node-cut"]

@@ -6,19 +6,16 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.chaos.measure import Marks, conditions, recovered, role_changes, rows_of
+from tests.chaos.measure import conditions, recovered, role_changes, rows_of
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Unanswered, wait_until
 from tests.chaos.watch import Change, Watch, conditions_of
-from tests.unit.chaos.made_runs import CHANGES
+from tests.unit.chaos.made_runs import CHANGES, MARKS
 
 if TYPE_CHECKING:
     import pytest
 
     from tests.chaos.site import Site
-
-MARKS = Marks(told=100.0, struck=100.2, mended=None, ended=130.0)
-CUT = Marks(told=100.0, struck=100.2, mended=145.0, ended=170.0)
 
 
 def test_recovery_is_counted_from_the_mending_where_it_came_after_that() -> None:
