@@ -79,6 +79,13 @@ class LabCluster:
         done = run(kubectl, f"--kubeconfig={self.kubeconfig}", *arguments, check=check, timeout=timeout, stdin=stdin)
         return done.stdout
 
+    def wait(self, condition: str, pod: str) -> None:
+        """Wait for a pod; if it does not come, the test shows what became of all of them. Raises CommandFailed."""
+        try:
+            self.kubectl("wait", f"--for={condition}", f"pod/{pod}", "--timeout=240s")
+        except CommandFailed as error:
+            raise CommandFailed(f"{error}\n{self.kubectl('describe', 'pods')}") from error
+
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.lab("status", "-o", "json", check=False).stdout)
         return answer

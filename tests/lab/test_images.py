@@ -60,7 +60,7 @@ def test_a_new_image_runs_on_a_running_cluster(cluster: LabCluster, probe: Path)
         "run", "probe", f"--image={image.ref}", "--image-pull-policy=Never", "--restart=Never",
         "--command", "--", "sh", "-c", look,
     )  # fmt: skip
-    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/probe", "--timeout=240s")
+    cluster.wait("jsonpath={.status.phase}=Succeeded", "probe")
     seen = cluster.kubectl("logs", "probe").splitlines()
     cluster.kubectl("delete", "pod", "probe", "--now")
     greeting = (probe / "greeting").read_text().strip()

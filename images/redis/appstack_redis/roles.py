@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from appstack_redis import ghosts, kube, spin, timing
+from appstack_redis import ghosts, kube, timing
 from appstack_redis.ask import ask_until_agreed
 from appstack_redis.kube import Pod
 from appstack_redis.resp import Connection, RedisError
@@ -148,15 +148,9 @@ def run(settings: Settings) -> int:
     """The command `roles`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sentinel, labels, said = LocalSentinel(settings), Labels(settings, os.environ["REDIS_SELECTOR"]), ""
-    watch, tidy_at, look_at = spin.Watch(settings), time.monotonic() + TIDY_SECONDS, 0.0
+    tidy_at = time.monotonic() + TIDY_SECONDS
     while True:
         seen = sentinel.master()
-        if seen and time.monotonic() > look_at:
-            look_at = time.monotonic() + spin.LOOK_SECONDS
-            try:
-                watch.look()
-            except (OSError, RedisError) as error:
-                log.warning("cannot see whether Sentinel spins: %s", error)
         if seen and seen == labels.master and time.monotonic() > tidy_at:
             tidy_at = time.monotonic() + TIDY_SECONDS
             try:

@@ -13,6 +13,9 @@ from appstack_redis.settings import REDIS_PORT, SENTINEL_PORT, Group, Settings
 
 log = logging.getLogger("sentinel")
 
+# Sentinel's library never takes the refusal of an empty Service, and is woken for it all the time: this takes it.
+PRELOADED = "/usr/local/lib/appstack/take_refusals.so"
+
 
 def serving_master(members: list[Member]) -> str | None:
     """The pod that serves as master; of several the one with the newest data."""
@@ -103,4 +106,4 @@ def run(settings: Settings) -> int:
     text = with_members(kept or first_configuration(settings), settings.group())
     if text != kept:
         write(path, text)
-    os.execvp("redis-sentinel", ["redis-sentinel", str(path)])  # noqa: S606
+    os.execvpe("redis-sentinel", ["redis-sentinel", str(path)], os.environ | {"LD_PRELOAD": PRELOADED})  # noqa: S606

@@ -1,4 +1,4 @@
-"""A network of hosts that have addresses of their own, and any of which can be cut off. It ends with this process."""
+"""A network of hosts that have addresses of their own, any of which can be cut off or refused. It ends with this process."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ class Network:
     def mend(self, address: str) -> None:
         self._ip(self._switch, "link", "set", self._port(address), "master", SWITCH)
 
+    def refuse(self, at: str, to: str) -> None:
+        """What this host sends to an address comes back to it as refused: a Service without anybody behind it."""
+        self._nft(at, "add table ip refused; add chain ip refused out { type filter hook output priority 0; }")
+        self._nft(at, f"add rule ip refused out ip daddr {to} reject")
+
+    def refuse_nothing(self, at: str) -> None:
+        self._nft(at, "delete table ip refused")
+
     def end(self) -> None:
         for holder in self._holders:
             holder.kill()
@@ -59,6 +67,9 @@ class Network:
         self._holders.append(holder)
         wait_until(lambda: namespace_of(str(holder.pid)) != namespace_of("self"), "the process has its own network")
         return holder.pid
+
+    def _nft(self, address: str, commands: str) -> None:
+        run([*enter_network(self._hosts[address]), "nft", commands])
 
     def _ip(self, pid: int, *words: str) -> None:
         run([*enter_network(pid), "ip", *words])
@@ -78,7 +89,7 @@ def run(command: Sequence[str]) -> None:
 @contextmanager
 def network() -> Iterator[Network]:
     """A network without hosts yet."""
-    ensure_packages({name: CLUSTER_TOOLS[name] for name in ("ip", "nsenter")})
+    ensure_packages({name: CLUSTER_TOOLS[name] for name in ("ip", "nft", "nsenter")})
     made = Network()
     try:
         yield made

@@ -30,6 +30,7 @@ PODS = {f"shop-redis-{number}": f"127.0.1.{1 + number}" for number in range(3)}
 SENTINELS = {f"shop-redis-sentinel-{number}": f"127.0.1.{11 + number}" for number in range(3)}
 # A file that grows beyond what the test allows is to be an error of the disk, and not the server's end.
 SERVER = ("env", "--ignore-signal=XFSZ", "redis-server")
+SENTINEL = ("env", f"LD_PRELOAD={starting.PRELOADED}", "redis-sentinel")
 COMMON = f"requirepass {PASSWORD}\nmasterauth {PASSWORD}\ndir /scratch\nsave ''\n"
 
 
@@ -45,8 +46,8 @@ class RedisGroup:
 
     def start_again(self, name: str) -> None:
         """One that was stopped, with the configuration that it left."""
-        mode = ("--sentinel",) if name in SENTINELS else ()
-        self.servers[name] = Box("redis", REDIS_USER, self.folder / name).start(*SERVER, "/scratch/redis.conf", *mode)
+        program = SENTINEL if name in SENTINELS else SERVER
+        self.servers[name] = Box("redis", REDIS_USER, self.folder / name).start(*program, "/scratch/redis.conf")
 
     def start_anew(self, sentinel: str) -> None:
         """One that was stopped, without a past."""
@@ -107,7 +108,7 @@ def redis_group(
             text = f"port {sentinel_port}\nbind {address}\ndir /scratch\n{told}{watch}"
             born_with[name] = starting.with_members(text, group)
             box = Box("redis", REDIS_USER, folder / name)
-            running[name] = box.start("redis-server", box.write("redis.conf", born_with[name]), "--sentinel")
+            running[name] = box.start(*SENTINEL, box.write("redis.conf", born_with[name]))
         yield RedisGroup(folder, port, sentinel_port, running, born_with)
     finally:
         for server in running.values():

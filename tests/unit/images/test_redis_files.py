@@ -115,7 +115,7 @@ def test_a_sentinel_that_is_killed_while_it_writes_its_configuration_starts_from
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sentinel, "find_master", lambda _: (GROUP, "10.0.0.1"))
-    monkeypatch.setattr(os, "execvp", lambda *command: started.append(command))
+    monkeypatch.setattr(os, "execvpe", lambda *command: started.append(command))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "fsync", killed)
         sentinel.run(settings)
@@ -125,4 +125,6 @@ def test_a_sentinel_that_is_killed_while_it_writes_its_configuration_starts_from
     assert "requirepass" in file.read_text()
     assert "sentinel known-replica shop.shop 10.0.0.2 6379" in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert started == [("redis-sentinel", ["redis-sentinel", str(file)])]
+    ((*command, environment),) = started
+    assert command == ["redis-sentinel", ["redis-sentinel", str(file)]]
+    assert environment == os.environ | {"LD_PRELOAD": sentinel.PRELOADED}
