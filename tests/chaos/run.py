@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -145,6 +146,7 @@ def perform(
         placing.bring_queues_to(site, victim.node)
     restore = prepare_operator(scenario, site, victim)
     cleanup.callback(restore)
+    led_to_the_struck(target, scenario, site, victim).save(directory / "target.json")
     load = Load(site, directory)
     cleanup.callback(load.stop, load.running)
     bystander = next(node.name for node in site.cluster.nodes if node.name != victim.node)
@@ -173,6 +175,17 @@ def perform(
 def victim_of(scenario: Scenario, site: Site) -> Victim:
     """Whom a scenario strikes. Raises Trouble."""
     return site.follower(scenario.service) if scenario.follower else site.leader(scenario.service)
+
+
+def led_to_the_struck(target: Target, scenario: Scenario, site: Site, victim: Victim) -> Target:
+    """The target whose held connections through Services lead to pods that are struck, where any of them is."""
+
+    def address(service: str) -> str:
+        pods = [Victim.of(pod) for pod in site.pods(service)]
+        hit = (pod for pod in pods if pod.uid == victim.uid or (scenario.is_of_node and pod.node == victim.node))
+        return next((pod.address for pod in hit), "")
+
+    return replace(target, api_pod=address("api"), rabbitmq_pod=address("rabbitmq"))
 
 
 def check_victim(victim: Victim, scenario: Scenario, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""A network of hosts that have addresses of their own, any of which can be cut off or refused. It ends with this process."""
+"""A network of hosts with addresses of their own, any of which can be cut off or refused. It ends with this process."""
 
 from __future__ import annotations
 

@@ -56,15 +56,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, nargs=2, metavar="N", help="instead of NAME: NAME.N of this range")
     parser.add_argument("--host", default="", help="straight to this server, whoever leads")
     args = parser.parse_args()
-    target = Target.load(args.target)
-    if args.host:
-        amqp = target.amqp_url.rpartition("@")[0] + f"@{args.host}:5672/"
-        target = replace(
-            target,
-            postgres=replace(target.postgres, host=args.host),
-            redis=replace(target.redis, host=args.host),
-            amqp_url=amqp,
-        )
+    target = seen_by(Target.load(args.target), args.host, is_late=bool(args.copies))
     module, _, function = CLIENTS[args.name.partition(".")[0]].partition(".")
     run = getattr(importlib.import_module(f"tests.chaos.clients.{module}"), function)
 
@@ -75,6 +67,21 @@ def main() -> None:
         run_copies(start, [f"{args.name}.{number}" for number in range(*args.copies)])
     else:
         start(args.name)
+
+
+def seen_by(target: Target, host: str, *, is_late: bool) -> Target:
+    """The target of a client that talks straight to a server, or that comes once pods may have been struck."""
+    if is_late:
+        target = replace(target, api_pod="", rabbitmq_pod="")
+    if not host:
+        return target
+    return replace(
+        target,
+        postgres=replace(target.postgres, host=host),
+        redis=replace(target.redis, host=host),
+        amqp_url=target.amqp_url.rpartition("@")[0] + f"@{host}:5672/",
+        rabbitmq_pod="",
+    )
 
 
 def run_copies(start: Callable[[str], None], names: list[str]) -> None:

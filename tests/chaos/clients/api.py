@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from tests.chaos.clients import leading
 from tests.chaos.history import Action, Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ def client_of(target: Target, *, is_held: bool, tries_again: bool = False) -> ht
         timeout=RETRYING if tries_again else httpx.Timeout(ANSWER_SECONDS, connect=2.0),
         transport=Retrying(once) if tries_again else once,
     )
+
+
+def held_client_of(target: Target) -> httpx.Client:
+    """Whose connection leads to the pod that the target names. Raises Elsewhere."""
+    for _ in range(leading.TRIES):
+        http = client_of(target, is_held=True)
+        if not target.api_pod:
+            return http
+        get_page(http)
+        if target.api_pod in leading.pods_behind(http.base_url.host, http.base_url.port or 80):
+            return http
+        http.close()
+    raise leading.Elsewhere(f"no connection to {target.api_url} leads to {target.api_pod}")
 
 
 class Retrying(httpx.BaseTransport):
@@ -70,7 +84,7 @@ class Retrying(httpx.BaseTransport):
 
 def write_held(recorder: Recorder, target: Target) -> None:
     """Over one connection."""
-    write(recorder, client_of(target, is_held=True))
+    write(recorder, held_client_of(target))
 
 
 def write_reconnecting(recorder: Recorder, target: Target) -> None:
@@ -113,7 +127,7 @@ def in_words(answer: httpx.Response) -> str:
 
 def read_held(recorder: Recorder, target: Target) -> None:
     """Over one connection."""
-    read(recorder, client_of(target, is_held=True))
+    read(recorder, held_client_of(target))
 
 
 def read_reconnecting(recorder: Recorder, target: Target) -> None:

@@ -10,6 +10,7 @@ import aio_pika
 from yarl import URL
 
 from appstack_backend.broker_wire import Connection as BackendConnection
+from tests.chaos.clients import leading
 from tests.chaos.history import Action, Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +46,19 @@ async def connect(
         raise
 
 
+async def connect_to(
+    pod: str, url: str, kind: type[aio_pika.Connection] = aio_pika.Connection
+) -> tuple[AbstractConnection, AbstractChannel]:
+    """The same to the pod of this address; empty: to any. Raises Elsewhere."""
+    place = URL(url)
+    for _ in range(leading.TRIES):
+        connection, channel = await connect(url, kind)
+        if not pod or pod in leading.pods_behind(place.host or "", place.port or 5672):
+            return connection, channel
+        await close(connection)
+    raise leading.Elsewhere(f"no connection to {place.host} leads to {pod}")
+
+
 async def close(connection: AbstractConnection | None) -> None:
     """Let go of a connection, whatever state it is in."""
     if connection is None:
@@ -56,15 +70,16 @@ async def close(connection: AbstractConnection | None) -> None:
         pass
 
 
-async def publish(recorder: Recorder, url: str, *, is_held: bool) -> None:
-    """Publish 0, 1, 2, … until told to end."""
+async def publish(recorder: Recorder, url: str, *, is_held: bool, pod: str = "") -> None:
+    """Publish 0, 1, 2, … until told to end; over the first connection to this pod."""
     connection, channel, number = None, None, 0
     rhythm = RHYTHM_SECONDS if is_held else RECONNECTING_RHYTHM_SECONDS
     while not recorder.stop.is_set():
         start, sent = time.monotonic(), False
         try:
             if channel is None:
-                connection, channel = await connect(url)
+                connection, channel = await connect_to(pod, url)
+                pod = ""
             message = aio_pika.Message(
                 str(number).encode(), message_id=recorder.client, delivery_mode=aio_pika.DeliveryMode.PERSISTENT
             )
@@ -82,15 +97,16 @@ async def publish(recorder: Recorder, url: str, *, is_held: bool) -> None:
     await close(connection)
 
 
-async def consume(recorder: Recorder, url: str) -> None:
-    """Take and acknowledge messages until told to end; a broken connection is made anew.
+async def consume(recorder: Recorder, url: str, pod: str = "") -> None:
+    """Take and acknowledge messages until told to end; a broken connection, the first to this pod, is made anew.
 
     Over a connection as the backend has them: who only listens learns of a broker that stands still by its silence.
     """
     while not recorder.stop.is_set():
         connection = None
         try:
-            connection, channel = await connect(url, BackendConnection)
+            connection, channel = await connect_to(pod, url, BackendConnection)
+            pod = ""
             await channel.set_qos(prefetch_count=50)
             queue = await channel.get_queue(QUEUE, ensure=False)
             in_hand: set[int] = set()
@@ -134,7 +150,7 @@ def taker(recorder: Recorder, in_hand: set[int]) -> Callable[[AbstractIncomingMe
 
 def publish_held(recorder: Recorder, target: Target) -> None:
     """Over one connection while it lives."""
-    asyncio.run(publish(recorder, target.amqp_url, is_held=True))
+    asyncio.run(publish(recorder, target.amqp_url, is_held=True, pod=target.rabbitmq_pod))
 
 
 def publish_reconnecting(recorder: Recorder, target: Target) -> None:
@@ -144,7 +160,7 @@ def publish_reconnecting(recorder: Recorder, target: Target) -> None:
 
 def read(recorder: Recorder, target: Target) -> None:
     """The consumer."""
-    asyncio.run(consume(recorder, target.amqp_url))
+    asyncio.run(consume(recorder, target.amqp_url, target.rabbitmq_pod))
 
 
 async def prepare(url: str) -> None:

@@ -40,6 +40,9 @@ class Target:
     amqp_url: str
     api_url: str
     api_token: str
+    # The addresses of the pods that held connections through these Services lead to at first; empty: to any.
+    api_pod: str = ""
+    rabbitmq_pod: str = ""
 
     def save(self, path: Path) -> None:
         """Write it for the owner alone: it holds passwords."""

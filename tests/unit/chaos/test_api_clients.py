@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 import pytest
 
-from tests.chaos.clients import api
+from tests.chaos.clients import api, leading
 from tests.chaos.clients.__main__ import CLIENTS
 from tests.chaos.clients.record import Recorder
 from tests.chaos.clients.target import Postgres, Redis, Target
@@ -36,6 +37,7 @@ class Shop(BaseHTTPRequestHandler):
     asked: ClassVar[list[tuple[str, str, int]]] = []
     moods: ClassVar[Iterator[int]] = itertools.repeat(200)  # what is answered, request by request; 0: nothing
     over: ClassVar[threading.Event] = threading.Event()
+    place: ClassVar[tuple[str, int]]
 
     def answer(self) -> None:
         self.asked.append((self.command, self.path, self.client_address[1]))
@@ -60,6 +62,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     monkeypatch.setattr(Shop, "over", threading.Event())
     Shop.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
+    monkeypatch.setattr(Shop, "place", ("127.0.0.1", server.server_port), raising=False)
     threading.Thread(target=server.serve_forever).start()
     yield Target(PLACE, Redis([], "", "", ""), "", f"http://127.0.0.1:{server.server_port}", "token")
     Shop.over.set()
@@ -95,6 +98,24 @@ def test_a_writer_of_the_api_holds_its_connection_or_opens_a_new_one_for_each_wr
     ]
     assert {(method, path) for method, path, _ in Shop.asked} == {("PUT", f"/v1/products/{api.sku_of(name)}")}
     assert len({port for _, _, port in Shop.asked}) == connections
+
+
+@pytest.mark.parametrize("name", ["api-writer", "api-held"])
+def test_a_held_connection_leads_to_the_pod_that_is_struck(
+    name: str, recorder: Recorder, shop: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    led = iter(["10.0.0.8", "10.0.0.8", "10.0.0.9"])
+    monkeypatch.setattr(leading, "pods_behind", lambda *place: {next(led)} if place == Shop.place else set())
+    told = work(name, recorder.path.parent, replace(shop, api_pod="10.0.0.9"), monkeypatch)
+    ports = [port for _, _, port in Shop.asked]
+    assert len(set(ports[:3])) == 3
+    assert set(ports[3:]) == {ports[2]} and len(told) == len(ports) - 3
+
+
+def test_a_held_connection_that_leads_nowhere_near_is_told(shop: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leading, "pods_behind", lambda *_: {"10.0.0.8"})
+    with pytest.raises(leading.Elsewhere, match=r"leads to 10\.0\.0\.9"):
+        api.held_client_of(replace(shop, api_pod="10.0.0.9"))
 
 
 @pytest.mark.parametrize("name", ["api-held", "api-reconnecting", "api-retrying"])

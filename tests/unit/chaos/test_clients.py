@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.chaos.clients import rabbitmq, redis, sql
-from tests.chaos.clients.__main__ import CLIENTS
+from tests.chaos.clients import leading, rabbitmq, redis, sql
+from tests.chaos.clients.__main__ import CLIENTS, seen_by
 from tests.chaos.clients.lists import LIST_LENGTH, TICK_SECONDS
 from tests.chaos.clients.sql import outcome_of_commit
 from tests.chaos.clients.target import Postgres, Redis, Target
@@ -211,6 +211,10 @@ class Broker:
     unacknowledged: list[int] = field(default_factory=list)  # at the end of the connection
     is_closed: bool = False
 
+    @property
+    def default_exchange(self) -> None:
+        raise OSError("the connection has ended")
+
     async def set_qos(self, prefetch_count: int) -> None:
         assert prefetch_count >= len(self.messages)
 
@@ -244,6 +248,58 @@ def test_a_consumer_takes_what_it_holds_before_it_ends(recorder: Recorder, monke
     told = [(o.action, o.value) for o in read_history(recorder.path)]
     assert told == [(Action.DELIVER, 7), (Action.DELIVER, 8), (Action.REDELIVER, 9)]
     assert (broker.unacknowledged, broker.is_closed) == ([], True)
+
+
+def test_the_first_connection_to_the_broker_leads_to_the_pod_that_is_struck(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Broker] = []
+
+    async def connect(*_: object) -> tuple[Broker, Broker]:
+        made.append(Broker([]))
+        return made[-1], made[-1]
+
+    led = iter([{"10.0.0.8"}, {"10.0.0.8"}, {"10.0.0.8", "10.0.0.9"}])  # one that was let go may not be gone yet
+    monkeypatch.setattr(rabbitmq, "connect", connect)
+    monkeypatch.setattr(leading, "pods_behind", lambda *place: next(led) if place == ("10.1.1.1", 5672) else {})
+    asyncio.run(rabbitmq.connect_to("10.0.0.9", "amqp://user:word@10.1.1.1:5672/"))
+    assert [broker.is_closed for broker in made] == [True, True, False]
+    asyncio.run(rabbitmq.connect_to("", "amqp://user:word@10.1.1.1:5672/"))
+    assert [broker.is_closed for broker in made] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_led"),
+    [("publish_held", True), ("publish_reconnecting", False), ("read", True)],
+)
+def test_who_holds_a_connection_to_the_broker_has_the_first_one_alone_led(
+    kind: str, *, is_led: bool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def connect_to(pod: str, *_: object) -> tuple[Broker, Broker]:
+        asked.append(pod)
+        if len(asked) > 1:
+            recorder.stop.set()
+        return Broker([], is_closed=True), Broker([], is_closed=True)
+
+    monkeypatch.setattr(rabbitmq, "connect_to", connect_to)
+    getattr(rabbitmq, kind)(recorder, Target(PLACE, Redis([], "", "", ""), "amqp://x", "", "", "", "10.0.0.9"))
+    assert asked == ["10.0.0.9" if is_led else "", ""]
+
+
+@pytest.mark.parametrize(
+    ("host", "is_late", "pods"),
+    [
+        pytest.param("", False, ("10.0.0.8", "10.0.0.9"), id="one of the steady load"),
+        pytest.param("10.0.0.7", False, ("10.0.0.8", ""), id="one that talks straight to a server"),
+        pytest.param("", True, ("", ""), id="one that comes after the fault"),
+    ],
+)
+def test_whose_held_connections_are_led(host: str, *, is_late: bool, pods: tuple[str, str]) -> None:
+    target = Target(PLACE, Redis([], "", "", ""), "amqp://user:word@10.1.1.1:5672/", "", "", "10.0.0.8", "10.0.0.9")
+    seen = seen_by(target, host, is_late=is_late)
+    assert (seen.api_pod, seen.rabbitmq_pod) == pods
+    assert [seen.postgres.host, seen.redis.host] == ([host, host] if host else [PLACE.host, ""])
+    assert seen.amqp_url == f"amqp://user:word@{host or '10.1.1.1'}:5672/"
 
 
 def test_copies_write_histories_of_their_own_and_end_together(tmp_path: Path) -> None:

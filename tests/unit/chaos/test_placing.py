@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.placing import (
     SPEC,
     bring_api_to,
@@ -17,11 +18,17 @@ from tests.chaos.placing import (
     change_spec,
     restore_spec,
 )
+from tests.chaos.run import led_to_the_struck
+from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Site, Trouble, Victim
 
 
 def standing(name: str, node: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "uid": name}, "spec": {"nodeName": node}, "status": {}}
+
+
+def running(name: str, node: str) -> dict[str, Any]:
+    return standing(name, node) | {"status": {"podIP": f"10.0.{name}"}}
 
 
 class Cluster:
@@ -160,6 +167,27 @@ def test_queues_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     object.__setattr__(site, "queue_leader", lambda: "")
     with pytest.raises(Trouble, match="not led by shop-rabbitmq-n1"):
         bring_queues_to(site, "n1")
+
+
+@pytest.mark.parametrize(
+    ("name", "victim", "pods"),
+    [
+        pytest.param("node-cut", ("postgres-0", "n1"), ("10.0.api-n1", "10.0.rabbitmq-n1"), id="a node"),
+        pytest.param("node-cut", ("postgres-0", "n4"), ("", ""), id="a node without any of them"),
+        pytest.param("api-pod-deleted", ("api-n2", "n2"), ("10.0.api-n2", ""), id="a pod of the API"),
+        pytest.param("rabbitmq-leader-frozen", ("rabbitmq-n2", "n2"), ("", "10.0.rabbitmq-n2"), id="one of RabbitMQ"),
+        pytest.param("postgres-primary-deleted", ("postgres-0", "n1"), ("", ""), id="another one beside them"),
+    ],
+)
+def test_held_connections_lead_to_the_pods_that_are_struck(
+    name: str, victim: tuple[str, str], pods: tuple[str, str]
+) -> None:
+    """Whether they did was luck, and the rows of lost nodes told 0.5 s or 10.3 s by it."""
+    site = Cluster().site()
+    object.__setattr__(site, "pods", lambda kind: [running(f"{kind}-{node}", node) for node in ("n3", "n2", "n1")])
+    target = Target(Postgres("", "", "", "", ""), Redis([], "", "", ""), "", "", "")
+    led = led_to_the_struck(target, SCENARIOS[name], site, Victim.of(running(*victim)))
+    assert (led.api_pod, led.rabbitmq_pod) == pods
 
 
 def test_one_operator_alone_cannot_be_lost_with_another_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
