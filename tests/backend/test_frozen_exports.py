@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -63,15 +63,6 @@ def until(dsn: str, query: str, what: str, *values: str) -> None:
         wait_until(lambda: conn.execute(query.encode(), values or None).fetchone() is not None, what)
 
 
-@contextmanager
-def going_on_after(frozen: servers.Postgres) -> Iterator[None]:
-    """A server that stands still goes on after the block, however that ends."""
-    try:
-        yield
-    finally:
-        frozen.signal(signal.SIGCONT)
-
-
 async def is_written(writing: asyncio.Task[None]) -> None:
     """The export ends, though a server stands still."""
     await asyncio.wait({writing}, timeout=HANG_SECONDS)
@@ -99,7 +90,7 @@ async def test_an_export_read_from_a_frozen_primary_is_written_by_its_successor(
             assert replayed
             await asyncio.to_thread(until, successor.dsn, HAS_REPLAYED, "the successor knows all", replayed[0])
             former.signal(signal.SIGSTOP)
-            with going_on_after(former):
+            with servers.going_on_after(former):
                 promote(successor)
                 database.dsn = database._pool.conninfo = successor.dsn  # as the Service does
                 await is_written(writing)
@@ -121,6 +112,6 @@ async def test_an_export_read_from_a_frozen_replica_is_written_from_the_primary(
             writing = asyncio.create_task(write.write_export(Reads(database, follower, 1), job_id, 1))
             await asyncio.to_thread(until, replica.dsn, ACTIVE, "the rows are read")
             replica.signal(signal.SIGSTOP)
-        with going_on_after(replica):
+        with servers.going_on_after(replica):
             await is_written(writing)
         assert await outcome(database, job_id) == ("succeeded", 1_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -17,7 +18,6 @@ from tests.backend.kit.processes import descendants
 from tests.backend.kit.rootfs import Box, Server, free_port
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -131,6 +131,15 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def going_on_after(frozen: Postgres) -> Iterator[None]:
+    """A server that stands still goes on after the block, however that ends."""
+    try:
+        yield
+    finally:
+        frozen.signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -3,7 +3,14 @@
 from appstack_operator.api import AppStack
 from appstack_operator.desired.context import RECORD, Context
 from appstack_operator.desired.parameter_limits import connections_of
-from appstack_operator.desired.pods import container_security, host_aliases, placement, pod_security, pull_secrets
+from appstack_operator.desired.pods import (
+    container_security,
+    host_aliases,
+    http_probe,
+    placement,
+    pod_security,
+    pull_secrets,
+)
 from appstack_operator.desired.stateful import (
     CONFIG_CHECKSUM,
     build_config_map,
@@ -19,6 +26,7 @@ from appstack_operator.objects import Object, content_hash, labels, metadata, se
 COMPONENT = "postgres-pooler"
 USER_ID = 5432
 PORTS = {"postgres": 5432}
+PROBES = {"probes": 8009}  # of `images/postgres/agent/pooler.py`
 # The most of the primary's connections, for all poolers together, also where it takes more than usual: a pooler follows
 # a new value at once, and the primary only when it is restarted.
 MOST_SERVER_CONNECTIONS = 120
@@ -95,7 +103,6 @@ def build_deployment(stack: AppStack, context: Context) -> Object:
 
 def build_container(stack: AppStack, context: Context) -> Object:
     """PgBouncer; ready without a primary too, because clients are to wait for one in its queue."""
-    probe = {"tcpSocket": {"port": "postgres"}, "timeoutSeconds": 5}
     return {
         "name": "pooler",
         "image": context.images.postgres,
@@ -106,11 +113,12 @@ def build_container(stack: AppStack, context: Context) -> Object:
             # What is in force, which an edited Secret need not be.
             from_secret("APP_PASSWORD", f"{stack.name}-{RECORD}", "postgres_app"),
         ],
-        "ports": container_ports(PORTS),
+        "ports": container_ports(PORTS | PROBES),
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},
         "securityContext": container_security(),
-        "readinessProbe": {**probe, "periodSeconds": 3, "failureThreshold": 2},
-        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
+        # One that is frozen is out of its Service in 6 s at most: until then it is led every second client.
+        "readinessProbe": http_probe("/", "probes", period_seconds=2, failures=2, timeout_seconds=2),
+        "livenessProbe": http_probe("/", "probes", period_seconds=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/pooler", "readOnly": True},
