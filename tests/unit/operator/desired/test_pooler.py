@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from appstack_operator.desired.environment import connection_variables
 from appstack_operator.desired.migrations import build_migrations
 from appstack_operator.desired.pooler import build_configuration, build_pooler
 from tests.unit.operator.factories import a_context, a_stack
+
+AGENT = Path(__file__).parents[4] / "images" / "postgres" / "agent" / "pooler.py"
 
 
 def pooled(**pooler: Any) -> dict[str, Any]:
@@ -95,3 +99,12 @@ def test_a_new_password_restarts_the_poolers() -> None:
 def test_no_password_stands_in_its_configuration() -> None:
     assert "app-password" not in str(build_pooler(a_stack(**pooled()), a_context()))
     assert "postgres_app-password" not in str(build_pooler(a_stack(**pooled()), a_context()))
+
+
+def test_it_is_probed_where_the_process_beside_pgbouncer_says_whether_that_answers() -> None:
+    """A connection alone is taken by the kernel also for one that is frozen."""
+    (container,) = built("Deployment")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    asked = {ports[container[probe]["httpGet"]["port"]] for probe in ("readinessProbe", "livenessProbe")}
+    assert asked == {int(re.search(r"^PROBES_PORT = (\d+)$", AGENT.read_text(), re.MULTILINE)[1])}  # type: ignore[index]
+    assert ports["postgres"] not in asked
