@@ -43,15 +43,24 @@ static int take_errors(int socket)
     }
 }
 
+/* Whether its error queue is one: of other kinds of socket the same call would take what somebody has sent. */
+static int is_of_the_internet(const struct sockaddr *address)
+{
+    return address != NULL && (address->sa_family == AF_INET || address->sa_family == AF_INET6);
+}
+
 /* Stands before the C library's; no more of it is needed than the system call. */
 int connect(int socket, const struct sockaddr *address, socklen_t length)
 {
     int result = (int)syscall(SYS_connect, socket, address, length);
     int error = errno;
-    int refusal = take_errors(socket);
 
-    if (result == -1 && (error == EINPROGRESS || error == EALREADY) && refusal != 0)
-        error = refusal;
+    if (is_of_the_internet(address)) {
+        int refusal = take_errors(socket);
+
+        if (result == -1 && (error == EINPROGRESS || error == EALREADY) && refusal != 0)
+            error = refusal;
+    }
     errno = error;
     return result;
 }

@@ -15,14 +15,14 @@ import pytest
 from tests.chaos.clients import api, leading
 from tests.chaos.clients.__main__ import CLIENTS
 from tests.chaos.clients.record import Recorder
-from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.history import Action, Operation, Outcome, read_history
+from tests.unit.chaos.made_target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PLACE = Postgres("10.0.0.1", "10.0.0.2", "", "", "")
+    from tests.chaos.clients.target import Target
 
 
 def test_each_writer_of_the_api_has_a_register_of_its_own() -> None:
@@ -64,7 +64,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
     monkeypatch.setattr(Shop, "place", ("127.0.0.1", server.server_port), raising=False)
     threading.Thread(target=server.serve_forever).start()
-    yield Target(PLACE, Redis([], "", "", ""), "", f"http://127.0.0.1:{server.server_port}", "token")
+    yield replace(TARGET, api_url=f"http://127.0.0.1:{server.server_port}", api_token="token")
     Shop.over.set()
     server.shutdown()
     server.server_close()

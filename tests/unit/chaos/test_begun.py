@@ -17,24 +17,24 @@ import pytest
 from tests.chaos import __main__ as chaos
 from tests.chaos import run
 from tests.chaos.begun import beside, in_words, unended, write_whole
-from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.measure import Marks
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.scorecard import mark_of
 from tests.chaos.site import Trouble, Victim
 from tests.unit.chaos.made_runs import RUNS
+from tests.unit.chaos.made_target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.chaos.begun import Trace
+    from tests.chaos.clients.target import Target
     from tests.chaos.scenarios import Scenario
     from tests.chaos.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 SIGKILL = SCENARIOS["postgres-primary-sigkill"]
 IMAGES = {"redis": "r:1"}
-TARGET = Target(Postgres("", "", "", "", ""), Redis([], "", "", ""), "", "", "")
 MARKS = Marks(100.0, 100.2, None, 130.0)
 SITE = SimpleNamespace(is_whole=lambda: True, target=lambda **_: TARGET, release_note=str, images=lambda: IMAGES)
 

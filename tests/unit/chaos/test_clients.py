@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,19 +21,20 @@ from tests.chaos.clients import leading, rabbitmq, redis, sql
 from tests.chaos.clients.__main__ import CLIENTS, seen_by
 from tests.chaos.clients.lists import LIST_LENGTH, TICK_SECONDS
 from tests.chaos.clients.sql import outcome_of_commit
-from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.history import Action, Outcome, read_history
 from tests.chaos.load import ISOLATED, STEADY
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import wait_until
+from tests.unit.chaos.made_target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from tests.chaos.clients.record import Recorder, Result
+    from tests.chaos.clients.target import Target
 
 ROOT = Path(__file__).resolve().parents[3]
-PLACE = Postgres("10.0.0.1", "10.0.0.2", "", "", "")
+PLACE = TARGET.postgres
 
 
 def test_every_client_of_the_load_is_known() -> None:
@@ -88,14 +89,13 @@ def test_a_writer_tells_which_primary_took_what_was_acknowledged(monkeypatch: py
 def test_who_writes_inside_a_cut_hangs_up_no_sooner_than_the_cut_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = []
     monkeypatch.setattr(sql, "write", lambda *_, answer_seconds, **__: patience.append(answer_seconds))
-    target = Target(Postgres("10.0.0.1", "", "", "", ""), Redis([], "", "", ""), "", "", "")
-    sql.write_isolated(cast("Recorder", None), target)
+    sql.write_isolated(cast("Recorder", None), TARGET)
     assert min(patience) > max(scenario.hold_seconds for scenario in SCENARIOS.values() if scenario.isolated)
 
 
 READERS = (
     pytest.param(lambda: sql.Reader(PLACE, ""), "sql-held/{}", id="PostgreSQL"),
-    pytest.param(lambda: redis.Reader(Redis([], "", "", "")), "chaos/redis-held/{}", id="Redis"),
+    pytest.param(lambda: redis.Reader(TARGET.redis), "chaos/redis-held/{}", id="Redis"),
 )
 
 
@@ -154,7 +154,7 @@ def test_a_writer_numbers_its_elements_by_the_clock_that_its_readers_see(
     monkeypatch.setattr(sql.Writer, "append", take)
     monkeypatch.setattr(redis.Writer, "push", take)
 
-    write(cast("Recorder", Thrice()), Target(PLACE, Redis([], "", "", ""), "", "", ""))
+    write(cast("Recorder", Thrice()), TARGET)
     assert [key.rpartition("/")[2] for key in keys] == ["1", "3", "3"]
     assert numbers == [120, 345, 346], "and none of them twice"
 
@@ -174,7 +174,7 @@ def test_a_server_of_postgresql_that_says_nothing_makes_no_gap_of_the_other(
     monkeypatch.setattr(sql.Reader, "items", answer)
     end = threading.Timer(1.5, recorder.stop.set)
     end.start()
-    sql.read(recorder, Target(PLACE, Redis([], "", "", ""), "", "", ""))
+    sql.read(recorder, TARGET)
     end.join()
     answers = Counter("replica" if o.action is Action.PROBE else "primary" for o in read_history(recorder.path))
     assert answers.pop(silent) == 1, "it waited to the end"
@@ -260,9 +260,9 @@ def test_the_first_connection_to_the_broker_leads_to_the_pod_that_is_struck(monk
     led = iter([{"10.0.0.8"}, {"10.0.0.8"}, {"10.0.0.8", "10.0.0.9"}])  # one that was let go may not be gone yet
     monkeypatch.setattr(rabbitmq, "connect", connect)
     monkeypatch.setattr(leading, "pods_behind", lambda *place: next(led) if place == ("10.1.1.1", 5672) else {})
-    asyncio.run(rabbitmq.connect_to("10.0.0.9", "amqp://user:word@10.1.1.1:5672/"))
+    asyncio.run(rabbitmq.connect_to("10.0.0.9", TARGET.amqp_url))
     assert [broker.is_closed for broker in made] == [True, True, False]
-    asyncio.run(rabbitmq.connect_to("", "amqp://user:word@10.1.1.1:5672/"))
+    asyncio.run(rabbitmq.connect_to("", TARGET.amqp_url))
     assert [broker.is_closed for broker in made] == [True, True, False, False]
 
 
@@ -282,7 +282,7 @@ def test_who_holds_a_connection_to_the_broker_has_the_first_one_alone_led(
         return Broker([], is_closed=True), Broker([], is_closed=True)
 
     monkeypatch.setattr(rabbitmq, "connect_to", connect_to)
-    getattr(rabbitmq, kind)(recorder, Target(PLACE, Redis([], "", "", ""), "amqp://x", "", "", "", "10.0.0.9"))
+    getattr(rabbitmq, kind)(recorder, replace(TARGET, rabbitmq_pod="10.0.0.9"))
     assert asked == ["10.0.0.9" if is_led else "", ""]
 
 
@@ -295,7 +295,7 @@ def test_who_holds_a_connection_to_the_broker_has_the_first_one_alone_led(
     ],
 )
 def test_whose_held_connections_are_led(host: str, *, is_late: bool, pods: tuple[str, str]) -> None:
-    target = Target(PLACE, Redis([], "", "", ""), "amqp://user:word@10.1.1.1:5672/", "", "", "10.0.0.8", "10.0.0.9")
+    target = replace(TARGET, api_pod="10.0.0.8", rabbitmq_pod="10.0.0.9")
     seen = seen_by(target, host, is_late=is_late)
     assert (seen.api_pod, seen.rabbitmq_pod) == pods
     assert [seen.postgres.host, seen.redis.host] == ([host, host] if host else [PLACE.host, ""])

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from tests.chaos.clients.target import Postgres, Redis, Target
 from tests.chaos.placing import (
     SPEC,
     bring_api_to,
@@ -21,6 +20,7 @@ from tests.chaos.placing import (
 from tests.chaos.run import led_to_the_struck
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.site import Site, Trouble, Victim
+from tests.unit.chaos.made_target import TARGET
 
 
 def standing(name: str, node: str) -> dict[str, Any]:
@@ -185,8 +185,7 @@ def test_held_connections_lead_to_the_pods_that_are_struck(
     """Whether they did was luck, and the rows of lost nodes told 0.5 s or 10.3 s by it."""
     site = Cluster().site()
     object.__setattr__(site, "pods", lambda kind: [running(f"{kind}-{node}", node) for node in ("n3", "n2", "n1")])
-    target = Target(Postgres("", "", "", "", ""), Redis([], "", "", ""), "", "", "")
-    led = led_to_the_struck(target, SCENARIOS[name], site, Victim.of(running(*victim)))
+    led = led_to_the_struck(TARGET, SCENARIOS[name], site, Victim.of(running(*victim)))
     assert (led.api_pod, led.rabbitmq_pod) == pods
 
 
