@@ -64,7 +64,6 @@ def share_used(server: Server) -> float:
 
 
 def test_it_uses_next_to_nothing_while_the_service_is_empty(hosts: Network, tmp_path: Path) -> None:
-    hosts.add(PLACE)
     with watching(hosts, tmp_path) as sentinel:
         assert share_used(sentinel) < MOST_OF_A_PROCESSOR
 
