@@ -12,7 +12,7 @@ import pytest
 
 from tests.backend.kit.network import Network, network
 from tests.backend.kit.processes import wait_until
-from tests.backend.kit.redis_group import SENTINEL, SERVER
+from tests.backend.kit.redis_group import PRELOADING, SENTINEL, SERVER
 from tests.backend.kit.rootfs import Box, Server
 from tests.backend.kit.servers import REDIS_USER
 
@@ -61,6 +61,36 @@ def share_used(server: Server) -> float:
     before, since = used_seconds(server), time.monotonic()
     time.sleep(WATCHED_SECONDS)
     return (used_seconds(server) - before) / (time.monotonic() - since)
+
+
+# Of a socket whose connection has begun: what connect() says, first and again, and whether epoll finds an error.
+CONNECT = """
+import errno, select, socket, sys
+with socket.socket() as end:
+    end.setblocking(False)
+    said = [errno.errorcode[end.connect_ex((sys.argv[1], 6379))]]
+    waiting = select.epoll()
+    waiting.register(end, select.EPOLLIN)
+    said.append(bool(waiting.poll(0)) and waiting.poll(0)[0][1] & select.EPOLLERR == select.EPOLLERR)
+    said.append(errno.errorcode[end.connect_ex((sys.argv[1], 6379))])
+print(*said)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        pytest.param(PRELOADING, "ECONNREFUSED", id="taken"),
+        pytest.param("A=b", "EINPROGRESS True EALREADY", id="what Linux does by itself"),
+    ],
+)
+def test_a_connection_that_is_refused_within_connect_is_told_as_refused(
+    more: str, said: str, hosts: Network, tmp_path: Path
+) -> None:
+    home = hosts.add(HOME)
+    hosts.refuse(HOME, PLACE)
+    box = Box("redis", REDIS_USER, tmp_path, home)
+    assert box.run("env", more, "python3", "-c", CONNECT, PLACE).startswith(said)
 
 
 def test_it_uses_next_to_nothing_while_the_service_is_empty(hosts: Network, tmp_path: Path) -> None:

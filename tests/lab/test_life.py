@@ -45,7 +45,9 @@ def test_it_comes_back_from_a_sudden_death_and_leaves_nothing_but_the_other_one(
     short_lived.create()
     pods = tmp_path / "pods.yaml"
     # It has one node: of two pods the second, should it be placed first, would keep the first one waiting for ever.
-    pods.write_text(PODS.read_text().replace("lab-test-marker", MARKER).replace("replicas: 2", "replicas: 1"))
+    both = PODS.read_text().replace("lab-test-marker", MARKER)
+    assert both.count("replicas: 2") == 1
+    pods.write_text(both.replace("replicas: 2", "replicas: 1"))
     short_lived.kubectl("apply", "-f", str(pods))
     short_lived.wait("condition=Ready", "box-0")
     assert len(TRACES.processes()) > 8 and commands_with(MARKER)

@@ -1,5 +1,5 @@
 /*
- * Gives Sentinel the refusal of a connection that it began, which its library is else woken for all the time.
+ * Tells Sentinel at once that a connection which it began was refused; its library would be woken for it without end.
  *
  * An empty Service of Kubernetes refuses by an ICMP message, which arrives while connect() still runs. Linux then ends
  * nothing: connect() says EINPROGRESS, and the message stands in the socket's error queue, where epoll finds it again
@@ -28,10 +28,11 @@ static int take_errors(int socket)
     int error = 0;
 
     for (;;) {
-        char control[512];
+        _Alignas(struct cmsghdr) char control[512];
         struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
 
-        if (recvmsg(socket, &message, MSG_ERRQUEUE | MSG_DONTWAIT) == -1)
+        /* Sockets that have no such queue would answer with what somebody has sent. */
+        if (recvmsg(socket, &message, MSG_ERRQUEUE | MSG_DONTWAIT) == -1 || !(message.msg_flags & MSG_ERRQUEUE))
             return error;
         for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part != NULL; part = CMSG_NXTHDR(&message, part)) {
             const struct sock_extended_err *told = (const struct sock_extended_err *)CMSG_DATA(part);
@@ -43,22 +44,17 @@ static int take_errors(int socket)
     }
 }
 
-/* Whether its error queue is one: of other kinds of socket the same call would take what somebody has sent. */
-static int is_of_the_internet(const struct sockaddr *address)
-{
-    return address != NULL && (address->sa_family == AF_INET || address->sa_family == AF_INET6);
-}
-
 /* Stands before the C library's; no more of it is needed than the system call. */
 int connect(int socket, const struct sockaddr *address, socklen_t length)
 {
     int result = (int)syscall(SYS_connect, socket, address, length);
     int error = errno;
 
-    if (is_of_the_internet(address)) {
+    if (result == 0 || error == EINPROGRESS || error == EALREADY || error == EISCONN) {
         int refusal = take_errors(socket);
 
-        if (result == -1 && (error == EINPROGRESS || error == EALREADY) && refusal != 0)
+        /* Said here or never: what was taken from the queue is no error of the socket any more. */
+        if (result == -1 && error != EISCONN && refusal != 0)
             error = refusal;
     }
     errno = error;

@@ -30,7 +30,8 @@ PODS = {f"shop-redis-{number}": f"127.0.1.{1 + number}" for number in range(3)}
 SENTINELS = {f"shop-redis-sentinel-{number}": f"127.0.1.{11 + number}" for number in range(3)}
 # A file that grows beyond what the test allows is to be an error of the disk, and not the server's end.
 SERVER = ("env", "--ignore-signal=XFSZ", "redis-server")
-SENTINEL = ("env", f"LD_PRELOAD={starting.PRELOADED}", "redis-sentinel")
+PRELOADING = f"LD_PRELOAD={starting.PRELOADED}"
+SENTINEL = ("env", PRELOADING, "redis-sentinel")  # as the image starts it
 COMMON = f"requirepass {PASSWORD}\nmasterauth {PASSWORD}\ndir /scratch\nsave ''\n"
 
 
