@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -94,11 +94,16 @@ class Service:
 
     def __init__(self, leads_to: int) -> None:
         self.leads_to = leads_to
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        port: Future[int] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(port)))
         self._thread.start()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._lead, "127.0.0.1", 0), self._loop).result()
-        self.port: int = server.sockets[0].getsockname()[1]
+        self.port = port.result(HANG_LIMIT_SECONDS)
+
+    async def _serve(self, port: Future[int]) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
+        port.set_result(server.sockets[0].getsockname()[1])
+        await self._over.wait()
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -106,7 +111,7 @@ class Service:
             await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
 
     def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
 

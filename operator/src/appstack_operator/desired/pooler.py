@@ -116,7 +116,7 @@ def build_container(stack: AppStack, context: Context) -> Object:
         "ports": container_ports(PORTS | PROBES),
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},
         "securityContext": container_security(),
-        # One that is frozen is out of its Service in 6 s at most: until then it is led every second client.
+        # Until one that is frozen is out of its Service, after two silent looks, it is led every second client.
         "readinessProbe": http_probe("/", "probes", period_seconds=2, failures=2, timeout_seconds=2),
         "livenessProbe": http_probe("/", "probes", period_seconds=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
